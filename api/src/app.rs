@@ -1,0 +1,120 @@
+//! The state every handler receives.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use sea_orm::DatabaseConnection;
+use shared::{
+    clients::{outbound::Outbound, storage::Storage},
+    clock::Clock,
+    database::{self, Origin, Tx},
+    keyring::Keyring,
+    redis::Redis,
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, middleware::RequestId,
+};
+
+/// Connections to the database, unless told otherwise.
+const DEFAULT_POOL_MAX: u32 = 8;
+
+/// Everything a handler may touch; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The configuration.
+    pub config: ApiConfig,
+    /// Postgres.
+    pub db: DatabaseConnection,
+    /// Redis.
+    pub redis: Redis,
+    /// The time.
+    pub clock: Clock,
+    /// Keys of this deployment.
+    pub keyring: Keyring,
+    /// Where uploads are kept.
+    pub storage: Storage,
+    /// The only way to a user's URL.
+    pub outbound: Outbound,
+    /// Passwords being hashed at once: each takes 19 MiB and a core.
+    pub hashing: Arc<Semaphore>,
+    /// Tells of changes of jobs.
+    pub watch: Watch,
+    /// Owns spawned tasks.
+    pub tasks: TaskTracker,
+    /// Cancelled when the API goes down.
+    pub stop: CancellationToken,
+    /// When the API started.
+    pub started: std::time::Instant,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Makes the state. Neither Postgres nor Redis needs to be there yet.
+    ///
+    /// # Errors
+    /// When the storage or a client cannot be made.
+    pub fn new(config: ApiConfig, clock: Clock, stop: CancellationToken) -> anyhow::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let db = database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX);
+        let redis = Redis::connect(&config.common.redis)?;
+        let tasks = TaskTracker::new();
+        let watch = Watch::start(db.clone(), redis.clone(), &tasks, stop.clone())?;
+        Ok(Self(Arc::new(Parts {
+            keyring: config.common.secret.keyring(),
+            storage: Storage::open(&config.common.storage)?,
+            outbound: Outbound::new(config.common.outbound_allow.clone())?,
+            hashing: Arc::new(Semaphore::new(cores)),
+            db,
+            redis,
+            clock,
+            watch,
+            tasks,
+            stop,
+            started: std::time::Instant::now(),
+            config,
+        })))
+    }
+
+    /// Begins a transaction for a caller; its jobs carry the caller and the request's id.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self, caller: &Caller, request: &RequestId) -> Result<Tx> {
+        let origin = Origin {
+            user: Some(caller.user),
+            request_id: Some(request.id.clone()),
+            traceparent: request.traceparent.clone(),
+        };
+        Ok(Tx::begin(&self.db, &self.redis, origin).await?)
+    }
+
+    /// Begins a transaction for somebody whom we do not know yet.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin_anonymous(&self, request: &RequestId) -> Result<Tx> {
+        let origin = Origin {
+            user: None,
+            request_id: Some(request.id.clone()),
+            traceparent: request.traceparent.clone(),
+        };
+        Ok(Tx::begin(&self.db, &self.redis, origin).await?)
+    }
+
+    /// How long the API has run.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

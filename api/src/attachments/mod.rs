@@ -1,0 +1,27 @@
+//! Uploaded files, and what was read in them.
+//!
+//! An upload is stored and answered at once; reading its text is a job, a row of the same transaction.
+
+mod dto;
+mod routes;
+mod signed_url;
+mod upload;
+
+use axum::extract::DefaultBodyLimit;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+
+/// The feature's routes, but for the upload.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::get_attachment))
+        .routes(routes!(routes::get_attachment_content))
+}
+
+/// The upload: it counts its bytes itself, and may take longer than other requests.
+pub(crate) fn upload_router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::create_attachment))
+        .layer(DefaultBodyLimit::disable())
+}

@@ -1,0 +1,146 @@
+//! What the API reads from the environment.
+
+use std::{net::IpAddr, net::SocketAddr};
+
+use clap::{Parser, Subcommand};
+use shared::config::{CommonArgs, CommonConfig, Problems, given};
+use url::Url;
+
+/// Serves `BaatCheet`'s API.
+#[derive(Debug, Parser)]
+#[command(name = "baatcheet-api", version)]
+pub struct Args {
+    /// Variables of both programs.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Variables of the API.
+    #[command(flatten)]
+    pub api: ApiArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the API program can do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Serves until SIGTERM or SIGINT (default)
+    Serve,
+    /// Prints the OpenAPI document; needs no configuration
+    Openapi,
+}
+
+/// Variables of the API.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ApiArgs {
+    /// Port to listen on [default: 8080]
+    #[arg(long, env = "PORT")]
+    pub port: Option<String>,
+    /// Address to listen on [default: 0.0.0.0]
+    #[arg(long, env = "HOST")]
+    pub host: Option<String>,
+    /// The API as clients reach it, for the URLs it gives out [default: <http://localhost:PORT>]
+    #[arg(long, env = "PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Most database connections, 1 to 1000 [default: `connection_limit` of `DATABASE_URL`, else 8]
+    #[arg(long, env = "DATABASE_POOL_MAX")]
+    pub database_pool_max: Option<String>,
+    /// masked, full or off: addresses of clients in the log [default: masked]
+    #[arg(long, env = "LOG_IP")]
+    pub log_ip: Option<String>,
+    /// true: /api/health answers 503 while Redis is away [default: false]
+    #[arg(long, env = "HEALTH_REDIS_REQUIRED")]
+    pub health_redis_required: Option<String>,
+    /// Largest picture, in bytes [default: 10485760]
+    #[arg(long, env = "MAX_IMAGE_BYTES")]
+    pub max_image_bytes: Option<String>,
+}
+
+/// How addresses of clients are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogIp {
+    /// Without the last byte (IPv4) or the last ten (IPv6).
+    Masked,
+    /// Whole.
+    Full,
+    /// Not at all.
+    Off,
+}
+
+/// The API's configuration.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Of both programs.
+    pub common: CommonConfig,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The API as clients reach it.
+    pub public_url: Url,
+    /// Most database connections.
+    pub pool_max: Option<u32>,
+    /// How addresses of clients are logged.
+    pub log_ip: LogIp,
+    /// Whether a lost Redis makes us unhealthy.
+    pub health_redis_required: bool,
+    /// Largest picture.
+    pub max_image_bytes: u64,
+}
+
+impl Args {
+    /// Checks everything at once.
+    ///
+    /// # Errors
+    /// All problems of the environment.
+    pub fn check(&self) -> Result<ApiConfig, Problems> {
+        let mut problems = Problems::default();
+        let common = self.common.check(&mut problems);
+        let api = &self.api;
+        let port = problems.parse("PORT", &api.port, 8080u16);
+        let host = problems.parse("HOST", &api.host, IpAddr::from([0, 0, 0, 0]));
+        let local: Url = format!("http://localhost:{port}")
+            .parse()
+            .expect("a port makes a URL");
+        let public_url = problems.parse("PUBLIC_URL", &api.public_url, local);
+        if !matches!(public_url.scheme(), "http" | "https") {
+            problems.add("PUBLIC_URL", "is not an http:// or https:// URL");
+        }
+        let pool_max = given(&api.database_pool_max)
+            .map(|_| problems.number("DATABASE_POOL_MAX", &api.database_pool_max, 8, 1..=1000));
+        let log_ip = problems.choice(
+            "LOG_IP",
+            &api.log_ip,
+            LogIp::Masked,
+            &[
+                ("masked", LogIp::Masked),
+                ("full", LogIp::Full),
+                ("off", LogIp::Off),
+            ],
+        );
+        let health_redis_required =
+            problems.parse("HEALTH_REDIS_REQUIRED", &api.health_redis_required, false);
+        let max_image_bytes = problems.number(
+            "MAX_IMAGE_BYTES",
+            &api.max_image_bytes,
+            10 * 1024 * 1024,
+            1..=1024 * 1024 * 1024,
+        );
+        let config = common.map(|common| ApiConfig {
+            common,
+            address: SocketAddr::new(host, port),
+            public_url,
+            pool_max,
+            log_ip,
+            health_redis_required,
+            max_image_bytes,
+        });
+        problems.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        <super::Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

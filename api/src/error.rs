@@ -1,0 +1,290 @@
+//! Every answer that is not success, as `application/problem+json` (RFC 9457).
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use shared::{
+    clients::outbound::Refused,
+    database::{self, Refusal},
+};
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{Content, Ref, RefOr, ResponseBuilder},
+};
+
+/// Results of handlers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// When a client may ask again while we cannot serve.
+const RETRY_LATER: Duration = Duration::from_secs(2);
+
+/// Every answer that is not success.
+///
+/// A variant exists because a client acts differently on it, not because one more thing can break.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such route, or no such row for this caller.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The route is there, but not for this method.
+    #[error("this method is not allowed here")]
+    MethodNotAllowed,
+    /// The request cannot be read at all.
+    #[error("{0}")]
+    Malformed(String),
+    /// The request can be read, but some of its values are wrong.
+    #[error("the request is not valid")]
+    Invalid(Vec<FieldProblem>),
+    /// No credentials, or none that are good now.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// More than may be sent here.
+    #[error("the request is larger than the {limit_bytes} bytes allowed here")]
+    TooLarge {
+        /// What is allowed.
+        limit_bytes: u64,
+    },
+    /// A body of a kind that this route does not take.
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    /// A picture with more pixels than we decode.
+    #[error("{0}")]
+    ImageTooLarge(String),
+    /// A URL that we do not call.
+    #[error("the URL is not allowed: {0}")]
+    UrlRefused(Refused),
+    /// It took too long.
+    #[error("the request took too long")]
+    Timeout,
+    /// The database is away.
+    #[error("the service is not available; try again in some seconds")]
+    Unavailable(#[source] anyhow::Error),
+    /// Ours.
+    #[error("internal error")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl Error {
+    /// Status, permanent code and title. Exhaustive, so a new variant cannot forget one.
+    fn answer(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+            ),
+            Self::Malformed(_) => (
+                StatusCode::BAD_REQUEST,
+                "malformed_request",
+                "Malformed request",
+            ),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_request",
+                "Invalid request",
+            ),
+            Self::Unauthenticated(_) => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Unauthenticated",
+            ),
+            Self::Refused(refusal) => (StatusCode::CONFLICT, refusal.code(), "Conflict"),
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "Payload too large",
+            ),
+            Self::UnsupportedMediaType(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Unsupported media type",
+            ),
+            Self::ImageTooLarge(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "image_too_large",
+                "Image too large",
+            ),
+            Self::UrlRefused(refused) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                refused.code(),
+                "URL not allowed",
+            ),
+            Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "Timeout"),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Unavailable",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+            ),
+        }
+    }
+
+    /// Makes one field's problem the answer.
+    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldProblem {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }])
+    }
+}
+
+impl From<database::Error> for Error {
+    fn from(error: database::Error) -> Self {
+        match error {
+            database::Error::Refused(refusal) => Self::Refused(refusal),
+            database::Error::NotFound(what) => Self::NotFound(what),
+            database::Error::Unavailable(_) => Self::Unavailable(error.into()),
+            database::Error::Failed(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Internal(error)
+    }
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// JSON pointer (RFC 6901) into the body, or `/name` of a query parameter.
+    #[schema(example = "/password")]
+    pub pointer: String,
+    /// What is wrong, for people.
+    #[schema(example = "must have at least 10 characters")]
+    pub detail: String,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// `about:blank`: the status says it all (RFC 9457 §4.2.1); `code` says which.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The kind of problem, for people.
+    pub title: &'static str,
+    /// The title again, for clients that look for `error`.
+    pub error: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// This problem, for people.
+    pub detail: String,
+    /// This kind of problem, for programs; permanent.
+    #[schema(example = "invalid_request")]
+    pub code: &'static str,
+    /// Name it when you report a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Every bad field of the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+    /// Seconds after which the request may be tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// Turns into an answer, once the request's id is known.
+    pub fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).expect("a problem is plain data");
+        let mut response = (status, Body::from(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Error {
+    /// Logs what is ours, and leaves the problem to the middleware that knows the request's id.
+    fn into_response(self) -> Response {
+        let (status, code, title) = self.answer();
+        match &self {
+            Self::Internal(source) => {
+                tracing::error!(error = %format!("{source:#}"), "internal error")
+            }
+            Self::Unavailable(source) => {
+                tracing::warn!(error = %format!("{source:#}"), "unavailable")
+            }
+            _ => {}
+        }
+        let detail = self.to_string();
+        let errors = if let Self::Invalid(fields) = self {
+            fields
+        } else {
+            Vec::new()
+        };
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs());
+        let problem = Problem {
+            kind: "about:blank",
+            title,
+            error: title,
+            status: status.as_u16(),
+            detail,
+            code,
+            request_id: None,
+            errors,
+            retry_after,
+        };
+        let mut response = status.into_response();
+        response.extensions_mut().insert(problem);
+        response
+    }
+}
+
+/// Every error answer, for the documentation of an operation.
+pub struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        [
+            ("400", "The request cannot be read"),
+            ("401", "No valid credentials"),
+            ("404", "No such thing, or not yours"),
+            ("409", "A rule says no; `code` says which"),
+            ("413", "Larger than allowed here"),
+            ("415", "A kind of content that is not taken here"),
+            ("422", "Some values are wrong; `errors` names every one"),
+            ("500", "Our fault"),
+            (
+                "503",
+                "Not available now; `retryAfter` says when to try again",
+            ),
+        ]
+        .into_iter()
+        .map(|(status, description)| {
+            let response = ResponseBuilder::new()
+                .description(description)
+                .content("application/problem+json", content.clone())
+                .build();
+            (status.to_owned(), response.into())
+        })
+        .collect()
+    }
+}

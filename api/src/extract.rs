@@ -1,0 +1,320 @@
+//! Extractors whose rejections are our [`Error`], and JSON that names every bad field at once.
+
+use std::ops::ControlFlow;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, rejection::PathRejection},
+    http::{header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use deserr::{
+    DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef,
+    errors::json::value_kinds_description_json,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, FieldProblem};
+
+/// Largest JSON body. A message may have 5 MB, and JSON may escape each of its bytes.
+pub(crate) const JSON_LIMIT_BYTES: usize = 32 * 1024 * 1024;
+
+/// A JSON body: read with all its problems at once, or written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Json<T>(pub T);
+
+/// The parameters of the path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path<T>(pub T);
+
+/// The parameters of the query, with all their problems at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Query<T>(pub T);
+
+/// What is wrong with a body, field by field.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<FieldProblem>);
+
+impl MergeWithError<Self> for Fields {
+    fn merge(self_: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
+        let mut all = self_.unwrap_or_default();
+        all.0.extend(other.0);
+        ControlFlow::Continue(all)
+    }
+}
+
+impl DeserializeError for Fields {
+    fn error<V: IntoValue>(
+        self_: Option<Self>,
+        error: ErrorKind<'_, V>,
+        location: ValuePointerRef<'_>,
+    ) -> ControlFlow<Self, Self> {
+        let mut all = self_.unwrap_or_default();
+        let mut pointer = pointer(location);
+        let detail = match error {
+            ErrorKind::IncorrectValueKind { actual, accepted } => {
+                format!(
+                    "must be {}, not {}",
+                    value_kinds_description_json(accepted),
+                    name(actual.kind())
+                )
+            }
+            ErrorKind::MissingField { field } => {
+                push_segment(&mut pointer, field);
+                "is missing".to_owned()
+            }
+            ErrorKind::UnknownKey { key, accepted } => {
+                push_segment(&mut pointer, key);
+                format!("is not a field here; there are {}", accepted.join(", "))
+            }
+            ErrorKind::UnknownValue { accepted, .. } => {
+                format!("must be one of {}", accepted.join(", "))
+            }
+            ErrorKind::BadSequenceLen { expected, .. } => format!("must have {expected} elements"),
+            ErrorKind::Unexpected { msg } => msg,
+        };
+        all.0.push(FieldProblem { pointer, detail });
+        ControlFlow::Continue(all)
+    }
+}
+
+/// A rule that a value breaks, in words that follow the field's name.
+#[derive(Debug)]
+pub(crate) struct Rule(pub String);
+
+impl Rule {
+    /// Makes a rule's message.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl MergeWithError<Rule> for Fields {
+    fn merge(
+        self_: Option<Self>,
+        rule: Rule,
+        location: ValuePointerRef<'_>,
+    ) -> ControlFlow<Self, Self> {
+        let mut all = self_.unwrap_or_default();
+        all.0.push(FieldProblem {
+            pointer: pointer(location),
+            detail: rule.0,
+        });
+        ControlFlow::Continue(all)
+    }
+}
+
+fn name(kind: ValueKind) -> String {
+    value_kinds_description_json(&[kind])
+}
+
+fn push_segment(pointer: &mut String, segment: &str) {
+    pointer.push('/');
+    pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
+}
+
+/// RFC 6901.
+fn pointer(location: ValuePointerRef<'_>) -> String {
+    match location {
+        ValuePointerRef::Origin => String::new(),
+        ValuePointerRef::Key { key, prev } => {
+            let mut pointer = pointer(*prev);
+            push_segment(&mut pointer, key);
+            pointer
+        }
+        ValuePointerRef::Index { index, prev } => format!("{}/{index}", pointer(*prev)),
+    }
+}
+
+/// Adds every text that holds U+0000: Postgres cannot keep it, and nobody means it.
+fn find_nul(value: &serde_json::Value, at: &str, found: &mut Vec<FieldProblem>) {
+    match value {
+        serde_json::Value::String(text) if text.contains('\0') => {
+            found.push(FieldProblem {
+                pointer: at.to_owned(),
+                detail: "must not contain U+0000".to_owned(),
+            });
+        }
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_nul(item, &format!("{at}/{index}"), found);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (key, item) in fields {
+                let mut at = at.to_owned();
+                push_segment(&mut at, key);
+                find_nul(item, &at, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads a value, with all its problems at once.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(crate) fn read<T: Deserr<Fields>>(value: serde_json::Value) -> Result<T, Error> {
+    let mut nul = Vec::new();
+    find_nul(&value, "", &mut nul);
+    match deserr::deserialize::<T, _, Fields>(value) {
+        Ok(value) if nul.is_empty() => Ok(value),
+        Ok(_) => Err(Error::Invalid(nul)),
+        Err(mut fields) => {
+            nul.retain(|problem| {
+                fields
+                    .0
+                    .iter()
+                    .all(|known| known.pointer != problem.pointer)
+            });
+            fields.0.extend(nul);
+            Err(Error::Invalid(fields.0))
+        }
+    }
+}
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: Deserr<Fields>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| {
+                let kind = kind
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_ascii_lowercase();
+                kind == "application/json"
+                    || (kind.starts_with("application/") && kind.ends_with("+json"))
+            });
+        if !is_json {
+            return Err(Error::UnsupportedMediaType(
+                "the body must be application/json".to_owned(),
+            ));
+        }
+        let bytes = <Bytes as FromRequest<S>>::from_request(request, state)
+            .await
+            .map_err(|rejection| match rejection.into_response().status() {
+                axum::http::StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
+                    limit_bytes: JSON_LIMIT_BYTES as u64,
+                },
+                _ => Error::Malformed("the body could not be read".to_owned()),
+            })?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Malformed(format!("the body is not JSON: {error}")))?;
+        read(value).map(Self)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    #[expect(clippy::disallowed_types, reason = "this is the one place")]
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Error;
+
+    /// An id that is no id names nothing.
+    #[expect(clippy::disallowed_types, reason = "this is the one place")]
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(_)) => Err(Error::NotFound("thing")),
+            Err(error) => Err(Error::Internal(error.into())),
+        }
+    }
+}
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: Deserr<Fields>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let query = parts.uri.query().unwrap_or_default();
+        let fields = url::form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| {
+                (
+                    name.into_owned(),
+                    serde_json::Value::String(value.into_owned()),
+                )
+            })
+            .collect();
+        read(serde_json::Value::Object(fields)).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, deserr::Deserr)]
+    #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+    #[expect(dead_code, reason = "only its reading is tested")]
+    struct Body {
+        display_name: String,
+        count: u8,
+        list: Vec<bool>,
+    }
+
+    fn problems(value: serde_json::Value) -> Vec<(String, String)> {
+        match read::<Body>(value) {
+            Err(Error::Invalid(fields)) => fields
+                .into_iter()
+                .map(|field| (field.pointer, field.detail))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let found = problems(json!({ "displayName": 1, "list": [true, "x"], "a/b": 0 }));
+        let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        for pointer in ["/displayName", "/count", "/list/1", "/a~1b"] {
+            assert!(
+                pointers.contains(&pointer),
+                "{pointer} is missing in {pointers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nul_is_refused_wherever_it_is() {
+        let found = problems(json!({ "displayName": "a\0b", "count": 1, "list": [] }));
+        assert_eq!(
+            found,
+            [(
+                "/displayName".to_owned(),
+                "must not contain U+0000".to_owned()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_told_so() {
+        assert_eq!(
+            problems(json!([])),
+            [(String::new(), "must be an object, not an array".to_owned())]
+        );
+    }
+}

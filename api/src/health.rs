@@ -1,0 +1,129 @@
+//! How the service is.
+
+use axum::{extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::database;
+use std::time::{Duration, Instant};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{app::App, extract::Json};
+
+/// Longest wait for a sign of life.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The feature's routes.
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get_health))
+        .routes(routes!(get_live))
+        .routes(routes!(get_ready))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Healthy,
+    Degraded,
+    Unhealthy,
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    /// `unhealthy` without Postgres, `degraded` without Redis.
+    status: Status,
+    timestamp: DateTime<Utc>,
+    /// Seconds since the start.
+    uptime: u64,
+    version: &'static str,
+    services: Services,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Services {
+    database: Service,
+    redis: Service,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Service {
+    status: Status,
+    /// Milliseconds to its answer, or to our giving up.
+    latency: u64,
+}
+
+async fn probe<E>(probe: impl Future<Output = Result<(), E>>) -> Service {
+    let started = Instant::now();
+    let is_well = matches!(tokio::time::timeout(LIMIT, probe).await, Ok(Ok(())));
+    let latency = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Service {
+        status: if is_well {
+            Status::Healthy
+        } else {
+            Status::Unhealthy
+        },
+        latency,
+    }
+}
+
+/// How the service and what it needs are. 503 when it cannot serve.
+#[utoipa::path(
+    get, path = "/api/health", tag = "health",
+    responses(
+        (status = 200, description = "Healthy or degraded", body = Health),
+        (status = 503, description = "Unhealthy", body = Health),
+    ),
+)]
+async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
+    let (database, redis) = tokio::join!(probe(database::ping(&app.db)), probe(app.redis.ping()));
+    let redis_is_down = redis.status != Status::Healthy;
+    let is_down =
+        database.status != Status::Healthy || (redis_is_down && app.config.health_redis_required);
+    let status = match (is_down, redis_is_down) {
+        (true, _) => Status::Unhealthy,
+        (false, true) => Status::Degraded,
+        (false, false) => Status::Healthy,
+    };
+    let health = Health {
+        status,
+        timestamp: app.clock.now(),
+        uptime: app.uptime().as_secs(),
+        version: env!("CARGO_PKG_VERSION"),
+        services: Services { database, redis },
+    };
+    let code = if is_down {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    (code, Json(health))
+}
+
+/// Whether the process runs. It asks nobody else.
+#[utoipa::path(
+    get, path = "/api/health/live", tag = "health",
+    responses((status = 200, description = "It runs", body = String)),
+)]
+async fn get_live() -> &'static str {
+    "live\n"
+}
+
+/// Whether requests should be sent here: Postgres answers, and we are not going down.
+#[utoipa::path(
+    get, path = "/api/health/ready", tag = "health",
+    responses(
+        (status = 200, description = "Send requests", body = String),
+        (status = 503, description = "Send none", body = String),
+    ),
+)]
+async fn get_ready(State(app): State<App>) -> (StatusCode, &'static str) {
+    if app.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    match probe(database::ping(&app.db)).await.status {
+        Status::Healthy => (StatusCode::OK, "ready\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "postgres is away\n"),
+    }
+}

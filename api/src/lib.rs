@@ -1,0 +1,77 @@
+//! The API.
+
+mod accounts;
+pub mod app;
+mod attachments;
+mod caller;
+pub mod config;
+pub mod error;
+mod extract;
+mod health;
+mod jobs;
+mod middleware;
+mod openapi;
+mod page;
+mod router;
+mod webhooks;
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::Router;
+use shared::{clock::Clock, telemetry::log_feature};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::router::document;
+use crate::{app::App, config::ApiConfig};
+
+/// How long requests may go on after a shutdown began; platforms kill after 30 s.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+/// After that, for what tidies up.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
+/// How a shutdown went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All requests were answered.
+    Whole,
+    /// Some were cut.
+    Forced,
+}
+
+/// Serves until `stop`, and then ends in order.
+///
+/// # Errors
+/// When something cannot be set up.
+pub async fn serve(
+    config: ApiConfig,
+    clock: Clock,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<Drained> {
+    log_feature(
+        "private addresses for webhooks",
+        !config.common.outbound_allow.is_empty(),
+        "OUTBOUND_ALLOW",
+    );
+    let app = App::new(config, clock, stop.clone())?;
+    tracing::info!("listening on {}", listener.local_addr()?);
+    let router: Router = router::router(app.clone());
+    let serving = axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
+    let drained = tokio::select! {
+        served = serving => served.map(|()| Drained::Whole)?,
+        () = late => Drained::Forced,
+    };
+    app.tasks.close();
+    let _ = tokio::time::timeout(LAST_TASKS, app.tasks.wait()).await;
+    app.redis.quit().await;
+    Ok(drained)
+}

@@ -1,0 +1,43 @@
+//! `baatcheet-api`.
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+use api::{
+    Drained,
+    config::{Args, Command},
+};
+use clap::Parser as _;
+use shared::{clock::Clock, shutdown, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    if let Some(Command::Openapi) = args.command {
+        writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = match args.check() {
+        Ok(config) => config,
+        Err(problems) => {
+            writeln!(std::io::stderr(), "baatcheet-api: {problems}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    telemetry::init(&config.common.telemetry);
+    let stop = shutdown::on_signal()?;
+    let listener = TcpListener::bind(config.address)
+        .await
+        .with_context(|| format!("HOST and PORT: cannot listen on {}", config.address))?;
+    match api::serve(config, Clock::System, listener, stop).await? {
+        Drained::Whole => {
+            tracing::info!("all requests were answered; bye");
+            Ok(ExitCode::SUCCESS)
+        }
+        Drained::Forced => {
+            tracing::warn!("some requests were cut; bye");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

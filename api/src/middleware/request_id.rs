@@ -1,0 +1,197 @@
+//! The request's id, its log line, and problems with that id in them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{app::App, config::LogIp, error::Error, error::Problem};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Longest id taken from a client.
+const LONGEST_ID: usize = 128;
+
+/// How a request is known, here and in everything it causes.
+#[derive(Debug, Clone)]
+pub struct RequestId {
+    /// `X-Request-Id`: the client's where it is sane, else ours.
+    pub id: String,
+    /// W3C Trace Context of the client, where it sent one.
+    pub traceparent: Option<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| Error::Internal(anyhow::anyhow!("the request id middleware is missing")))
+    }
+}
+
+/// Letters, digits and `-_.:` only: it goes into logs, headers and rows.
+fn sane_id(value: &HeaderValue) -> Option<&str> {
+    let id = value.to_str().ok()?;
+    let is_sane = (1..=LONGEST_ID).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    is_sane.then_some(id)
+}
+
+/// Version 00 of W3C Trace Context: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
+fn sane_traceparent(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, length: usize| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let some = |part: &str| part.bytes().any(|byte| byte != b'0');
+    match parts.as_slice() {
+        ["00", trace, span, flags]
+            if hex(trace, 32) && hex(span, 16) && hex(flags, 2) && some(trace) && some(span) =>
+        {
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// Gives the request its id, logs it once it is answered, and completes problems.
+pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request
+        .headers()
+        .get(&X_REQUEST_ID)
+        .and_then(sane_id)
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    let traceparent = request
+        .headers()
+        .get(&TRACEPARENT)
+        .and_then(sane_traceparent)
+        .map(str::to_owned);
+    let method = request.method().clone();
+    // The route's template keeps ids out of the line; the whole path is logged only where nothing matched.
+    let path = request.extensions().get::<MatchedPath>().map_or_else(
+        || request.uri().path().to_owned(),
+        |matched| matched.as_str().to_owned(),
+    );
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
+    let ip = peer.and_then(|ip| shown(ip, app.config.log_ip));
+    request.extensions_mut().insert(RequestId {
+        id: id.clone(),
+        traceparent,
+    });
+
+    let span = tracing::info_span!("request", requestId = %id, userId = tracing::field::Empty);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.request_id = Some(id.clone());
+        let allow = response.headers_mut().remove(axum::http::header::ALLOW);
+        response = problem.into_response();
+        if let Some(allow) = allow {
+            response
+                .headers_mut()
+                .insert(axum::http::header::ALLOW, allow);
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    span.in_scope(|| {
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let status = response.status().as_u16();
+        tracing::info!(%method, path, status, durationMs = duration_ms, ip, "{method} {path} {status}");
+    });
+    response
+}
+
+/// The address as the operator wants it in logs.
+fn shown(ip: IpAddr, how: LogIp) -> Option<String> {
+    match (how, ip.to_canonical()) {
+        (LogIp::Off, _) => None,
+        (LogIp::Full, ip) => Some(ip.to_string()),
+        (LogIp::Masked, IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            Some(format!("{a}.{b}.{c}.0"))
+        }
+        (LogIp::Masked, IpAddr::V6(ip)) => {
+            let [a, b, c, ..] = ip.segments();
+            Some(format!("{a:x}:{b:x}:{c:x}::"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sane_ids_are_kept() {
+        assert_eq!(
+            sane_id(&HeaderValue::from_static("req-1.a_b:c")),
+            Some("req-1.a_b:c")
+        );
+        for bad in ["", "a b", "a\tb", "<script>"] {
+            assert_eq!(
+                sane_id(&HeaderValue::from_str(bad).unwrap()),
+                None,
+                "{bad:?}"
+            );
+        }
+        assert_eq!(
+            sane_id(&HeaderValue::from_str(&"a".repeat(129)).unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn only_whole_traceparents_are_kept() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(
+            sane_traceparent(&HeaderValue::from_static(good)),
+            Some(good)
+        );
+        for bad in [
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-short-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(
+                sane_traceparent(&HeaderValue::from_static(bad)),
+                None,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_are_masked() {
+        let v4: IpAddr = "203.0.113.7".parse().unwrap();
+        let v6: IpAddr = "2001:db8:1:2::3".parse().unwrap();
+        assert_eq!(shown(v4, LogIp::Masked).unwrap(), "203.0.113.0");
+        assert_eq!(shown(v6, LogIp::Masked).unwrap(), "2001:db8:1::");
+        assert_eq!(shown(v4, LogIp::Full).unwrap(), "203.0.113.7");
+        assert_eq!(shown(v4, LogIp::Off), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! Table of contents.
+
+use std::any::Any;
+
+use axum::{
+    Router, middleware as layer,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    accounts, app::App, attachments, error::Error, health, jobs, middleware, openapi::Document,
+    webhooks,
+};
+
+fn routes() -> OpenApiRouter<App> {
+    let limited = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(accounts::router())
+        .merge(attachments::router())
+        .merge(jobs::router())
+        .merge(webhooks::router())
+        .merge(health::router())
+        .layer(layer::from_fn(middleware::limit));
+    limited.merge(attachments::upload_router())
+}
+
+/// The OpenAPI document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// All routes, with what happens around them.
+pub(crate) fn router(app: App) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let document = document.to_json().expect("the document is plain data");
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/api/docs")
+        .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none"));
+    router
+        .route(
+            "/api/openapi.json",
+            get(|| async {
+                (
+                    [(axum::http::header::CONTENT_TYPE, "application/json")],
+                    document,
+                )
+            }),
+        )
+        .merge(docs)
+        .fallback(|| async { Error::NotFound("route") })
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .layer(axum::extract::DefaultBodyLimit::max(
+            crate::extract::JSON_LIMIT_BYTES,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(layer::from_fn_with_state(app.clone(), middleware::around))
+        .with_state(app)
+}
+
+/// The panic hook has logged where it was.
+#[expect(clippy::needless_pass_by_value, reason = "tower-http's signature")]
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    Error::Internal(anyhow::anyhow!("a handler panicked")).into_response()
+}

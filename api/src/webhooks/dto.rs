@@ -1,0 +1,161 @@
+//! Bodies of webhooks.
+
+use chrono::{DateTime, Utc};
+use deserr::Deserr;
+use serde::Serialize;
+use shared::{events, ids::WebhookId, models::webhook};
+use url::Url;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    extract::{Fields, Rule},
+    page::Limit,
+};
+
+/// Longest description, in characters.
+const DESCRIPTION_MAX: usize = 500;
+
+/// A URL; whether we call it is the guard's decision.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = WebhookUrl::parse -> Rule)]
+pub(super) struct WebhookUrl(pub(super) Url);
+
+impl WebhookUrl {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        text.trim()
+            .parse()
+            .map(Self)
+            .map_err(|error| Rule::new(format!("is not a URL: {error}")))
+    }
+}
+
+/// Names of events, each once, in the catalogue's order.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(Vec<String>) = EventNames::parse -> Rule)]
+pub(super) struct EventNames(pub(super) Vec<String>);
+
+impl EventNames {
+    fn parse(names: Vec<String>) -> Result<Self, Rule> {
+        let known = events::NAMES;
+        if names.is_empty() {
+            return Err(Rule::new(format!(
+                "must name at least one of {}",
+                known.join(", ")
+            )));
+        }
+        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(Rule::new(format!(
+                "{unknown:?} is none of {}",
+                known.join(", ")
+            )));
+        }
+        let chosen = known
+            .iter()
+            .filter(|&&name| names.iter().any(|chosen| chosen == name));
+        Ok(Self(chosen.map(|&name| name.to_owned()).collect()))
+    }
+}
+
+/// A text for people.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Description::parse -> Rule)]
+pub(super) struct Description(pub(super) String);
+
+impl Description {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        if text.chars().count() > DESCRIPTION_MAX {
+            return Err(Rule::new(format!(
+                "must have at most {DESCRIPTION_MAX} characters"
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A new endpoint.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CreateWebhook {
+    /// Where events are posted to: https on port 443, at a public address.
+    #[schema(value_type = String, format = "uri", max_length = 2048, example = "https://example.com/hooks/baatcheet")]
+    pub(super) url: WebhookUrl,
+    /// Which events.
+    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["image.ocr_completed", "image.ocr_failed"]))]
+    pub(super) events: EventNames,
+    /// For people.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, max_length = 500)]
+    pub(super) description: Option<Description>,
+}
+
+/// An endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Webhook {
+    id: WebhookId,
+    /// Where events are posted to.
+    url: String,
+    /// Which events.
+    events: Vec<String>,
+    /// For people.
+    description: Option<String>,
+    /// Whether events are sent.
+    is_active: bool,
+    /// Why they are not, if we switched it off.
+    disabled_reason: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<webhook::Model> for Webhook {
+    fn from(row: webhook::Model) -> Self {
+        let webhook::Model {
+            id,
+            user_id: _,
+            url,
+            events,
+            description,
+            secret: _,
+            is_active,
+            disabled_reason,
+            created_at,
+            updated_at,
+        } = row;
+        Self {
+            id,
+            url,
+            events,
+            description,
+            is_active,
+            disabled_reason,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// A new endpoint, with its secret.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedWebhook {
+    #[serde(flatten)]
+    pub(super) webhook: Webhook,
+    /// Signs every request. It is shown here only: keep it.
+    #[schema(example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
+    pub(super) secret: String,
+}
+
+/// Which endpoints are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListWebhooks {
+    /// 1 to 100.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+}

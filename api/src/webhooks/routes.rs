@@ -1,0 +1,119 @@
+//! Handlers of webhooks.
+
+use axum::{extract::State, http::StatusCode};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use shared::{ids::WebhookId, keyring::random, models::webhook};
+
+use super::dto::{CreateWebhook, CreatedWebhook, ListWebhooks, Webhook};
+use crate::{
+    app::App,
+    caller::Caller,
+    error::{Error, Problems, Result},
+    extract::{Json, Path, Query},
+    middleware::RequestId,
+    page::{Cursor, Page},
+};
+
+/// Makes an endpoint. The answer is the only one that shows its secret.
+///
+/// Requests to it are signed by Standard Webhooks 1.0.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`), and
+/// beside that carry `X-BaatCheet-Signature` (lower-case hex of the HMAC-SHA256 of the raw body, under the text of the
+/// secret), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same on every try).
+#[utoipa::path(
+    post, path = "/api/v1/webhooks", tag = "webhooks", request_body = CreateWebhook,
+    responses((status = 201, description = "Made", body = CreatedWebhook), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn create_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Json(input): Json<CreateWebhook>,
+) -> Result<(StatusCode, Json<CreatedWebhook>)> {
+    let url = input.url.0;
+    app.outbound
+        .check_url(&url)
+        .await
+        .map_err(Error::UrlRefused)?;
+    let secret = format!("whsec_{}", BASE64_STANDARD.encode(random::<32>()));
+    let mut tx = app.begin(&caller, &request).await?;
+    let row = webhook::create(
+        &mut tx,
+        &app.keyring,
+        caller.user,
+        url.into(),
+        input.events.0,
+        input.description.map(|description| description.0),
+        &secret,
+        app.clock.now(),
+    )
+    .await?;
+    tx.commit().await?;
+
+    Ok((
+        StatusCode::CREATED,
+        Json(CreatedWebhook {
+            webhook: row.into(),
+            secret,
+        }),
+    ))
+}
+
+/// Lists the caller's endpoints, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks", tag = "webhooks", params(ListWebhooks),
+    responses((status = 200, description = "A page of endpoints", body = Page<Webhook>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn list_webhooks(
+    State(app): State<App>,
+    caller: Caller,
+    Query(input): Query<ListWebhooks>,
+) -> Result<Json<Page<Webhook>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let before = before.map(|cursor| (cursor.at, WebhookId(cursor.id)));
+    let rows = webhook::list(&app.db, caller.user, before, input.limit.0 + 1).await?;
+    Ok(Json(Page::new(rows, input.limit, |row| Cursor {
+        at: row.created_at,
+        id: row.id.0,
+    })))
+}
+
+/// Gets an endpoint, without its secret.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks/{id}", tag = "webhooks",
+    params(("id" = WebhookId, Path, description = "The endpoint")),
+    responses((status = 200, description = "The endpoint", body = Webhook), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn get_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<WebhookId>,
+) -> Result<Json<Webhook>> {
+    Ok(Json(webhook::get(&app.db, caller.user, id).await?.into()))
+}
+
+/// Deletes an endpoint, with its deliveries. Nothing more is sent to it.
+#[utoipa::path(
+    delete, path = "/api/v1/webhooks/{id}", tag = "webhooks",
+    params(("id" = WebhookId, Path, description = "The endpoint")),
+    responses((status = 204, description = "Deleted"), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn delete_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path(id): Path<WebhookId>,
+) -> Result<StatusCode> {
+    let mut tx = app.begin(&caller, &request).await?;
+    webhook::delete(&mut tx, caller.user, id).await?;
+    tx.commit().await?;
+
+    Ok(StatusCode::NO_CONTENT)
+}

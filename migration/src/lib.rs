@@ -1,0 +1,55 @@
+//! The schema, step by step. Each step runs while the code of the step before still serves.
+#![expect(elided_lifetimes_in_paths, reason = "the trait of sea-orm-migration elides them")]
+
+use sea_orm_migration::prelude::*;
+
+mod m20261120_000001_create_users;
+mod m20261120_000002_create_jobs;
+mod m20261120_000003_create_attachments;
+mod m20261120_000004_create_webhooks;
+
+/// All steps, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261120_000001_create_users::Migration),
+            Box::new(m20261120_000002_create_jobs::Migration),
+            Box::new(m20261120_000003_create_attachments::Migration),
+            Box::new(m20261120_000004_create_webhooks::Migration),
+        ]
+    }
+}
+
+/// A step in SQL.
+macro_rules! sql_migration {
+    ($up:expr, $down:expr) => {
+        use sea_orm_migration::prelude::*;
+
+        #[derive(DeriveMigrationName)]
+        pub(crate) struct Migration;
+
+        #[async_trait::async_trait]
+        impl MigrationTrait for Migration {
+            async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                manager
+                    .get_connection()
+                    .execute_unprepared($up)
+                    .await
+                    .map(|_| ())
+            }
+
+            async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                manager
+                    .get_connection()
+                    .execute_unprepared($down)
+                    .await
+                    .map(|_| ())
+            }
+        }
+    };
+}
+pub(crate) use sql_migration;

@@ -1,0 +1,4 @@
+//! Clients of everything outside: one file per service.
+
+pub mod outbound;
+pub mod storage;

@@ -1,0 +1,258 @@
+//! Postgres: connecting, transactions with what follows their commit, and what its errors mean.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
+    SqlxPostgresConnector, Statement, TransactionTrait,
+};
+use sqlx::postgres::PgPoolOptions;
+
+use crate::{
+    config::DatabaseConfig,
+    ids::{JobId, UserId},
+    queue::Queue,
+    redis::Redis,
+};
+
+/// Longest time one statement of a pool may take. Nothing of ours needs more; a runaway must not hold a connection.
+const STATEMENT_TIMEOUT: &str = "30s";
+
+/// Why a model could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no such row, or the caller may not see it.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// Postgres is away, restarting or out of connections; asking again later helps.
+    #[error("the database is not available")]
+    Unavailable(#[source] DbErr),
+    /// Anything else.
+    #[error("the database failed")]
+    Failed(#[source] DbErr),
+}
+
+/// Results of models.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A rule that a request ran into; the codes are permanent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another account has the address.
+    #[error("an account with this e-mail address exists already")]
+    EmailTaken,
+    /// Only failed, cancelled and quarantined jobs can be run again.
+    #[error("the job has not failed, so it cannot be retried")]
+    JobNotFailed,
+    /// The same work is waiting or running already.
+    #[error("the same work is already waiting or running")]
+    JobDuplicate,
+    /// Succeeded, failed and cancelled jobs cannot be cancelled.
+    #[error("the job has ended already")]
+    JobEnded,
+}
+
+impl Refusal {
+    /// Permanent code of the refusal.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::EmailTaken => "email_taken",
+            Self::JobNotFailed => "job_not_failed",
+            Self::JobDuplicate => "job_duplicate",
+            Self::JobEnded => "job_ended",
+        }
+    }
+
+    fn from_constraint(name: &str) -> Option<Self> {
+        match name {
+            "users_email_key" => Some(Self::EmailTaken),
+            "jobs_unique_key" => Some(Self::JobDuplicate),
+            _ => None,
+        }
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        let sqlx: Option<&Arc<sqlx::Error>> = match &error {
+            DbErr::ConnectionAcquire(_) => return Self::Unavailable(error),
+            DbErr::Conn(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Exec(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Query(RuntimeErr::SqlxError(sqlx)) => Some(sqlx),
+            _ => None,
+        };
+        match sqlx.map(AsRef::as_ref) {
+            Some(sqlx) if is_away(sqlx) => Self::Unavailable(error),
+            Some(sqlx::Error::Database(refused)) => {
+                match refused.constraint().and_then(Refusal::from_constraint) {
+                    Some(refusal) => Self::Refused(refusal),
+                    None => Self::Failed(error),
+                }
+            }
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Whether the server, rather than the statement, is the trouble.
+///
+/// SQLSTATE classes of PostgreSQL 15, appendix A: 08 connection exceptions, 53 insufficient resources, 57P
+/// shutdown and start-up. 57014 is our own statement timeout.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+        }),
+        _ => false,
+    }
+}
+
+/// Makes the pool, without connecting: Postgres may be down at start.
+///
+/// `max` is the program's own setting; `connection_limit` of the URL goes first when it is not set.
+pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> DatabaseConnection {
+    let max = max.or(config.connection_limit).unwrap_or(default_max);
+    let options = config
+        .pooled
+        .clone()
+        .options([("statement_timeout", STATEMENT_TIMEOUT)]);
+    let pool = PgPoolOptions::new()
+        .min_connections(config.pool_min.min(max))
+        .max_connections(max)
+        .acquire_timeout(config.acquire_timeout)
+        .idle_timeout(Duration::from_secs(300))
+        .connect_lazy_with(options);
+    SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
+}
+
+/// On whose behalf a transaction acts; its jobs inherit it.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The user who asked.
+    pub user: Option<UserId>,
+    /// `X-Request-Id` of the request.
+    pub request_id: Option<String>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+}
+
+/// A transaction, and what the world is told once it is committed.
+///
+/// Dropped without [`Tx::commit`], it rolls back and tells nobody.
+pub struct Tx {
+    inner: DatabaseTransaction,
+    redis: Redis,
+    /// Inherited by the jobs enqueued here.
+    pub origin: Origin,
+    enqueued: BTreeSet<Queue>,
+    cancelled: Vec<JobId>,
+    changed: Vec<JobId>,
+}
+
+impl Tx {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no connection is to be had.
+    pub async fn begin(db: &DatabaseConnection, redis: &Redis, origin: Origin) -> Result<Self> {
+        Ok(Self {
+            inner: db.begin().await?,
+            redis: redis.clone(),
+            origin,
+            enqueued: BTreeSet::new(),
+            cancelled: Vec::new(),
+            changed: Vec::new(),
+        })
+    }
+
+    /// What models run their statements on.
+    pub fn orm(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+
+    /// The engine's time: the database's, which a test moves.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        let row = self
+            .inner
+            .query_one_raw(Statement::from_string(
+                DbBackend::Postgres,
+                "SELECT job_now() AS now",
+            ))
+            .await?
+            .ok_or(Error::NotFound("time"))?;
+        Ok(row.try_get("", "now")?)
+    }
+
+    /// After the commit, workers look for new jobs of `queue`.
+    pub fn nudge(&mut self, queue: Queue) {
+        self.enqueued.insert(queue);
+    }
+
+    /// After the commit, the worker that runs `job` is told to stop it.
+    pub fn announce_cancel(&mut self, job: JobId) {
+        self.cancelled.push(job);
+    }
+
+    /// After the commit, those who watch `job` look again.
+    pub fn announce_change(&mut self, job: JobId) {
+        self.changed.push(job);
+    }
+
+    /// Commits, then tells Redis. What Redis does not hear is found by sweeps within a second or two.
+    ///
+    /// Returns the moment of the commit.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing is told.
+    pub async fn commit(self) -> Result<Instant> {
+        self.inner.commit().await?;
+        let committed = Instant::now();
+        let keys = self.redis.keys();
+        let told = [
+            (keys.enqueued(), join(self.enqueued.iter())),
+            (keys.cancel(), join(self.cancelled.iter())),
+            (keys.changed(), join(self.changed.iter())),
+        ];
+        let redis = &self.redis;
+        futures::future::join_all(
+            told.into_iter()
+                .filter(|(_, message)| !message.is_empty())
+                .map(|(channel, message)| redis.publish(channel, message)),
+        )
+        .await;
+        Ok(committed)
+    }
+}
+
+fn join<T: ToString>(items: impl Iterator<Item = T>) -> String {
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Asks Postgres for a sign of life.
+///
+/// # Errors
+/// As the database fails.
+pub async fn ping(db: &DatabaseConnection) -> Result<()> {
+    db.execute_unprepared("SELECT 1").await?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The contract of each job: its payload and its rules. The work itself is in the worker, in a file of the same
+//! name.
+
+mod deliver_webhook;
+mod recognize_text;
+
+use serde_json::Value;
+
+pub use self::{deliver_webhook::DeliverWebhook, recognize_text::RecognizeText};
+use crate::{
+    database::{Result, Tx},
+    queue::{End, Job},
+};
+
+/// Runs `$then` with the payload of a row as its job's type.
+macro_rules! with_job {
+    ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
+        with_job!(@of DeliverWebhook, RecognizeText; $kind, $payload, $job, $then)
+    };
+    (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
+        $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {
+            match serde_json::from_value::<$type>($payload.clone()) {
+                Ok($job) => $then,
+                Err(error) => {
+                    tracing::error!(kind = $kind, error = %error, "a job's payload cannot be read, so its rows are not told");
+                    Ok(())
+                }
+            }
+        } else)+ {
+            Ok(())
+        }
+    };
+}
+
+/// Tells the rows of a job that it ended without success.
+pub(crate) async fn ended(kind: &str, payload: &Value, tx: &mut Tx, end: &End) -> Result<()> {
+    with_job!(kind, payload, |job| job.ended(tx, end).await)
+}
+
+/// Tells the rows of a job that it was put back.
+pub(crate) async fn reopened(kind: &str, payload: &Value, tx: &mut Tx) -> Result<()> {
+    with_job!(kind, payload, |job| job.reopened(tx).await)
+}

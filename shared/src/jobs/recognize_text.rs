@@ -1,0 +1,40 @@
+//! Reading the text of a picture.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    database::{Result, Tx},
+    ids::AttachmentId,
+    models::recognition,
+    queue::{End, Job, Priority, Queue},
+};
+
+/// Reads the text of an attachment's picture and stores it.
+///
+/// Safe to repeat: the text is written once, by the run that owns the job, and reading twice gives the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecognizeText {
+    /// What is read.
+    pub attachment: AttachmentId,
+    /// Language as the user named it; none lets the worker choose.
+    #[serde(default)]
+    pub language: Option<String>,
+}
+
+impl Job for RecognizeText {
+    const NAME: &'static str = "recognize_text";
+    const QUEUE: Queue = Queue::Ocr;
+    const PRIORITY: Priority = Priority::HIGH;
+    /// Loading, decoding and 60 s of reading.
+    const TIMEOUT: Duration = Duration::from_secs(90);
+
+    async fn ended(&self, tx: &mut Tx, end: &End) -> Result<()> {
+        recognition::close(tx, self.attachment, end).await
+    }
+
+    async fn reopened(&self, tx: &mut Tx) -> Result<()> {
+        recognition::reopen(tx, self.attachment).await
+    }
+}

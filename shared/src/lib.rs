@@ -1,0 +1,19 @@
+//! What the API and the worker share: configuration, the database and its models, the queue's asking half, the
+//! contracts of jobs and events, and clients of outside services.
+//!
+//! Nothing here knows HTTP servers or how jobs run.
+#![warn(missing_docs)]
+
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod events;
+pub mod ids;
+pub mod jobs;
+pub mod keyring;
+pub mod models;
+pub mod queue;
+pub mod redis;
+pub mod shutdown;
+pub mod telemetry;

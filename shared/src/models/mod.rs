@@ -1,0 +1,12 @@
+//! One file per table: its entity, its finders and its transitions.
+//!
+//! Rows of a user are found only by finders that take the user, so that no query can forget whose they are.
+
+pub mod attachment;
+pub mod delivery;
+pub mod event;
+pub mod job;
+pub mod recognition;
+pub mod session;
+pub mod user;
+pub mod webhook;

@@ -1,0 +1,193 @@
+//! Endpoints of clients' servers.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, QueryOrder, QuerySelect, Value, entity::prelude::*,
+};
+
+use crate::{
+    database::{Error, Result, Tx},
+    ids::{UserId, WebhookId},
+    keyring::{self, Keyring, Place},
+};
+
+/// A row of `webhooks`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "webhooks")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: WebhookId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Where events are posted to.
+    pub url: String,
+    /// Which ones.
+    pub events: Vec<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// The signing secret, sealed.
+    pub secret: Vec<u8>,
+    /// Whether events are sent.
+    pub is_active: bool,
+    /// Why they are not, if we switched it off.
+    pub disabled_reason: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+fn place(id: WebhookId) -> Place<'static> {
+    Place {
+        table: "webhooks",
+        row: id.0,
+        column: "secret",
+    }
+}
+
+impl Model {
+    /// The signing secret, as it was shown.
+    ///
+    /// # Errors
+    /// When no configured key opens it.
+    pub fn open_secret(&self, keyring: &Keyring) -> Result<String, keyring::Error> {
+        let secret = keyring.open(&place(self.id), &self.secret)?;
+        String::from_utf8(secret).map_err(|_| keyring::Error::Damaged)
+    }
+}
+
+/// Makes an endpoint.
+///
+/// # Errors
+/// As the database fails.
+#[expect(clippy::too_many_arguments, reason = "each is a column")]
+pub async fn create(
+    tx: &mut Tx,
+    keyring: &Keyring,
+    user: UserId,
+    url: String,
+    events: Vec<String>,
+    description: Option<String>,
+    secret: &str,
+    now: DateTime<Utc>,
+) -> Result<Model> {
+    let id = WebhookId::new();
+    let row = ActiveModel {
+        id: Set(id),
+        user_id: Set(user),
+        url: Set(url),
+        events: Set(events),
+        description: Set(description),
+        secret: Set(keyring.seal(&place(id), secret.as_bytes())),
+        is_active: Set(true),
+        disabled_reason: Set(None),
+        created_at: Set(now),
+        updated_at: Set(now),
+    };
+    Ok(row.insert(tx.orm()).await?)
+}
+
+/// Gets an endpoint of `user`.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn get(db: &impl ConnectionTrait, user: UserId, id: WebhookId) -> Result<Model> {
+    Entity::find_by_id(id)
+        .filter(Column::UserId.eq(user))
+        .one(db)
+        .await?
+        .ok_or(Error::NotFound("webhook"))
+}
+
+/// Finds the endpoint of a delivery.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_for_any_user(db: &impl ConnectionTrait, id: WebhookId) -> Result<Option<Model>> {
+    Ok(Entity::find_by_id(id).one(db).await?)
+}
+
+/// Lists endpoints of `user`, newest first.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    before: Option<(DateTime<Utc>, WebhookId)>,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    let mut query = Entity::find().filter(Column::UserId.eq(user));
+    if let Some((created_at, id)) = before {
+        query = query.filter(Expr::cust_with_values(
+            "(created_at, id) < ($1, $2)",
+            [created_at.into(), Value::from(id)],
+        ));
+    }
+    Ok(query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(db)
+        .await?)
+}
+
+/// Finds the active endpoints of `user` that want an event.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_subscribed(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    event: &str,
+) -> Result<Vec<WebhookId>> {
+    Ok(Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::UserId.eq(user))
+        .filter(Column::IsActive.eq(true))
+        .filter(Expr::cust_with_values("$1 = ANY(events)", [event]))
+        .order_by_asc(Column::Id)
+        .into_tuple()
+        .all(db)
+        .await?)
+}
+
+/// Deletes an endpoint of `user`, with its deliveries.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn delete(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<()> {
+    let gone = Entity::delete_many()
+        .filter(Column::Id.eq(id))
+        .filter(Column::UserId.eq(user))
+        .exec(tx.orm())
+        .await?;
+    if gone.rows_affected == 0 {
+        Err(Error::NotFound("webhook"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Switches an endpoint off.
+///
+/// # Errors
+/// As the database fails.
+pub async fn disable(tx: &mut Tx, id: WebhookId, reason: &str, now: DateTime<Utc>) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::IsActive, Expr::value(false))
+        .col_expr(Column::DisabledReason, Expr::value(reason))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::Id.eq(id))
+        .exec(tx.orm())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! Redis: speed, never truth. Every call is short, bounded and allowed to fail.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fred::{
+    clients::SubscriberClient,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    prelude::{Builder, Client, Config, ReconnectPolicy},
+    types::{
+        Message,
+        config::{TlsConnector, UnresponsiveConfig},
+    },
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use secrecy::ExposeSecret;
+use tokio::sync::broadcast;
+
+use crate::config::RedisConfig;
+
+/// Longest wait for one command.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longest wait for a message to be published: the commit it follows is done, the caller waits for an answer.
+const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
+/// Failures in a row that open the breaker.
+const BREAKER_FAILURES: u32 = 10;
+/// How long an open breaker lets nothing through.
+const BREAKER_PAUSE: Duration = Duration::from_secs(5);
+
+/// Names of keys and channels; nothing else builds them.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<str>);
+
+impl Keys {
+    /// Makes the names of one deployment.
+    pub fn new(prefix: &str) -> Self {
+        Self(prefix.into())
+    }
+
+    /// ZSET of dispatched job ids of one queue.
+    pub fn queue(&self, queue: crate::queue::Queue) -> String {
+        format!("{}jobs:q:{queue}", self.0)
+    }
+
+    /// Channel: these queues have new rows in Postgres (names, comma-separated).
+    pub fn enqueued(&self) -> String {
+        format!("{}jobs:enqueued", self.0)
+    }
+
+    /// Channel: these queues have new ids in Redis (names, comma-separated).
+    pub fn dispatched(&self) -> String {
+        format!("{}jobs:dispatched", self.0)
+    }
+
+    /// Channel: these jobs shall be cancelled (ids, comma-separated).
+    pub fn cancel(&self) -> String {
+        format!("{}jobs:cancel", self.0)
+    }
+
+    /// Channel: these jobs have changed (ids, comma-separated).
+    pub fn changed(&self) -> String {
+        format!("{}jobs:changed", self.0)
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Redis failed often just now; it is asked again in some seconds.
+    #[error("redis is away")]
+    Open,
+    /// No answer in time.
+    #[error("redis did not answer in time")]
+    Timeout,
+    /// Redis said no.
+    #[error(transparent)]
+    Failed(#[from] fred::error::Error),
+}
+
+struct Breaker {
+    started: Instant,
+    failures: AtomicU32,
+    /// Milliseconds after `started`; 0 = closed.
+    open_until: AtomicU64,
+}
+
+impl Breaker {
+    fn is_open(&self) -> bool {
+        let until = self.open_until.load(Ordering::Relaxed);
+        until != 0 && self.started.elapsed() < Duration::from_millis(until)
+    }
+
+    fn record(&self, ok: bool) {
+        if ok {
+            if self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
+                self.open_until.store(0, Ordering::Relaxed);
+                tracing::info!("redis is back");
+            }
+            return;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures >= BREAKER_FAILURES {
+            let until = self.started.elapsed() + BREAKER_PAUSE;
+            self.open_until.store(
+                u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
+        }
+        if failures == BREAKER_FAILURES {
+            tracing::warn!("redis is away; going on without it");
+        }
+    }
+}
+
+/// A connection that reconnects for ever; cheap to clone.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    builder: Arc<Builder>,
+    breaker: Arc<Breaker>,
+    keys: Keys,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Redis")
+    }
+}
+
+impl Redis {
+    /// Starts connecting, and returns at once: Redis may be down.
+    ///
+    /// # Errors
+    /// When the URL or a certificate cannot be used.
+    pub fn connect(config: &RedisConfig) -> anyhow::Result<Self> {
+        let mut fred = Config::from_url(config.url.expose_secret())?;
+        fred.fail_fast = false;
+        if config.is_tls() {
+            fred.tls = Some(TlsConnector::from(tls(config)?).into());
+        }
+        let mut builder = Builder::from_config(fred);
+        builder
+            .set_policy(ReconnectPolicy::new_linear(0, 3_000, 100))
+            .with_performance_config(|performance| {
+                performance.default_command_timeout = COMMAND_TIMEOUT
+            })
+            .with_connection_config(|connection| {
+                connection.connection_timeout = Duration::from_secs(2);
+                connection.internal_command_timeout = Duration::from_secs(2);
+                connection.max_command_attempts = 1;
+                connection.unresponsive = UnresponsiveConfig {
+                    max_timeout: Some(Duration::from_secs(3)),
+                    interval: Duration::from_secs(1),
+                };
+            });
+        let client = builder.build()?;
+        let _connecting = client.connect();
+        let breaker = Breaker {
+            started: Instant::now(),
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+        };
+        Ok(Self {
+            client,
+            builder: Arc::new(builder),
+            breaker: Arc::new(breaker),
+            keys: Keys::new(&config.prefix),
+        })
+    }
+
+    /// Names of keys and channels.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether Redis is thought to be there.
+    pub fn is_up(&self) -> bool {
+        !self.breaker.is_open() && self.client.is_connected()
+    }
+
+    /// Asks Redis for a sign of life.
+    ///
+    /// # Errors
+    /// When there is none within 100 ms.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.bounded(COMMAND_TIMEOUT, self.client.ping::<()>(None))
+            .await
+    }
+
+    /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error
+    /// is not told.
+    pub async fn publish(&self, channel: String, message: String) {
+        if let Err(error) = self
+            .bounded(
+                PUBLISH_TIMEOUT,
+                self.client.publish::<(), _, _>(channel, message),
+            )
+            .await
+        {
+            tracing::debug!(error = %error, "could not publish");
+        }
+    }
+
+    /// Listens to channels, again after each reconnect.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn subscribe(&self, channels: &[String]) -> anyhow::Result<Subscription> {
+        let client = self.builder.build_subscriber_client()?;
+        let messages = client.message_rx();
+        let resubscribing = client.manage_subscriptions();
+        let _connecting = client.connect();
+        let (subscriber, channels) = (client.clone(), channels.to_vec());
+        // Before the first connection the command waits in the client; after it, `manage_subscriptions` takes over.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the task is owned by the Subscription, which aborts it"
+        )]
+        let subscribing = tokio::spawn(async move {
+            while let Err(error) = subscriber.subscribe(channels.clone()).await {
+                tracing::debug!(error = %error, "could not subscribe yet");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        });
+        Ok(Subscription {
+            client,
+            messages,
+            tasks: [resubscribing, subscribing],
+        })
+    }
+
+    /// Ends the connection.
+    pub async fn quit(&self) {
+        let _ = tokio::time::timeout(COMMAND_TIMEOUT, self.client.quit()).await;
+    }
+
+    async fn bounded<T>(
+        &self,
+        limit: Duration,
+        command: impl Future<Output = Result<T, fred::error::Error>>,
+    ) -> Result<T, Error> {
+        if self.breaker.is_open() {
+            return Err(Error::Open);
+        }
+        let result = match tokio::time::timeout(limit, command).await {
+            Ok(result) => result.map_err(Error::from),
+            Err(_) => Err(Error::Timeout),
+        };
+        self.breaker.record(result.is_ok());
+        result
+    }
+}
+
+/// Messages of some channels.
+pub struct Subscription {
+    client: SubscriberClient,
+    messages: broadcast::Receiver<Message>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+/// What a [`Subscription`] hears.
+pub enum Heard {
+    /// Channel and text.
+    Message(String, String),
+    /// Messages were lost, by a reconnect or because they came too fast: look at everything.
+    Gap,
+}
+
+impl Subscription {
+    /// Waits for the next message. It never ends: while Redis is away there is silence.
+    pub async fn next(&mut self) -> Heard {
+        match self.messages.recv().await {
+            Ok(message) => Heard::Message(
+                message.channel.to_string(),
+                message.value.as_string().unwrap_or_default(),
+            ),
+            Err(broadcast::error::RecvError::Lagged(_)) => Heard::Gap,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let client = self.client.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { client.quit().await });
+        }
+    }
+}
+
+fn tls(config: &RedisConfig) -> anyhow::Result<ClientConfig> {
+    if config.tls_insecure {
+        let verifier =
+            std::sync::Arc::new(AnyCertificate(rustls::crypto::aws_lc_rs::default_provider()));
+        return Ok(ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    match &config.ca {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.add(certificate?)?;
+            }
+            anyhow::ensure!(!roots.is_empty(), "REDIS_CA_FILE holds no certificate");
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Accepts any certificate, for platforms whose Redis signs its own (`REDIS_TLS_INSECURE`).
+#[derive(Debug)]
+struct AnyCertificate(rustls::crypto::CryptoProvider);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_breaker_opens_after_ten_failures_in_a_row_and_closes_on_success() {
+        let breaker = Breaker {
+            started: Instant::now(),
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+        };
+        for _ in 0..9 {
+            breaker.record(false);
+        }
+        assert!(!breaker.is_open());
+        breaker.record(false);
+        assert!(breaker.is_open());
+        breaker.record(true);
+        assert!(!breaker.is_open());
+    }
+}

@@ -1,0 +1,138 @@
+//! Somebody who uses the API over HTTP.
+
+use reqwest::{Method, StatusCode, header::HeaderMap, multipart};
+use serde_json::{Value, json};
+
+/// A client, logged in or not.
+#[derive(Clone)]
+pub struct Actor {
+    pub http: reqwest::Client,
+    pub base: String,
+    pub token: Option<String>,
+    pub email: String,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self {
+            status,
+            headers,
+            text: response.text().await.expect("a readable answer"),
+        }
+    }
+
+    /// The body as JSON, if the status is this one.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&self.text).expect("a JSON body")
+        }
+    }
+
+    /// The problem's body, after looking at what every problem has.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Value {
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{}",
+            self.text
+        );
+        let request_id = self.headers["x-request-id"]
+            .to_str()
+            .expect("a request id")
+            .to_owned();
+        let body = self.expect(status);
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(body["status"], status, "{body}");
+        assert_eq!(body["type"], "about:blank", "{body}");
+        assert_eq!(body["error"], body["title"], "{body}");
+        assert_eq!(body["requestId"], request_id, "{body}");
+        assert_eq!(
+            body.get("retryAfter").is_some(),
+            matches!(status, 429 | 503),
+            "{body}"
+        );
+        body
+    }
+
+    /// The pointers of a 422's bad fields, sorted.
+    #[track_caller]
+    pub fn expect_bad_fields(self) -> Vec<String> {
+        let body = self.expect_problem(422, "invalid_request");
+        let errors = body["errors"].as_array().expect("a list of bad fields");
+        let mut pointers: Vec<String> = errors
+            .iter()
+            .map(|field| field["pointer"].as_str().expect("a pointer").to_owned())
+            .collect();
+        pointers.sort();
+        pointers
+    }
+}
+
+impl Actor {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+        Reply::of(request.send().await.expect("the API answers")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Reply {
+        self.send(self.request(Method::POST, path)).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: Value) -> Reply {
+        self.send(self.request(Method::POST, path).json(&body))
+            .await
+    }
+
+    /// Uploads a file under a name.
+    pub async fn upload(
+        &self,
+        file_name: &str,
+        bytes: impl Into<Vec<u8>>,
+        fields: &[(&str, &str)],
+    ) -> Reply {
+        let file = multipart::Part::bytes(bytes.into()).file_name(file_name.to_owned());
+        let mut form = multipart::Form::new();
+        for (name, value) in fields {
+            form = form.text((*name).to_owned(), (*value).to_owned());
+        }
+        self.send(
+            self.request(Method::POST, "/api/v1/attachments")
+                .multipart(form.part("file", file)),
+        )
+        .await
+    }
+
+    /// Makes an endpoint for the OCR events; its secret is in the answer.
+    pub async fn webhook(&self, url: &str) -> Value {
+        let body = json!({ "url": url, "events": ["image.ocr_completed", "image.ocr_failed"] });
+        self.post_json("/api/v1/webhooks", body).await.expect(201)
+    }
+}

@@ -1,0 +1,3 @@
+//! Other companies' services, as scripted HTTP servers.
+
+pub mod receiver;

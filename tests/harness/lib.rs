@@ -1,0 +1,428 @@
+//! What the tests stand on: a whole product per test, with its own database, Redis prefix, folder and clock.
+#![expect(
+    clippy::missing_errors_doc,
+    clippy::unwrap_used,
+    reason = "a harness fails by panicking"
+)]
+
+pub mod actor;
+pub mod database;
+pub mod fakes;
+pub mod process;
+pub mod text;
+pub mod work;
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use api::config::{ApiArgs, ApiConfig};
+use chrono::{DateTime, Utc};
+use clap::Parser as _;
+use serde_json::json;
+use shared::{
+    clock::Clock,
+    config::CommonArgs,
+    database::{Origin, Tx},
+    queue::{self, Enqueue, Enqueued, Job},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use worker::{
+    config::{WorkerArgs, WorkerConfig},
+    context::Context,
+    registry::Registry,
+    runner::{Drained, Inline, Runner},
+};
+
+pub use self::{
+    actor::{Actor, Reply},
+    database::TestDatabase,
+};
+
+/// For tests only; it is no secret.
+pub const SECRET_KEY: &str = "a key for tests that is thirty-two bytes and more";
+
+/// How a product under test differs from the usual one.
+#[derive(Default)]
+pub struct Options {
+    /// The clock runs, and so do workers that are started.
+    pub live: bool,
+    /// A Redis of the test's own.
+    pub redis_url: Option<String>,
+    /// A Postgres of the test's own.
+    pub postgres_url: Option<String>,
+    /// More jobs than the product's.
+    pub registry: Option<Registry>,
+    /// Changes to the worker's variables.
+    pub worker: WorkerArgs,
+    /// Changes to the API's variables.
+    pub api: ApiArgs,
+    /// Networks that webhooks may reach; loopback unless told otherwise.
+    pub outbound_allow: Option<String>,
+}
+
+/// The product.
+pub struct TestApp {
+    pub base: String,
+    pub database: TestDatabase,
+    pub clock: Clock,
+    pub folder: tempfile::TempDir,
+    pub prefix: String,
+    pub redis_url: String,
+    pub context: Context,
+    pub worker: WorkerConfig,
+    registry: Registry,
+    inline: tokio::sync::Mutex<Inline>,
+    stop: CancellationToken,
+    served: JoinHandle<anyhow::Result<api::Drained>>,
+    finished: AtomicBool,
+    expected_failures: std::sync::atomic::AtomicI64,
+}
+
+impl TestApp {
+    /// Starts the API with a frozen clock; jobs run when `run_jobs` is called.
+    pub async fn spawn() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts the API with a running clock, for tests that start workers.
+    pub async fn spawn_live() -> Self {
+        Self::with(Options {
+            live: true,
+            ..Options::default()
+        })
+        .await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let server = options
+            .postgres_url
+            .unwrap_or_else(|| database::server("TEST_DATABASE_URL"));
+        let database = TestDatabase::create_on(&server).await;
+        let clock = if options.live {
+            Clock::System
+        } else {
+            let at = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z")
+                .unwrap()
+                .to_utc();
+            database.freeze(at).await;
+            Clock::frozen(at)
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let prefix = format!("{}:", database.name);
+        let redis_url = options
+            .redis_url
+            .unwrap_or_else(|| database::server("TEST_REDIS_URL"));
+        let common = CommonArgs {
+            environment: Some("test".to_owned()),
+            database_url: Some(database.url.clone()),
+            redis_url: Some(redis_url.clone()),
+            redis_prefix: Some(prefix.clone()),
+            secret_key: Some(SECRET_KEY.to_owned()),
+            storage_url: Some(format!("file://{}", folder.path().display())),
+            outbound_allow: Some(
+                options
+                    .outbound_allow
+                    .unwrap_or_else(|| "127.0.0.0/8,::1/128".to_owned()),
+            ),
+            ..CommonArgs::default()
+        };
+        let api = ApiArgs {
+            host: Some("127.0.0.1".to_owned()),
+            port: Some("0".to_owned()),
+            ..options.api
+        };
+        let api: ApiConfig = api::config::Args {
+            common: common.clone(),
+            api,
+            command: None,
+        }
+        .check()
+        .expect("a good configuration of the API");
+        let worker = WorkerArgs {
+            job_lease_seconds: options
+                .worker
+                .job_lease_seconds
+                .clone()
+                .or(Some("30".to_owned())),
+            ..options.worker
+        };
+        let worker: WorkerConfig = worker::config::Args {
+            common,
+            worker,
+            command: None,
+        }
+        .check()
+        .expect("a good configuration of the worker");
+
+        let listener = TcpListener::bind(api.address).await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "TestApp owns it")]
+        let served = tokio::spawn(api::serve(api, clock.clone(), listener, stop.clone()));
+
+        let context = worker::context(&worker, clock.clone())
+            .await
+            .expect("a worker's context");
+        let registry = options.registry.unwrap_or_else(Registry::all);
+        let direct = &worker.common.database.direct;
+        let inline = Inline::new(
+            worker.settings.clone(),
+            context.clone(),
+            registry.clone(),
+            direct,
+            &worker.common.redis,
+        );
+        Self {
+            base,
+            clock,
+            folder,
+            prefix,
+            redis_url,
+            inline: tokio::sync::Mutex::new(inline.expect("an engine")),
+            context,
+            worker,
+            registry,
+            database,
+            stop,
+            served,
+            finished: AtomicBool::new(false),
+            expected_failures: 0.into(),
+        }
+    }
+
+    /// Somebody without an account.
+    pub fn anonymous(&self) -> Actor {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Actor {
+            http,
+            base: self.base.clone(),
+            token: None,
+            email: String::new(),
+        }
+    }
+
+    /// Somebody with an account, logged in.
+    pub async fn user(&self, name: &str) -> Actor {
+        let mut actor = self.anonymous();
+        actor.email = format!("{name}@example.com");
+        let body = json!({ "email": actor.email, "password": "correct horse battery", "displayName": name });
+        let session = actor
+            .post_json("/api/v1/auth/register", body)
+            .await
+            .expect(201);
+        actor.token = session["accessToken"].as_str().map(str::to_owned);
+        actor
+    }
+
+    /// Moves the clock of the API, the jobs and the database.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.database.set_clock(self.clock.now()).await;
+    }
+
+    /// Runs what is due now, and tells how many runs that were.
+    pub async fn run_due_jobs(&self) -> usize {
+        self.inline.lock().await.run_due().await
+    }
+
+    /// Runs jobs until the queues are empty, moving the clock over backoffs.
+    pub async fn run_jobs(&self) {
+        for _ in 0..1000 {
+            self.run_due_jobs().await;
+            let next: Option<DateTime<Utc>> =
+                sqlx::query_scalar("SELECT min(run_at) FROM jobs WHERE state = 'queued'")
+                    .fetch_one(self.database.pool())
+                    .await
+                    .expect("the next job");
+            let Some(next) = next else { return };
+            let wait = (next - self.clock.now()).to_std().unwrap_or_default();
+            self.advance(wait).await;
+        }
+        panic!("the jobs never end");
+    }
+
+    /// Looks once for jobs of dead workers.
+    pub async fn sweep(&self) -> usize {
+        self.inline.lock().await.sweep().await.expect("a sweep")
+    }
+
+    /// Starts a worker in this process.
+    pub fn start_worker(&self) -> Runner {
+        self.start_worker_with(|_| {})
+    }
+
+    pub fn start_worker_with(&self, change: impl FnOnce(&mut worker::runner::Settings)) -> Runner {
+        self.start_worker_as(self.registry.clone(), change)
+    }
+
+    /// Starts a worker that knows other jobs.
+    pub fn start_worker_as(
+        &self,
+        registry: Registry,
+        change: impl FnOnce(&mut worker::runner::Settings),
+    ) -> Runner {
+        let mut settings = self.worker.settings.clone();
+        settings.worker_id = format!("test:{}", uuid::Uuid::new_v4());
+        change(&mut settings);
+        let direct = &self.worker.common.database.direct;
+        Runner::start(
+            settings,
+            self.context.clone(),
+            registry,
+            direct,
+            &self.worker.common.redis,
+        )
+        .expect("a worker")
+    }
+
+    /// Begins a transaction, as a handler would.
+    pub async fn begin(&self) -> Tx {
+        Tx::begin(&self.context.db, &self.context.redis, Origin::default())
+            .await
+            .expect("a transaction")
+    }
+
+    /// Asks for a job, in a transaction of its own.
+    pub async fn enqueue<J: Job>(&self, job: impl Into<Enqueue<J>>) -> Enqueued {
+        let mut tx = self.begin().await;
+        let enqueued = queue::enqueue(&mut tx, job).await.expect("a job");
+        tx.commit().await.expect("a commit");
+        enqueued
+    }
+
+    /// How many jobs are in a state.
+    pub async fn count_jobs(&self, state: &str) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = $1")
+            .bind(state)
+            .fetch_one(self.database.pool())
+            .await
+            .expect("a count")
+    }
+
+    /// How many jobs have not ended.
+    pub async fn count_live_jobs(&self) -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('queued', 'dispatched', 'running')",
+        )
+        .fetch_one(self.database.pool())
+        .await
+        .expect("a count")
+    }
+
+    /// Allows for jobs that end without success.
+    pub fn expect_failed(&self, jobs: i64) {
+        self.expected_failures.store(jobs, Ordering::SeqCst);
+    }
+
+    /// The variables of a real program that belongs to this product.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("ENVIRONMENT", "test".to_owned()),
+            ("DATABASE_URL", self.database.url.clone()),
+            ("REDIS_URL", self.redis_url.clone()),
+            ("REDIS_PREFIX", self.prefix.clone()),
+            ("SECRET_KEY", SECRET_KEY.to_owned()),
+            (
+                "STORAGE_URL",
+                format!("file://{}", self.folder.path().display()),
+            ),
+            ("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+        ]
+    }
+
+    /// Ends the product, and fails a test that leaves dead or forgotten jobs.
+    pub async fn finish(self) {
+        self.finished.store(true, Ordering::SeqCst);
+        let dead: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('failed', 'quarantined')",
+        )
+        .fetch_one(self.database.pool())
+        .await
+        .expect("a count");
+        assert_eq!(
+            dead,
+            self.expected_failures.load(Ordering::SeqCst),
+            "dead jobs"
+        );
+        assert_eq!(self.count_live_jobs().await, 0, "forgotten jobs");
+        self.stop.cancel();
+    }
+
+    /// Stops the API, as a signal does.
+    pub async fn stop_api(&mut self) -> api::Drained {
+        self.stop.cancel();
+        (&mut self.served)
+            .await
+            .expect("no panic")
+            .expect("no error")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        assert!(
+            std::thread::panicking() || self.finished.load(Ordering::SeqCst),
+            "a test ends with app.finish(), which looks for dead and forgotten jobs"
+        );
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn eventually<F, Fut>(what: &str, mut is_so: F) -> impl Future<Output = ()>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let what = what.to_owned();
+    async move {
+        let waiting = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while !is_so().await {
+                tick.tick().await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(process::PATIENCE, waiting)
+                .await
+                .is_ok(),
+            "it never became so: {what}"
+        );
+    }
+}
+
+/// Checks that a command line of a program is understood, for tests of configuration.
+pub fn parse_worker(args: &[&str]) -> Result<worker::config::Args, clap::Error> {
+    worker::config::Args::try_parse_from(args)
+}
+
+/// A file of the repository's fixtures.
+pub fn fixture(name: &str) -> Vec<u8> {
+    read(
+        &PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(name),
+    )
+}
+
+/// A picture of the demo.
+pub fn picture(name: &str) -> Vec<u8> {
+    read(
+        &PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("demo/pictures")
+            .join(name),
+    )
+}
+
+fn read(path: &std::path::Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,285 @@
+//! The real programs: bad environments, signals, and deaths.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::{
+    Options, TestApp, eventually,
+    fakes::receiver::Receiver,
+    fixture,
+    process::{PostgresServer, Process, free_port, program},
+};
+use wiremock::ResponseTemplate;
+
+fn start(app: &TestApp, name: &str, more: &[(&str, &str)]) -> Process {
+    let environment = app.environment();
+    let mut environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    environment.extend_from_slice(more);
+    Process::start(&program(name), &[], &environment)
+}
+
+async fn start_worker(app: &TestApp, more: &[(&str, &str)]) -> Process {
+    let worker = start(app, "baatcheet-worker", more);
+    worker.wait_for_line("serving ").await;
+    worker
+}
+
+/// Lets webhooks wait for a worker: one delivery for each event of one user.
+async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
+    let ana = app.user("ana").await;
+    ana.webhook(&receiver.url()).await;
+    let user: uuid::Uuid = sqlx::query_scalar("SELECT id FROM users")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    let mut tx = app.begin().await;
+    for _ in 0..number {
+        let event = shared::events::Event::ImageOcrFailed(shared::events::OcrResult {
+            attachment_id: shared::ids::AttachmentId::new(),
+            conversation_id: None,
+            message_id: None,
+            extracted_text: None,
+            language: None,
+            confidence: None,
+            error: Some("for a test".to_owned()),
+        });
+        shared::events::emit(&mut tx, shared::ids::UserId(user), &event, app.clock.now())
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+async fn count(app: &TestApp, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql)
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_bad_environment_is_told_whole_and_ends_the_program() {
+    for name in ["baatcheet-api", "baatcheet-worker"] {
+        let mut process = Process::start(
+            &program(name),
+            &[],
+            &[("SECRET_KEY", "short"), ("LOG_FORMAT", "xml")],
+        );
+        assert_eq!(process.wait().await, Some(2));
+        process.wait_for_line("--help lists them").await;
+        let told = process.output();
+        for variable in ["DATABASE_URL", "REDIS_URL", "SECRET_KEY", "LOG_FORMAT"] {
+            assert!(told.contains(variable), "{variable} is missing in {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_api_answers_and_ends_on_sigterm() {
+    let app = TestApp::spawn_live().await;
+    let port = free_port().to_string();
+    let mut api = start(
+        &app,
+        "baatcheet-api",
+        &[("PORT", &port), ("HOST", "127.0.0.1")],
+    );
+    api.wait_for_line("listening on").await;
+    let mut nobody = app.anonymous();
+    nobody.base = format!("http://127.0.0.1:{port}");
+    assert_eq!(nobody.get("/api/health/ready").await.status, 200);
+    let line = api.wait_for_line("/api/health/ready").await;
+    let line: Value = serde_json::from_str(&line).expect("the log is JSON");
+    for field in ["requestId", "method", "path", "status", "durationMs", "ip"] {
+        assert!(!line[field].is_null(), "{field} is missing in {line}");
+    }
+    api.signal(Signal::TERM);
+    assert_eq!(api.wait().await, Some(0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_finishes_its_jobs_on_sigterm() {
+    let app = TestApp::spawn_live().await;
+    let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(1));
+    let receiver = Receiver::answering(slow).await;
+    let port = free_port().to_string();
+    let mut worker = start_worker(&app, &[("WORKER_PORT", &port)]).await;
+    eventually("the worker is ready", || async {
+        let ready = app
+            .anonymous()
+            .http
+            .get(format!("http://127.0.0.1:{port}/ready"))
+            .send()
+            .await;
+        ready.is_ok_and(|reply| reply.status() == 200)
+    })
+    .await;
+    deliveries(&app, &receiver, 2).await;
+    eventually("both run", || async {
+        app.count_jobs("running").await == 2
+    })
+    .await;
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait().await, Some(0), "{}", worker.output());
+    assert_eq!(app.count_jobs("succeeded").await, 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_must_give_jobs_back_says_so() {
+    let app = TestApp::spawn_live().await;
+    let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(9));
+    let receiver = Receiver::answering(slow).await;
+    let mut worker = start_worker(&app, &[("JOB_SHUTDOWN_GRACE_SECONDS", "0")]).await;
+    deliveries(&app, &receiver, 1).await;
+    eventually("it runs", || async { app.count_jobs("running").await == 1 }).await;
+    worker.signal(Signal::INT);
+    assert_eq!(worker.wait().await, Some(1), "{}", worker.output());
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE state = 'queued' AND attempt = 0"
+        )
+        .await,
+        1
+    );
+    sqlx::query("DELETE FROM jobs")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_killed_workers_jobs_are_done_by_the_other() {
+    let app = TestApp::spawn_live().await;
+    let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(2));
+    let receiver = Receiver::answering(slow).await;
+    let short = [
+        ("JOB_LEASE_SECONDS", "3"),
+        ("WORKER_CONCURRENCY", "webhook=4"),
+    ];
+    let mut victim = start_worker(&app, &short).await;
+    deliveries(&app, &receiver, 8).await;
+    eventually("four run", || async {
+        app.count_jobs("running").await == 4
+    })
+    .await;
+    let mut heir = start_worker(&app, &short).await;
+    victim.signal(Signal::KILL);
+    assert_eq!(victim.wait().await, None);
+    eventually("all are delivered", || async {
+        count(
+            &app,
+            "SELECT count(*) FROM deliveries WHERE status = 'succeeded'",
+        )
+        .await
+            == 8
+    })
+    .await;
+    assert_eq!(app.count_live_jobs().await, 0);
+    assert!(
+        count(&app, "SELECT sum(crash_count) FROM jobs").await >= 1,
+        "nobody died"
+    );
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM delivery_attempts").await,
+        8,
+        "each effect is stored once"
+    );
+    heir.signal(Signal::TERM);
+    assert_eq!(heir.wait().await, Some(0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_stopped_and_continued_worker_changes_nothing() {
+    let app = TestApp::spawn_live().await;
+    let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(1));
+    let receiver = Receiver::answering(slow).await;
+    let short = [("JOB_LEASE_SECONDS", "3")];
+    let mut zombie = start_worker(&app, &short).await;
+    deliveries(&app, &receiver, 1).await;
+    eventually("it runs", || async { app.count_jobs("running").await == 1 }).await;
+    zombie.signal(Signal::STOP);
+    let mut heir = start_worker(&app, &short).await;
+    eventually("the other delivered it", || async {
+        count(
+            &app,
+            "SELECT count(*) FROM deliveries WHERE status = 'succeeded'",
+        )
+        .await
+            == 1
+    })
+    .await;
+    let before: String = sqlx::query_scalar("SELECT jobs::text FROM jobs")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    zombie.signal(Signal::CONT);
+    zombie.signal(Signal::TERM);
+    assert_eq!(zombie.wait().await, Some(0), "{}", zombie.output());
+    let after: String = sqlx::query_scalar("SELECT jobs::text FROM jobs")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(before, after);
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM delivery_attempts").await,
+        1
+    );
+    heir.signal(Signal::TERM);
+    heir.wait().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_restart_of_postgres_loses_nothing_and_logs_nobody_out() {
+    let postgres = PostgresServer::start().await;
+    let app = TestApp::with(Options {
+        live: true,
+        postgres_url: Some(postgres.url()),
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    ana.webhook(&receiver.url()).await;
+    let worker = app.start_worker();
+    let job = ana
+        .upload("a.jpg", fixture("two-lines.jpg"), &[])
+        .await
+        .expect(201)["job"]["id"]
+        .clone();
+    eventually("it runs", || async {
+        ana.get("/api/v1/jobs").await.expect(200)["data"][0]["status"] != "queued"
+    })
+    .await;
+    postgres.stop().await;
+    ana.get("/api/v1/users/me")
+        .await
+        .expect_problem(503, "unavailable");
+    assert_eq!(
+        ana.get("/api/health").await.expect(503)["status"],
+        "unhealthy"
+    );
+    assert_eq!(ana.get("/api/health/live").await.status, 200);
+    postgres.restart().await;
+    let path = format!("/api/v1/jobs/{}", job.as_str().unwrap());
+    eventually("it ended", || async {
+        let reply = ana.get(&path).await;
+        reply.status == 200 && reply.expect(200)["status"] == "succeeded"
+    })
+    .await;
+    eventually("the webhook came", || async {
+        receiver.requests().await.len() == 1
+    })
+    .await;
+    eventually("all ended", || async { app.count_live_jobs().await == 0 }).await;
+    worker.shutdown().await;
+    app.finish().await;
+}

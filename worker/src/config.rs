@@ -1,0 +1,261 @@
+//! What the worker reads from the environment.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+use shared::{
+    config::{CommonArgs, CommonConfig, Problems, given},
+    queue::Queue,
+};
+
+use crate::{
+    bench::{BenchArgs, DEFAULT_CONCURRENCY},
+    runner::Settings,
+};
+
+/// Platforms kill 30 s after SIGTERM; what follows the grace takes up to 6 s.
+const LONGEST_GRACE_SECONDS: u64 = 24;
+
+/// Runs `BaatCheet`'s jobs.
+#[derive(Debug, Parser)]
+#[command(name = "baatcheet-worker", version)]
+pub struct Args {
+    /// Variables of both programs.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Variables of the worker.
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the worker can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Runs jobs until SIGTERM or SIGINT (default)
+    Run,
+    /// Measures the engine: makes jobs that do nothing, runs them, and prints figures
+    Bench(BenchArgs),
+}
+
+/// Variables of the worker.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct WorkerArgs {
+    /// Queues to serve, comma-separated [default: all]
+    #[arg(long = "queues", env = "WORKER_QUEUES", global = true)]
+    pub queues: Option<String>,
+    /// Jobs at once in a queue, like ocr=2,webhook=64; a number alone is for every queue [default: by queue and number of
+    /// cores; 100 in the bench]
+    #[arg(long = "concurrency", env = "WORKER_CONCURRENCY", global = true)]
+    pub concurrency: Option<String>,
+    /// Port of /live and /ready on all addresses [default: none; then there is no such server]
+    #[arg(long, env = "WORKER_PORT")]
+    pub worker_port: Option<String>,
+    /// Connections for the work of jobs, besides 3 of the engine, 1 to 100 [default: 3]
+    #[arg(long, env = "WORKER_DATABASE_POOL_MAX")]
+    pub worker_database_pool_max: Option<String>,
+    /// Seconds after which the jobs of a dead worker are run by others, 3 to 3600 [default: 30]
+    #[arg(long, env = "JOB_LEASE_SECONDS")]
+    pub job_lease_seconds: Option<String>,
+    /// Seconds that running jobs may go on after SIGTERM, 0 to 24 [default: 20]
+    #[arg(long, env = "JOB_SHUTDOWN_GRACE_SECONDS")]
+    pub job_shutdown_grace_seconds: Option<String>,
+    /// The program that reads text from pictures [default: tesseract]
+    #[arg(long, env = "TESSERACT")]
+    pub tesseract: Option<String>,
+}
+
+/// The worker's configuration.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Of both programs.
+    pub common: CommonConfig,
+    /// The engine's.
+    pub settings: Settings,
+    /// Connections for the work of jobs.
+    pub pool_max: Option<u32>,
+    /// Where /live and /ready are served.
+    pub health: Option<SocketAddr>,
+    /// The program that reads text.
+    pub tesseract: PathBuf,
+}
+
+/// Jobs at once, unless told otherwise: heavy work by core, waiting work by the dozen.
+fn default_slots(queue: Queue) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match queue {
+        Queue::Ocr | Queue::Audio | Queue::Image | Queue::Export | Queue::Report => cores,
+        Queue::Webhook => 32,
+        Queue::Email | Queue::Notification => 8,
+        Queue::Analytics | Queue::Maintenance => 2,
+    }
+}
+
+impl Args {
+    /// Checks everything at once.
+    ///
+    /// # Errors
+    /// All problems of the environment.
+    pub fn check(&self) -> Result<WorkerConfig, Problems> {
+        let mut problems = Problems::default();
+        let common = self.common.check(&mut problems);
+        let worker = &self.worker;
+        let mut slots = worker.slots(&mut problems);
+        if matches!(self.command, Some(Command::Bench(_))) && given(&worker.concurrency).is_none() {
+            slots
+                .values_mut()
+                .for_each(|slots| *slots = DEFAULT_CONCURRENCY);
+        }
+        let lease = problems.number("JOB_LEASE_SECONDS", &worker.job_lease_seconds, 30, 3..=3600);
+        let grace = problems.number(
+            "JOB_SHUTDOWN_GRACE_SECONDS",
+            &worker.job_shutdown_grace_seconds,
+            20,
+            0..=LONGEST_GRACE_SECONDS,
+        );
+        let pool_max = given(&worker.worker_database_pool_max).map(|_| {
+            problems.number(
+                "WORKER_DATABASE_POOL_MAX",
+                &worker.worker_database_pool_max,
+                3,
+                1..=100,
+            )
+        });
+        let health = given(&worker.worker_port)
+            .map(|_| problems.parse("WORKER_PORT", &worker.worker_port, 0u16))
+            .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
+        let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
+        let settings = Settings {
+            slots,
+            lease: Duration::from_secs(lease),
+            shutdown_grace: Duration::from_secs(grace),
+            worker_id: worker_id(),
+        };
+        let config = common.map(|common| WorkerConfig {
+            common,
+            settings,
+            pool_max,
+            health,
+            tesseract,
+        });
+        problems.finish(config)
+    }
+}
+
+impl WorkerArgs {
+    fn slots(&self, problems: &mut Problems) -> BTreeMap<Queue, usize> {
+        let mut slots: BTreeMap<Queue, usize> = BTreeMap::new();
+        for name in list(&self.queues) {
+            match name.parse() {
+                Ok(queue) => _ = slots.insert(queue, default_slots(queue)),
+                Err(problem) => problems.add("WORKER_QUEUES", problem),
+            }
+        }
+        if slots.is_empty() {
+            slots = Queue::ALL
+                .into_iter()
+                .map(|queue| (queue, default_slots(queue)))
+                .collect();
+        }
+        for entry in list(&self.concurrency) {
+            let (name, number) = entry
+                .split_once('=')
+                .map_or((None, entry), |(name, number)| (Some(name.trim()), number));
+            let queue: Option<Result<Queue, String>> = name.map(str::parse);
+            let number: Option<usize> = number
+                .trim()
+                .parse()
+                .ok()
+                .filter(|number| (1..=10_000).contains(number));
+            match (queue, number) {
+                // A queue that this worker does not serve: one setting may be shared by all workers.
+                (Some(Ok(queue)), Some(number)) => {
+                    _ = slots.get_mut(&queue).map(|slots| *slots = number)
+                }
+                (None, Some(number)) => slots.values_mut().for_each(|slots| *slots = number),
+                (Some(Err(problem)), _) => problems.add("WORKER_CONCURRENCY", problem),
+                (_, None) => problems.add(
+                    "WORKER_CONCURRENCY",
+                    format!("{entry:?} is not like ocr=2, with 1 to 10000"),
+                ),
+            }
+        }
+        slots
+    }
+}
+
+fn list(value: &Option<String>) -> impl Iterator<Item = &str> {
+    given(value)
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
+/// A name of its own for each process: machine, process, and random bytes, as process ids come again.
+fn worker_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = shared::keyring::random::<4>();
+    format!(
+        "{}:{}:{}",
+        host.trim(),
+        std::process::id(),
+        hex::encode(random)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(
+        queues: Option<&str>,
+        concurrency: Option<&str>,
+    ) -> Result<BTreeMap<Queue, usize>, Problems> {
+        let args = WorkerArgs {
+            queues: queues.map(str::to_owned),
+            concurrency: concurrency.map(str::to_owned),
+            ..WorkerArgs::default()
+        };
+        let mut problems = Problems::default();
+        let slots = args.slots(&mut problems);
+        problems.finish(Some(slots))
+    }
+
+    #[test]
+    fn queues_and_their_concurrency_are_chosen() {
+        let chosen = slots(Some("ocr, webhook"), Some("webhook=64,email=9")).unwrap();
+        assert_eq!(chosen.len(), 2);
+        assert_eq!(chosen[&Queue::Webhook], 64);
+        assert_eq!(slots(None, None).unwrap().len(), Queue::ALL.len());
+        assert!(
+            slots(None, Some("7"))
+                .unwrap()
+                .values()
+                .all(|&slots| slots == 7)
+        );
+    }
+
+    #[test]
+    fn nonsense_is_told() {
+        assert!(
+            slots(Some("ocrr"), None)
+                .unwrap_err()
+                .to_string()
+                .contains("ocrr")
+        );
+        assert!(
+            slots(None, Some("ocr=0"))
+                .unwrap_err()
+                .to_string()
+                .contains("ocr=0")
+        );
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

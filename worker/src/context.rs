@@ -1,0 +1,239 @@
+//! Everything a job may touch, and the fence around what it writes.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
+use serde_json::Value;
+use shared::{
+    clients::{outbound::Outbound, storage::Storage},
+    clock::Clock,
+    database::{Error, Origin, Tx},
+    ids::JobId,
+    keyring::Keyring,
+    queue::{End, LiveJob},
+    redis::Redis,
+};
+
+use crate::{
+    engines::tesseract::Tesseract,
+    jobs::{Failure, Outcome},
+    runner::{Claimed, FailedRun, Tries},
+};
+
+/// Least time between two progress reports of a run.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// What all jobs share; cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Parts>);
+
+/// The parts of a [`Context`].
+pub struct Parts {
+    /// Postgres.
+    pub db: DatabaseConnection,
+    /// Redis.
+    pub redis: Redis,
+    /// The time.
+    pub clock: Clock,
+    /// Keys of this deployment.
+    pub keyring: Keyring,
+    /// Where uploads are.
+    pub storage: Storage,
+    /// The only way to a user's URL.
+    pub outbound: Outbound,
+    /// Reads text; nothing where it is not installed.
+    pub tesseract: Option<Tesseract>,
+}
+
+impl Deref for Context {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Context {
+    /// Makes the context of a worker.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Begins a transaction of the engine.
+    pub(crate) async fn begin(&self) -> Result<Tx, Error> {
+        Tx::begin(&self.db, &self.redis, Origin::default()).await
+    }
+
+    /// Begins a transaction on behalf of a job: what it enqueues has the job's user and request id.
+    pub(crate) async fn begin_for(&self, job: &Claimed) -> Result<Tx, Error> {
+        Tx::begin(&self.db, &self.redis, job.origin()).await
+    }
+
+    /// A random number in 0..1, for jitter.
+    #[expect(
+        clippy::unused_self,
+        reason = "randomness belongs to the context, as time does"
+    )]
+    pub(crate) fn random(&self) -> f64 {
+        let bytes = u32::from_le_bytes(shared::keyring::random());
+        f64::from(bytes) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// What one run may touch.
+pub struct JobContext {
+    context: Context,
+    origin: Origin,
+    id: JobId,
+    epoch: i32,
+    tries: Tries,
+    reported: Mutex<Option<Instant>>,
+}
+
+impl Deref for JobContext {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+/// The run does not own its job any more: another worker has it, or it was cancelled. Nothing is written.
+#[derive(Debug, thiserror::Error)]
+#[error("the job is not ours any more")]
+pub struct LostJob;
+
+impl JobContext {
+    pub(crate) fn new(context: Context, job: &Claimed, tries: Tries) -> Self {
+        let (id, epoch) = job.key();
+        Self {
+            context,
+            origin: job.origin(),
+            id,
+            epoch,
+            tries,
+            reported: Mutex::new(None),
+        }
+    }
+
+    /// The job.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Which run this is: 1, 2, …
+    pub fn attempt(&self) -> i32 {
+        self.tries.attempt
+    }
+
+    /// Begins the transaction in which the run stores its effect and ends its job.
+    ///
+    /// The job's row is locked, so that nobody takes the job over in between.
+    ///
+    /// # Errors
+    /// [`LostJob`] when this run does not own the job any more, or the user has cancelled it.
+    pub async fn fenced(&self) -> anyhow::Result<FencedTx> {
+        let mut tx = Tx::begin(&self.db, &self.redis, self.origin.clone()).await?;
+        let job = LiveJob::lock_run(&tx, self.id, self.epoch)
+            .await?
+            .ok_or(LostJob)?;
+        if job.cancel_requested {
+            shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?;
+            tx.commit().await?;
+            return Err(LostJob.into());
+        }
+        Ok(FencedTx {
+            tx,
+            job,
+            tries: self.tries,
+            random: self.random(),
+        })
+    }
+
+    /// Reports how far the run has come, in percent, with a few words for the user. At most two reports a second
+    /// are kept, and none that comes from a run that lost its job.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn progress(&self, percent: u8, note: &str) -> anyhow::Result<()> {
+        {
+            let mut reported = self
+                .reported
+                .lock()
+                .expect("nothing panics while it holds this lock");
+            if reported.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
+                return Ok(());
+            }
+            *reported = Some(Instant::now());
+        }
+        self.db
+            .execute_raw(Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "UPDATE jobs SET progress = $3, progress_note = $4
+                  WHERE id = $1 AND epoch = $2 AND (state = 'running') IS TRUE",
+                [
+                    self.id.into(),
+                    self.epoch.into(),
+                    i16::from(percent.min(99)).into(),
+                    note.into(),
+                ],
+            ))
+            .await?;
+        if self.origin.user.is_some() {
+            self.redis
+                .publish(self.redis.keys().changed(), self.id.to_string())
+                .await;
+        }
+        Ok(())
+    }
+}
+
+/// A transaction that owns its job: effect, events, follow-up jobs and the job's end commit together.
+pub struct FencedTx {
+    tx: Tx,
+    job: LiveJob,
+    tries: Tries,
+    random: f64,
+}
+
+impl Deref for FencedTx {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for FencedTx {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}
+
+impl FencedTx {
+    /// Ends the job with success.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing is stored and the run is tried again.
+    pub async fn done(mut self, result: Option<Value>) -> anyhow::Result<Outcome> {
+        self.job.succeed(&mut self.tx, result).await?;
+        self.tx.commit().await?;
+        Ok(Outcome::Written)
+    }
+
+    /// Stores what the run learned, and puts the job back for another try, or ends it.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing is stored and the run is tried again.
+    pub async fn fail(mut self, failure: &Failure) -> anyhow::Result<Outcome> {
+        FailedRun::from(failure)
+            .write(&mut self.tx, &self.job, self.tries, self.random)
+            .await?;
+        self.tx.commit().await?;
+        Ok(Outcome::Written)
+    }
+}

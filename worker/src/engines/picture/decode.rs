@@ -1,0 +1,138 @@
+//! From the bytes of an upload to grey pixels.
+
+use std::io::{self, Cursor};
+
+use image::{
+    DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder as _, ImageError, ImageFormat,
+    ImageReader, Limits, Luma, metadata::Orientation,
+};
+
+/// More pixels are refused before anything is decoded.
+const MAX_PIXELS: u64 = 40_000_000;
+
+/// Longest side that Tesseract takes (`TDimension` is a 16-bit number).
+const MAX_SIDE: u32 = 32_000;
+
+/// What decoding may allocate. 40 million pixels of 8-bit RGBA are 160 MB; of 16-bit RGBA they are too many.
+const MAX_DECODED_BYTES: u64 = 256_000_000;
+
+/// Why a picture cannot be read. All but [`PictureError::Io`] are final, and their messages are for its owner.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The content is none of the formats that are read, whatever its name says.
+    #[error("the file is not a PNG, JPEG or WebP picture")]
+    NotAPicture,
+    /// More than 40 million pixels, a side over 32,000, or too large when decoded.
+    #[error("the picture is too large: at most 40 million pixels and 32,000 on a side are read")]
+    TooLarge,
+    /// The format is known, but not this kind of it.
+    #[error("the picture uses a feature that is not supported: {0}")]
+    Unsupported(String),
+    /// The content breaks the rules of its format or ends too early.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// The upload cannot be read, or the result not written. This may heal.
+    #[error("the picture cannot be read or written")]
+    Io(#[from] io::Error),
+}
+
+impl PictureError {
+    /// Permanent code for clients; none for what is not the picture's fault.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAPicture => Some("image_not_recognized"),
+            Self::TooLarge => Some("image_too_large"),
+            Self::Unsupported(_) => Some("image_not_supported"),
+            Self::Damaged(_) => Some("image_damaged"),
+            Self::Io(_) => None,
+        }
+    }
+}
+
+/// Decodes a PNG, JPEG or WebP picture to grey, still turned as it is stored.
+pub(super) fn decode(upload: &[u8]) -> Result<(GrayImage, Orientation), PictureError> {
+    let mut reader = ImageReader::new(Cursor::new(upload)).with_guessed_format()?;
+    if !matches!(
+        reader.format(),
+        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)
+    ) {
+        return Err(PictureError::NotAPicture);
+    }
+    let ends_early = reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(upload);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(from_image)?;
+
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS
+        || width.max(height) > MAX_SIDE
+        || decoder.total_bytes() > MAX_DECODED_BYTES
+    {
+        return Err(PictureError::TooLarge);
+    }
+    if width == 0 || height == 0 {
+        return Err(PictureError::Damaged("it has no pixels".to_owned()));
+    }
+    if ends_early {
+        return Err(PictureError::Damaged("it ends too early".to_owned()));
+    }
+    // A broken EXIF block is no reason to refuse the picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(from_image)?;
+    let grey = if picture.color().has_alpha() {
+        on_white(&picture.into_luma_alpha8())
+    } else {
+        picture.into_luma8()
+    };
+    Ok((grey, orientation))
+}
+
+fn from_image(error: ImageError) -> PictureError {
+    match error {
+        ImageError::Limits(_) => PictureError::TooLarge,
+        ImageError::Unsupported(error) => PictureError::Unsupported(error.to_string()),
+        ImageError::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            PictureError::Io(error)
+        }
+        error => PictureError::Damaged(error.to_string()),
+    }
+}
+
+fn on_white(picture: &GrayAlphaImage) -> GrayImage {
+    GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [value, alpha] = picture.get_pixel(x, y).0.map(u32::from);
+        Luma([((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8])
+    })
+}
+
+/// Whether a JPEG file has its end marker after its scans. The decoder takes the missing rest for grey, and the lost
+/// half of a page would look like success.
+///
+/// What follows the marker (previews, a phone's own data) is no concern; nor is a marker inside a segment, such as that
+/// of an EXIF thumbnail.
+fn is_whole_jpeg(file: &[u8]) -> bool {
+    let mut rest = file.get(2..).unwrap_or_default();
+    while let Some(start) = rest.iter().position(|byte| *byte == 0xff) {
+        rest = &rest[start + 1..];
+        // ITU-T T.81, table B.1: what a marker's second byte means.
+        match rest.first() {
+            Some(0xd9) => return true,
+            // Padding, a stuffed byte of a scan, restart markers and others without a segment.
+            Some(0xff) => {}
+            Some(0x00 | 0x01 | 0xd0..=0xd8) => rest = &rest[1..],
+            Some(_) => {
+                let length = rest
+                    .get(1..3)
+                    .map(|length| u16::from_be_bytes([length[0], length[1]]));
+                let Some(next) = length.and_then(|length| rest.get(1 + usize::from(length)..))
+                else {
+                    return false;
+                };
+                rest = next;
+            }
+            None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,47 @@
+//! The work of each job; what it is asked with is in `shared::jobs`, in a file of the same name.
+
+mod deliver_webhook;
+mod recognize_text;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::queue::Job;
+
+use crate::context::JobContext;
+
+/// A job that can be run.
+pub trait Run: Job {
+    /// Does the work once. It may be dropped at any await, and begin again elsewhere.
+    ///
+    /// # Errors
+    /// [`Failure`] tells users and the engine what to make of it; any other error is internal and tried again.
+    fn run(self, ctx: &JobContext) -> impl Future<Output = anyhow::Result<Outcome>> + Send;
+}
+
+/// How a run went that did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The job is done, with this result; the engine writes it.
+    Done(Option<Value>),
+    /// There is nothing to do any more.
+    Discard(&'static str),
+    /// The run ended its job in a transaction of its own.
+    Written,
+}
+
+/// An error that users may read.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Trying again cannot help.
+    #[error("{0}")]
+    Permanent(String),
+    /// Trying again may help.
+    #[error("{reason}")]
+    Temporary {
+        /// For the user.
+        reason: String,
+        /// What the other side asked for.
+        retry_after: Option<Duration>,
+    },
+}

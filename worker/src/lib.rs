@@ -1,0 +1,113 @@
+//! The worker: runs jobs.
+
+pub mod bench;
+pub mod config;
+pub mod context;
+pub mod engines;
+mod health;
+pub mod jobs;
+pub mod registry;
+pub mod runner;
+pub mod signature;
+
+use anyhow::Context as _;
+use shared::{
+    clients::{outbound::Outbound, storage::Storage},
+    clock::Clock,
+    database,
+    redis::Redis,
+    telemetry::log_feature,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::WorkerConfig,
+    context::{Context, Parts},
+    engines::tesseract::Tesseract,
+    registry::Registry,
+    runner::{Drained, Runner},
+};
+
+/// Connections for the work of jobs, unless told otherwise.
+const DEFAULT_POOL_MAX: u32 = 3;
+
+/// Makes what jobs may touch. Neither Postgres nor Redis needs to be there yet.
+///
+/// # Errors
+/// When the storage or a client cannot be made.
+pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Context> {
+    let tesseract = match Tesseract::discover(&config.tesseract).await {
+        Ok(tesseract) => Some(tesseract),
+        Err(error) => {
+            tracing::warn!(error = %error, "text recognition is not available");
+            None
+        }
+    };
+    log_feature("text recognition", tesseract.is_some(), "TESSERACT");
+    Ok(Context::new(Parts {
+        db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
+        redis: Redis::connect(&config.common.redis)?,
+        clock,
+        keyring: config.common.secret.keyring(),
+        storage: Storage::open(&config.common.storage)?,
+        outbound: Outbound::new(config.common.outbound_allow.clone())?,
+        tesseract,
+    }))
+}
+
+/// Runs jobs until `stop`, and then ends in order.
+///
+/// # Errors
+/// When something cannot be set up.
+pub async fn run(
+    config: WorkerConfig,
+    registry: Registry,
+    stop: CancellationToken,
+) -> anyhow::Result<Drained> {
+    log_feature("health port", config.health.is_some(), "WORKER_PORT");
+    let health = match config.health {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("WORKER_PORT: cannot listen on {address}"))?,
+        ),
+        None => None,
+    };
+    let context = context(&config, Clock::System).await?;
+    let queues: Vec<String> = config
+        .settings
+        .slots
+        .iter()
+        .map(|(queue, slots)| format!("{queue}={slots}"))
+        .collect();
+    tracing::info!(
+        worker = config.settings.worker_id,
+        "serving {}",
+        queues.join(",")
+    );
+    let database = &config.common.database;
+    let runner = Runner::start(
+        config.settings,
+        context,
+        registry,
+        &database.direct,
+        &config.common.redis,
+    )?;
+
+    let tasks = TaskTracker::new();
+    let health_stop = CancellationToken::new();
+    if let Some(listener) = health {
+        tasks.spawn(health::serve(
+            listener,
+            runner.engine().clone(),
+            health_stop.clone(),
+        ));
+    }
+    stop.cancelled().await;
+    let drained = runner.shutdown().await;
+    health_stop.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
+    Ok(drained)
+}

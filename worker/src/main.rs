@@ -1,0 +1,46 @@
+//! `baatcheet-worker`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use shared::{shutdown, telemetry};
+use worker::{
+    bench,
+    config::{Args, Command},
+    registry::Registry,
+    runner::Drained,
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let config = match args.check() {
+        Ok(config) => config,
+        Err(problems) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "there is no logger without a configuration"
+            )]
+            {
+                eprintln!("baatcheet-worker: {problems}");
+            }
+            return Ok(ExitCode::from(2));
+        }
+    };
+    telemetry::init(&config.common.telemetry);
+    let stop = shutdown::on_signal()?;
+    if let Some(Command::Bench(args)) = args.command {
+        bench::run(config, args, stop).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match worker::run(config, Registry::all(), stop).await? {
+        Drained::Whole => {
+            tracing::info!("all jobs have ended; bye");
+            Ok(ExitCode::SUCCESS)
+        }
+        Drained::Released(jobs) => {
+            tracing::warn!(jobs, "some jobs went back to their queue; bye");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

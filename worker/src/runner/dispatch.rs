@@ -1,0 +1,183 @@
+//! Moving ids of due rows to Redis, most urgent first.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use shared::queue::Queue;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Engine, transport::Due};
+
+/// A look at every queue although nobody asked: what a lost nudge costs.
+const TICK: Duration = Duration::from_secs(1);
+/// How many urgent ids may go in above a full window at a time.
+const ABOVE_WINDOW: usize = 64;
+
+/// Due rows of a queue, most urgent first, without reading those that wait for later: `p` walks the priorities that
+/// there are by one probe of the index each (a loose index scan), and each has its own range of the index.
+macro_rules! due {
+    ($lock:literal) => {
+        concat!(
+            "WITH RECURSIVE p AS (
+                (SELECT priority FROM jobs WHERE queue = $1 AND state = 'queued' ORDER BY priority LIMIT 1)
+                UNION ALL
+                SELECT (SELECT priority FROM jobs WHERE queue = $1 AND state = 'queued' AND priority > p.priority
+                         ORDER BY priority LIMIT 1) FROM p WHERE p.priority < $3),
+            due AS (
+                SELECT d.id FROM p CROSS JOIN LATERAL (
+                    SELECT id FROM jobs
+                     WHERE queue = $1 AND state = 'queued' AND priority = p.priority AND run_at <= job_now()
+                     ORDER BY run_at, id LIMIT $2 ",
+            $lock,
+            ") d WHERE p.priority < $3 LIMIT $2) "
+        )
+    };
+}
+
+const DISPATCH: &str = concat!(
+    due!("FOR UPDATE SKIP LOCKED"),
+    "UPDATE jobs SET state = 'dispatched', dispatched_at = job_now() FROM due WHERE jobs.id = due.id
+     RETURNING jobs.id, jobs.priority, (extract(epoch FROM jobs.run_at) * 1000)::bigint AS run_at_ms"
+);
+
+const PEEK: &str = concat!(due!(""), "SELECT id FROM due");
+
+/// Ids that were on their way when Redis went.
+const PEEK_DISPATCHED: &str = "
+    SELECT id FROM jobs WHERE state = 'dispatched' AND queue = $1 ORDER BY priority, run_at, id LIMIT $2";
+
+pub(super) async fn run(engine: Arc<Engine>) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let ticked = tokio::select! {
+            _ = tick.tick() => true,
+            () = engine.dispatch_wanted.notified() => false,
+        };
+        let mut saw_postgres = true;
+        for (&queue, lane) in &engine.lanes {
+            if lane.due.swap(0, Ordering::AcqRel) > 0 || ticked {
+                saw_postgres &= engine.dispatch(queue).await;
+            }
+        }
+        if ticked && saw_postgres {
+            engine.ticked();
+        }
+    }
+}
+
+impl Engine {
+    /// Asks for a look at a queue's due rows.
+    pub(super) fn want_dispatch(&self, queue: Queue) {
+        if let Some(lane) = self.lanes.get(&queue) {
+            lane.due.store(1, Ordering::Release);
+            self.dispatch_wanted.notify_one();
+        }
+    }
+
+    /// Fills the window of a queue; whether Postgres answered.
+    async fn dispatch(&self, queue: Queue) -> bool {
+        let lane = &self.lanes[&queue];
+        let Ok(backlog) = self.transport.backlog(queue).await else {
+            // Takers read Postgres themselves while Redis is away. They are told, so that they look at once.
+            lane.available.notify_one();
+            return self
+                .dispatching
+                .run(async |db| sqlx::query("SELECT 1").execute(db).await)
+                .await
+                .is_ok();
+        };
+        let room = lane.window().saturating_sub(backlog.waiting);
+        // A full window lets only those in that are more urgent than its last.
+        let (most, below) = if room > 0 {
+            (room, i16::MAX)
+        } else {
+            (ABOVE_WINDOW, backlog.worst)
+        };
+        let due = self
+            .dispatching
+            .run(async |db| {
+                let rows = sqlx::query(DISPATCH)
+                    .bind(queue.name())
+                    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                    .bind(below)
+                    .fetch_all(db)
+                    .await?;
+                rows.iter()
+                    .map(|row| {
+                        Ok(Due {
+                            id: row.try_get(0)?,
+                            priority: row.try_get(1)?,
+                            run_at_ms: row.try_get(2)?,
+                        })
+                    })
+                    .collect()
+            })
+            .await;
+        let due: Vec<Due> = match due {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::debug!(queue = %queue, error = %error, "could not dispatch");
+                return false;
+            }
+        };
+        if due.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.transport.push(queue, &due).await {
+            tracing::debug!(queue = %queue, error = %error, "could not hand ids to redis");
+            let ids: Vec<Uuid> = due.iter().map(|due| due.id).collect();
+            self.undispatch(&ids).await;
+        }
+        lane.available.notify_one();
+        true
+    }
+
+    /// The most urgent due ids of a queue, without taking them: the claim decides.
+    pub(super) async fn peek(&self, queue: Queue, most: usize) -> Vec<Uuid> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let ids = self
+            .dispatching
+            .run(async |db| {
+                let mut ids: Vec<Uuid> = sqlx::query_scalar(PEEK_DISPATCHED)
+                    .bind(queue.name())
+                    .bind(most)
+                    .fetch_all(&mut *db)
+                    .await?;
+                let queued: Vec<Uuid> = sqlx::query_scalar(PEEK)
+                    .bind(queue.name())
+                    .bind(most)
+                    .bind(i16::MAX)
+                    .fetch_all(db)
+                    .await?;
+                ids.extend(queued);
+                Ok(ids)
+            })
+            .await;
+        let mut ids = ids.unwrap_or_default();
+        ids.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        ids
+    }
+
+    /// Takes ids back that nobody will run from Redis. Best effort: the sweep finds the rest.
+    pub(super) async fn undispatch(&self, ids: &[Uuid]) {
+        if ids.is_empty() {
+            return;
+        }
+        let undone = self
+            .dispatching
+            .run(async |db| {
+                sqlx::query("UPDATE jobs SET state = 'queued' WHERE id = ANY($1) AND (state = 'dispatched') IS TRUE")
+                    .bind(ids)
+                    .execute(db)
+                    .await
+            })
+            .await;
+        if let Err(error) = undone {
+            tracing::debug!(error = %error, "could not give ids back");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One run: under the job's time limit, a panic guard and a way to stop it, and then its end.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use serde_json::{Value, json};
+use shared::{
+    database::Error,
+    ids::JobId,
+    queue::{Backoff, End, LiveJob},
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
+
+use super::{
+    Engine, Run, Stop,
+    claim::Claimed,
+    failure::{FailedRun, Tries},
+    finish::Finished,
+};
+use crate::{
+    context::{JobContext, LostJob},
+    jobs::Outcome,
+    registry::Kind,
+};
+
+/// Between tries to write an end while Postgres is away.
+const AWAY_PAUSE: Duration = Duration::from_millis(500);
+
+/// What is to be written of a run.
+enum Verdict {
+    /// Nothing: the run ended its job in its own transaction, or lost it.
+    Nothing,
+    /// The job succeeded.
+    Done(Option<Value>),
+    Failed(FailedRun),
+    Cancelled,
+    Released,
+}
+
+impl Engine {
+    /// Runs a claimed job to its end, and keeps its slot until the work is over.
+    pub(super) async fn execute(
+        self: Arc<Self>,
+        job: Claimed,
+        run: Arc<Run>,
+        slot: Option<OwnedSemaphorePermit>,
+    ) {
+        let span = tracing::info_span!(
+            "job",
+            jobId = %job.id,
+            kind = %job.kind,
+            attempt = job.attempt,
+            requestId = job.request_id.as_deref(),
+            userId = job.user_id.map(tracing::field::display),
+        );
+        let kind = self.registry.find(&job.kind);
+        let backoff = kind
+            .as_ref()
+            .map_or_else(Backoff::default, |kind| kind.backoff);
+        let tries = Tries {
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            backoff,
+        };
+        async {
+            let verdict = self.attempt(&job, &run, kind.as_deref(), tries).await;
+            // The work is over: writing its end may take its time, the next job need not wait for that.
+            drop(slot);
+            match verdict {
+                Verdict::Nothing => self.forget([job.key()]),
+                Verdict::Done(result) => self.hand_over(&job, result).await,
+                verdict => self.write_end(&job, &verdict, tries).await,
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn attempt(
+        &self,
+        job: &Claimed,
+        run: &Run,
+        kind: Option<&Kind>,
+        tries: Tries,
+    ) -> Verdict {
+        let Some(kind) = kind else {
+            return Verdict::Failed(FailedRun::internal(format!(
+                "this worker knows no job {:?}",
+                job.kind
+            )));
+        };
+        let context = JobContext::new(self.context.clone(), job, tries);
+        let limit = Duration::from_millis(u64::try_from(job.timeout_ms).unwrap_or(0));
+        let work = AssertUnwindSafe(kind.run(job.payload.clone(), context)).catch_unwind();
+        let ended = tokio::select! {
+            biased;
+            () = run.stop.cancelled() => return match run.why() {
+                Some(Stop::Cancelled) => Verdict::Cancelled,
+                Some(Stop::Released) => Verdict::Released,
+                Some(Stop::Lost) | None => Verdict::Nothing,
+            },
+            ended = tokio::time::timeout(limit, work) => ended,
+        };
+        match ended {
+            Ok(Ok(Ok(Outcome::Done(result)))) => Verdict::Done(result),
+            Ok(Ok(Ok(Outcome::Discard(reason)))) => {
+                Verdict::Done(Some(json!({ "discarded": reason })))
+            }
+            Ok(Ok(Ok(Outcome::Written))) => Verdict::Nothing,
+            Ok(Ok(Err(error))) if error.is::<LostJob>() => Verdict::Nothing,
+            Ok(Ok(Err(error))) => Verdict::Failed(FailedRun::of(&error)),
+            Ok(Err(_)) => Verdict::Failed(FailedRun::internal("the job panicked")),
+            Err(_) => Verdict::Failed(FailedRun::timeout(limit)),
+        }
+    }
+
+    async fn hand_over(&self, job: &Claimed, result: Option<Value>) {
+        let finished = Finished {
+            key: job.key(),
+            result,
+            user: job.user_id.is_some(),
+        };
+        if self.finished.send(finished).await.is_err() {
+            self.forget([job.key()]);
+        }
+    }
+
+    /// Writes an end in a transaction of its own, for as long as it takes: while Postgres is away the run stays
+    /// ours, and its lease is renewed as soon as that is possible again.
+    async fn write_end(&self, job: &Claimed, verdict: &Verdict, tries: Tries) {
+        loop {
+            match self.try_write_end(job, verdict, tries).await {
+                Ok(()) => break,
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(error = %error, "could not write a job's end yet");
+                    tokio::time::sleep(AWAY_PAUSE).await;
+                }
+                Err(error) => {
+                    // The lease runs out, and the sweep takes over.
+                    let error = anyhow::Error::from(error);
+                    tracing::error!(error = %format!("{error:#}"), "could not write a job's end");
+                    break;
+                }
+            }
+        }
+        self.forget([job.key()]);
+    }
+
+    async fn try_write_end(
+        &self,
+        claimed: &Claimed,
+        verdict: &Verdict,
+        tries: Tries,
+    ) -> Result<(), Error> {
+        let mut tx = self.context.begin_for(claimed).await?;
+        let Some(job) = LiveJob::lock_run(&tx, JobId(claimed.id), claimed.epoch).await? else {
+            tracing::info!("the job has gone to another worker; this run changed nothing");
+            return Ok(());
+        };
+        match verdict {
+            Verdict::Failed(failed) => {
+                failed
+                    .write(&mut tx, &job, tries, self.context.random())
+                    .await?
+            }
+            Verdict::Released if !job.cancel_requested => {
+                tracing::info!("giving the job back to its queue");
+                job.release(&mut tx).await?;
+            }
+            _ => shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?,
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

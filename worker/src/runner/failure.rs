@@ -1,0 +1,114 @@
+//! What becomes of a job whose run failed: another try, or its end.
+
+use std::time::Duration;
+
+use shared::{
+    database::{Result, Tx},
+    queue::{Backoff, End, LiveJob},
+};
+
+use crate::jobs::Failure;
+
+/// What a user reads of an error that is not meant for users.
+const INTERNAL: &str = "internal error";
+
+/// The rules of a job, and which run of it this is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tries {
+    pub(crate) attempt: i32,
+    pub(crate) max_attempts: i32,
+    pub(crate) backoff: Backoff,
+}
+
+/// Why a run failed.
+#[derive(Debug)]
+pub(crate) struct FailedRun {
+    /// For the user.
+    reason: String,
+    /// For operators.
+    detail: String,
+    permanent: bool,
+    retry_after: Option<Duration>,
+}
+
+impl FailedRun {
+    /// An error of ours: users are told nothing about the inside.
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self {
+            reason: INTERNAL.to_owned(),
+            detail: detail.into(),
+            permanent: false,
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        let reason = format!("took longer than {} s", limit.as_secs_f64());
+        Self {
+            detail: reason.clone(),
+            reason,
+            permanent: false,
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let detail = format!("{error:#}");
+        match error.downcast_ref::<Failure>() {
+            Some(failure) => Self {
+                detail,
+                ..Self::from(failure)
+            },
+            None => Self::internal(detail),
+        }
+    }
+
+    /// Writes what follows into the transaction that holds the job's row.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub(crate) async fn write(
+        &self,
+        tx: &mut Tx,
+        job: &LiveJob,
+        tries: Tries,
+        random: f64,
+    ) -> Result<()> {
+        let Self {
+            reason,
+            detail,
+            permanent,
+            retry_after,
+        } = self;
+        let (id, kind) = (job.id, &job.kind);
+        if job.cancel_requested {
+            return shared::queue::end(tx, job, &End::Cancelled, None).await;
+        }
+        let errors = job.errors_with(detail, tx.now().await?);
+        if *permanent || tries.attempt >= tries.max_attempts {
+            tracing::error!(jobId = %id, error = %detail, permanent, "job {kind} failed: {reason}");
+            return shared::queue::end(tx, job, &End::Failed(reason.clone()), Some(errors)).await;
+        }
+        let attempt = u32::try_from(tries.attempt).unwrap_or(1);
+        let wait = tries.backoff.wait(attempt, random, *retry_after);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(jobId = %id, error = %detail, waitMs = wait_ms, "job {kind} failed and is tried again: {reason}");
+        job.requeue(tx, wait, reason, errors).await
+    }
+}
+
+impl From<&Failure> for FailedRun {
+    fn from(failure: &Failure) -> Self {
+        let (permanent, retry_after) = match failure {
+            Failure::Permanent(_) => (true, None),
+            Failure::Temporary { retry_after, .. } => (false, *retry_after),
+        };
+        let reason = failure.to_string();
+        Self {
+            detail: reason.clone(),
+            reason,
+            permanent,
+            retry_after,
+        }
+    }
+}

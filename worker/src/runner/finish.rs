@@ -1,0 +1,108 @@
+//! Ends of jobs without rows of their own, many in one statement.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+use shared::{ids::JobId, queue::Queue};
+use sqlx::Row as _;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{Engine, RunKey};
+
+/// Most ends in one statement.
+const BATCH: usize = 512;
+/// Between tries while Postgres is away.
+const AWAY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Rows that do not come back were another worker's: fenced. `(state = 'running') IS TRUE` hides the condition
+/// from the planner, which would otherwise scan all live rows. A job that was asked for again while it ran waits
+/// for its next run.
+const FINISH: &str = "
+    UPDATE jobs j
+       SET state = CASE WHEN j.rerun THEN 'queued' ELSE 'succeeded' END,
+           attempt = CASE WHEN j.rerun THEN 0 ELSE j.attempt END,
+           run_at = CASE WHEN j.rerun THEN job_now() ELSE j.run_at END,
+           finished_at = CASE WHEN j.rerun THEN NULL ELSE job_now() END,
+           progress = CASE WHEN j.rerun THEN 0 ELSE 100 END,
+           result = u.result, last_error = NULL, lease_until = NULL, worker_id = NULL, rerun = false
+      FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) u(id, epoch, result)
+     WHERE j.id = u.id AND j.epoch = u.epoch AND (j.state = 'running') IS TRUE
+    RETURNING j.id, j.queue, j.state = 'queued' AS again";
+
+/// A run that succeeded.
+pub(super) struct Finished {
+    pub(super) key: RunKey,
+    pub(super) result: Option<Value>,
+    /// Somebody may be watching.
+    pub(super) user: bool,
+}
+
+pub(super) async fn run(engine: Arc<Engine>, mut ends: mpsc::Receiver<Finished>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while ends.recv_many(&mut batch, BATCH).await > 0 {
+        engine.finish(&batch).await;
+        batch.clear();
+    }
+}
+
+impl Engine {
+    /// Writes ends, for as long as it takes.
+    pub(super) async fn finish(&self, batch: &[Finished]) {
+        let ids: Vec<Uuid> = batch.iter().map(|end| end.key.0.0).collect();
+        let epochs: Vec<i32> = batch.iter().map(|end| end.key.1).collect();
+        let results: Vec<Option<Value>> = batch.iter().map(|end| end.result.clone()).collect();
+        let ended: Vec<(Uuid, String, bool)> = loop {
+            let rows = self
+                .finishing
+                .run(async |db| {
+                    sqlx::query(FINISH)
+                        .bind(&ids)
+                        .bind(&epochs)
+                        .bind(&results)
+                        .fetch_all(db)
+                        .await?
+                        .iter()
+                        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+                        .collect()
+                })
+                .await;
+            match rows {
+                Ok(rows) => break rows,
+                Err(error) if shared::database::is_away(&error) => {
+                    tokio::time::sleep(AWAY_PAUSE).await;
+                }
+                Err(error) => {
+                    // The leases run out, and the sweep takes over.
+                    tracing::error!(error = %error, jobs = ids.len(), "could not write ends of jobs");
+                    break Vec::new();
+                }
+            }
+        };
+        if ended.len() < batch.len() {
+            tracing::info!(
+                jobs = batch.len() - ended.len(),
+                "some jobs had gone to another worker; their runs changed nothing"
+            );
+        }
+        self.forget(batch.iter().map(|end| end.key));
+        for queue in ended
+            .iter()
+            .filter(|(_, _, again)| *again)
+            .filter_map(|(_, queue, _)| queue.parse::<Queue>().ok())
+        {
+            self.want_dispatch(queue);
+        }
+        let watched: Vec<String> = batch
+            .iter()
+            .filter(|end| end.user)
+            .map(|end| JobId(end.key.0.0).to_string())
+            .collect();
+        if !watched.is_empty() {
+            let redis = &self.context.redis;
+            redis
+                .publish(redis.keys().changed(), watched.join(","))
+                .await;
+        }
+    }
+}
