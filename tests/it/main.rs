@@ -2,10 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod accounts;
+mod config;
 mod engine;
+mod house;
 mod jobs;
 mod manners;
 mod ocr;
+mod openapi;
 mod process;
+mod schema;
 mod transport;
 mod webhooks;

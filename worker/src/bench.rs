@@ -221,20 +221,25 @@ async fn prepare(pool: &PgPool, args: &BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes jobs that are due, many in one statement: what is measured comes after.
+/// Makes jobs that are due, many in one statement: what is measured comes after. Their ids are in the order of time, as
+/// those of all jobs are.
 async fn fill(pool: &PgPool, jobs: u64, keyed: bool) -> anyhow::Result<()> {
-    sqlx::query(
-        "INSERT INTO jobs (id, kind, queue, payload, timeout_ms, run_at, created_at, user_id, unique_key)
-         SELECT gen_random_uuid(), $1, $2, '{}', 10000, now(), now(),
-                CASE WHEN $4 THEN gen_random_uuid() END, CASE WHEN $4 THEN gen_random_uuid()::text END
-           FROM generate_series(1, $3)",
-    )
-    .bind(Noop::NAME)
-    .bind(QUEUE.name())
-    .bind(i64::try_from(jobs)?)
-    .bind(keyed)
-    .execute(pool)
-    .await?;
+    const ROWS: usize = 10_000;
+    let ids: Vec<uuid::Uuid> = (0..jobs).map(|_| JobId::new().0).collect();
+    for ids in ids.chunks(ROWS) {
+        sqlx::query(
+            "INSERT INTO jobs (id, kind, queue, payload, timeout_ms, run_at, created_at, user_id, unique_key)
+             SELECT id, $1, $2, '{}', 10000, now(), now(), CASE WHEN $4 THEN gen_random_uuid() END,
+                    CASE WHEN $4 THEN 'bench:' || id END
+               FROM unnest($3::uuid[]) id",
+        )
+        .bind(Noop::NAME)
+        .bind(QUEUE.name())
+        .bind(ids)
+        .bind(keyed)
+        .execute(pool)
+        .await?;
+    }
     Ok(())
 }
 

@@ -37,13 +37,15 @@ macro_rules! due {
     };
 }
 
-const DISPATCH: &str = concat!(
+/// Takes due rows of queue `$1` for Redis: at most `$2`, of priorities below `$3`.
+pub const DISPATCH: &str = concat!(
     due!("FOR UPDATE SKIP LOCKED"),
     "UPDATE jobs SET state = 'dispatched', dispatched_at = job_now() FROM due WHERE jobs.id = due.id
      RETURNING jobs.id, jobs.priority, (extract(epoch FROM jobs.run_at) * 1000)::bigint AS run_at_ms"
 );
 
-const PEEK: &str = concat!(due!(""), "SELECT id FROM due");
+/// The same rows, without taking them.
+pub const PEEK: &str = concat!(due!(""), "SELECT id FROM due");
 
 /// Ids that were on their way when Redis went.
 const PEEK_DISPATCHED: &str = "

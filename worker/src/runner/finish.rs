@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use shared::{ids::JobId, queue::Queue};
-use sqlx::Row as _;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -28,7 +27,7 @@ const FINISH: &str = "
            result = u.result, last_error = NULL, lease_until = NULL, worker_id = NULL, rerun = false
       FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) u(id, epoch, result)
      WHERE j.id = u.id AND j.epoch = u.epoch AND (j.state = 'running') IS TRUE
-    RETURNING j.id, j.queue, j.state = 'queued' AS again";
+    RETURNING CASE WHEN j.state = 'queued' THEN j.queue END AS again";
 
 /// A run that succeeded.
 pub(super) struct Finished {
@@ -52,19 +51,12 @@ impl Engine {
         let ids: Vec<Uuid> = batch.iter().map(|end| end.key.0.0).collect();
         let epochs: Vec<i32> = batch.iter().map(|end| end.key.1).collect();
         let results: Vec<Option<Value>> = batch.iter().map(|end| end.result.clone()).collect();
-        let ended: Vec<(Uuid, String, bool)> = loop {
+        // One for each row that ended; a queue, where the job waits for its next run.
+        let ended: Vec<Option<String>> = loop {
             let rows = self
                 .finishing
                 .run(async |db| {
-                    sqlx::query(FINISH)
-                        .bind(&ids)
-                        .bind(&epochs)
-                        .bind(&results)
-                        .fetch_all(db)
-                        .await?
-                        .iter()
-                        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
-                        .collect()
+                    sqlx::query_scalar(FINISH).bind(&ids).bind(&epochs).bind(&results).fetch_all(db).await
                 })
                 .await;
             match rows {
@@ -86,11 +78,7 @@ impl Engine {
             );
         }
         self.forget(batch.iter().map(|end| end.key));
-        for queue in ended
-            .iter()
-            .filter(|(_, _, again)| *again)
-            .filter_map(|(_, queue, _)| queue.parse::<Queue>().ok())
-        {
+        for queue in ended.iter().flatten().filter_map(|queue| queue.parse::<Queue>().ok()) {
             self.want_dispatch(queue);
         }
         let watched: Vec<String> = batch

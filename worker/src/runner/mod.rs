@@ -32,7 +32,11 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::inline::Inline;
+pub use self::{
+    dispatch::{DISPATCH, PEEK},
+    inline::Inline,
+    session::SESSION_SETTINGS,
+};
 use self::{
     claim::ClaimRequest,
     finish::Finished,

@@ -11,6 +11,16 @@ use tokio::sync::{Mutex, MutexGuard};
 /// Longest time for one statement of the engine, reconnecting included.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A statement keeps the plan that it got on an empty table; without the first four that may be a full scan. Planning the
+/// same statement hundreds of times a second costs more than it gains.
+pub const SESSION_SETTINGS: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
 /// Whether a statement returns before its effect is on disk.
 ///
 /// What dispatch, claim and renewal write is found again by the sweeps after a crash; an end must stay.
@@ -42,14 +52,8 @@ impl Session {
         options: &PgConnectOptions,
         durability: Durability,
     ) -> Self {
-        // A statement keeps the plan it got on an empty table; without these the plan may be a full scan.
-        let mut settings = vec![
-            ("enable_seqscan", "off"),
-            ("enable_bitmapscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-            ("statement_timeout", "9s"),
-        ];
+        let mut settings = SESSION_SETTINGS.to_vec();
+        settings.push(("statement_timeout", "9s"));
         if durability == Durability::Relaxed {
             settings.push(("synchronous_commit", "off"));
         }

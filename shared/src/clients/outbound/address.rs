@@ -6,10 +6,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 /// IPv4 blocks that are not globally reachable.
 ///
-/// Source: IANA IPv4 Special-Purpose Address Registry (RFC 6890, <https://www.iana.org/assignments/iana-ipv4-special-registry>),
-/// with multicast from the IANA IPv4 Address Space Registry. The few globally reachable exceptions inside 192.0.0.0/24
-/// are refused too: they are anycast services of the network, not somebody's server. So is 192.88.99.0/24, the
-/// deprecated 6to4 relay.
+/// Source: IANA IPv4 Special-Purpose Address Registry (RFC 6890,
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry>), with multicast from the IANA IPv4 Address Space
+/// Registry. The few globally reachable exceptions inside 192.0.0.0/24 are refused too: they are anycast services of
+/// the network, not somebody's server. So is 192.88.99.0/24, the deprecated 6to4 relay.
 const NOT_GLOBAL_V4: [Ipv4Net; 15] = [
     v4(0, 0, 0, 0, 8),
     v4(10, 0, 0, 0, 8),
@@ -35,7 +35,8 @@ const GLOBAL_UNICAST_V6: Ipv6Net = v6(0x2000, 0, 3);
 
 /// Blocks inside [`GLOBAL_UNICAST_V6`] that are not globally reachable.
 ///
-/// Source: IANA IPv6 Special-Purpose Address Registry (RFC 6890, <https://www.iana.org/assignments/iana-ipv6-special-registry>).
+/// Source: IANA IPv6 Special-Purpose Address Registry (RFC 6890,
+/// <https://www.iana.org/assignments/iana-ipv6-special-registry>).
 /// `2001::/23` holds Teredo, benchmarking and both ORCHIDs; its few globally reachable entries are protocol anycast
 /// and identifiers, so the whole block is refused.
 const NOT_GLOBAL_V6: [Ipv6Net; 3] = [v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x3fff, 0, 20)];

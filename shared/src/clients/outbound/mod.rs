@@ -61,7 +61,8 @@ pub struct Outbound {
 /// A client and its resolver.
 ///
 /// There is one per [`Reach`], because a resolver is not told the scheme and port it resolves for: with one client, a
-/// name could be allowed while the URL is checked and public when it is connected to, and so get plain http or any port.
+/// name could be allowed while the URL is checked and public when it is connected to, and so get plain http or any
+/// port.
 #[derive(Clone)]
 struct Route {
     client: Client,

@@ -38,8 +38,8 @@ const LIST_LIMITS: Limits = Limits {
     ..LIMITS
 };
 
-/// Below this mean confidence, or above this share of doubtful words, a result is not to be relied upon. Measured: clean
-/// English 96, Hindi 95, Urdu 92; Urdu in Nastaliq 63; a mixed page with the wrong language 67.
+/// Below this mean confidence, or above this share of doubtful words, a result is not to be relied upon. Measured:
+/// clean English 96, Hindi 95, Urdu 92; Urdu in Nastaliq 63; a mixed page with the wrong language 67.
 const LOW_CONFIDENCE: (f64, f64) = (75.0, 0.25);
 
 /// Threads make one picture slower and use six times the processor (measured); jobs run beside each other instead.
