@@ -70,7 +70,7 @@ impl App {
         let db = database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX);
         let redis = Redis::connect(&config.common.redis)?;
         let tasks = TaskTracker::new();
-        let watch = Watch::start(db.clone(), redis.clone(), &tasks, stop.clone())?;
+        let watch = Watch::start(db.clone(), &redis, &tasks, stop.clone())?;
         Ok(Self(Arc::new(Parts {
             keyring: config.common.secret.keyring(),
             storage: Storage::open(&config.common.storage)?,

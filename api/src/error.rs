@@ -225,10 +225,10 @@ impl IntoResponse for Error {
         let (status, code, title) = self.answer();
         match &self {
             Self::Internal(source) => {
-                tracing::error!(error = %format!("{source:#}"), "internal error")
+                tracing::error!(error = %format!("{source:#}"), "internal error");
             }
             Self::Unavailable(source) => {
-                tracing::warn!(error = %format!("{source:#}"), "unavailable")
+                tracing::warn!(error = %format!("{source:#}"), "unavailable");
             }
             _ => {}
         }

@@ -216,7 +216,6 @@ where
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
-    #[expect(clippy::disallowed_types, reason = "this is the one place")]
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
     }

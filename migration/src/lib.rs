@@ -1,5 +1,8 @@
 //! The schema, step by step. Each step runs while the code of the step before still serves.
-#![expect(elided_lifetimes_in_paths, reason = "the trait of sea-orm-migration elides them")]
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait of sea-orm-migration elides them"
+)]
 
 use sea_orm_migration::prelude::*;
 

@@ -1,7 +1,7 @@
 //! The job engine's table.
 //!
 //! `state` is in the predicates of partial indexes, so no update is a HOT one and every index is paid three times
-//! a job. Hence no index that a statement does not need: due rows by priority, live rows, a user's rows, live
+//! a job, and free space in the pages is of no use. Hence no index that a statement does not need: due rows by priority, live rows, a user's rows, live
 //! unique keys, and a BRIN (nearly free) for pruning.
 //!
 //! `job_now()` is the engine's clock. A test database replaces it by one that reads a row.
@@ -37,11 +37,11 @@ crate::sql_migration!(
         request_id text,
         traceparent text,
         last_error text,
-        errors jsonb NOT NULL DEFAULT '[]',
+        errors jsonb,
         created_at timestamptz NOT NULL,
         started_at timestamptz,
         finished_at timestamptz
-    ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
+    ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000,
             autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05,
             autovacuum_vacuum_insert_scale_factor = 0.2);
     CREATE INDEX jobs_due ON jobs (queue, priority, run_at, id) WHERE state = 'queued';

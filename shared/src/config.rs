@@ -190,7 +190,7 @@ pub struct CommonArgs {
     /// Former values of `SECRET_KEY`, comma-separated: they still open what they closed
     #[arg(long, env = "SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub secret_key_previous: Option<String>,
-    /// file:///path of the folder for uploads [default: ./data/storage]
+    /// <file:///path> of the folder for uploads [default: ./data/storage]
     #[arg(long, env = "STORAGE_URL", hide_env_values = true)]
     pub storage_url: Option<String>,
     /// Networks in CIDR form, comma-separated, that URLs given by users may reach [default: none]
@@ -435,20 +435,19 @@ impl CommonArgs {
                     problems.add(
                         "STORAGE_URL",
                         format!("is not set, and ./data/storage has no path: {error}"),
-                    )
+                    );
                 })
                 .ok();
         };
-        match Url::parse(text)
+        if let Some(path) = Url::parse(text)
             .ok()
             .filter(|url| url.scheme() == "file")
             .and_then(|url| url.to_file_path().ok())
         {
-            Some(path) => Some(StorageConfig::Folder(path)),
-            None => {
-                problems.add("STORAGE_URL", "is not a file:///absolute/path URL");
-                None
-            }
+            Some(StorageConfig::Folder(path))
+        } else {
+            problems.add("STORAGE_URL", "is not a file:///absolute/path URL");
+            None
         }
     }
 
@@ -524,7 +523,8 @@ fn postgres_url(
     for (name, value) in url.query_pairs() {
         match &*name {
             "connection_limit" => {
-                connection_limit = Some(problems.number(variable, &Some(value.into()), 8, 1..=1000))
+                connection_limit =
+                    Some(problems.number(variable, &Some(value.into()), 8, 1..=1000));
             }
             "pool_timeout" => {
                 pool_timeout = Some(Duration::from_secs(problems.number(
@@ -532,7 +532,7 @@ fn postgres_url(
                     &Some(value.into()),
                     5,
                     1..=3600,
-                )))
+                )));
             }
             _ => kept.push((name.into_owned(), value.into_owned())),
         }
@@ -541,17 +541,16 @@ fn postgres_url(
     if !kept.is_empty() {
         url.query_pairs_mut().extend_pairs(kept);
     }
-    match PgConnectOptions::from_str(url.as_str()) {
-        Ok(options) => Some(PostgresUrl {
+    if let Ok(options) = PgConnectOptions::from_str(url.as_str()) {
+        Some(PostgresUrl {
             options,
             connection_limit,
             pool_timeout,
-        }),
-        Err(_) => {
-            // sqlx's message may repeat the URL, and with it the password.
-            problems.add(variable, "has an option that is not understood");
-            None
-        }
+        })
+    } else {
+        // sqlx's message may repeat the URL, and with it the password.
+        problems.add(variable, "has an option that is not understood");
+        None
     }
 }
 
@@ -573,6 +572,7 @@ impl RedisConfig {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is how clap gives a variable")]
     fn text(text: &str) -> Option<String> {
         Some(text.to_owned())
     }

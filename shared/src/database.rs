@@ -134,7 +134,7 @@ pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> D
         .min_connections(config.pool_min.min(max))
         .max_connections(max)
         .acquire_timeout(config.acquire_timeout)
-        .idle_timeout(Duration::from_secs(300))
+        .idle_timeout(Duration::from_mins(5))
         .connect_lazy_with(options);
     SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
 }

@@ -151,7 +151,7 @@ impl Redis {
         builder
             .set_policy(ReconnectPolicy::new_linear(0, 3_000, 100))
             .with_performance_config(|performance| {
-                performance.default_command_timeout = COMMAND_TIMEOUT
+                performance.default_command_timeout = COMMAND_TIMEOUT;
             })
             .with_connection_config(|connection| {
                 connection.connection_timeout = Duration::from_secs(2);
@@ -199,13 +199,9 @@ impl Redis {
     /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error
     /// is not told.
     pub async fn publish(&self, channel: String, message: String) {
-        if let Err(error) = self
-            .bounded(
-                PUBLISH_TIMEOUT,
-                self.client.publish::<(), _, _>(channel, message),
-            )
-            .await
-        {
+        // Boxed, as fred's future is 16 KB and would make every caller's future as large.
+        let publish = Box::pin(self.client.publish::<(), _, _>(channel, message));
+        if let Err(error) = self.bounded(PUBLISH_TIMEOUT, publish).await {
             tracing::debug!(error = %error, "could not publish");
         }
     }

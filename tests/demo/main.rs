@@ -21,10 +21,13 @@ use tokio::sync::mpsc;
 /// Share of wrong characters that is still right: the photo is a photo.
 const RIGHT: f64 = 0.05;
 /// Longest wait for a text or a webhook.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(clap::Parser)]
-#[command(name = "baatcheet-demo", about = "Shows the main job on pictures whose text is known")]
+#[command(
+    name = "baatcheet-demo",
+    about = "Shows the main job on pictures whose text is known"
+)]
 struct Args {
     /// Where the API is
     #[arg(long)]
@@ -68,7 +71,8 @@ struct Received {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let expected = std::fs::read(args.pictures.join("expected.json")).context("no expected.json")?;
+    let expected =
+        std::fs::read(args.pictures.join("expected.json")).context("no expected.json")?;
     let pictures: Vec<Picture> = serde_json::from_slice(&expected)?;
 
     let (hook, mut received) = receiver().await?;
@@ -76,7 +80,10 @@ async fn main() -> anyhow::Result<()> {
     println!("registered {email}");
     let body = json!({ "url": hook, "events": ["image.ocr_completed", "image.ocr_failed"] });
     let webhook = client.post("/api/v1/webhooks", &body).await?;
-    let secret = webhook["secret"].as_str().context("the webhook's secret")?.to_owned();
+    let secret = webhook["secret"]
+        .as_str()
+        .context("the webhook's secret")?
+        .to_owned();
     println!("made a webhook to {hook}");
 
     let bars = MultiProgress::new();
@@ -87,8 +94,15 @@ async fn main() -> anyhow::Result<()> {
     });
     let mut shown = try_join_all(uploads).await?;
     for _ in 0..shown.len() {
-        let request = tokio::time::timeout(PATIENCE, received.recv()).await.context("no webhook came")?;
-        verify(&request.context("the receiver ended")?, &secret, &mut shown, began)?;
+        let request = tokio::time::timeout(PATIENCE, received.recv())
+            .await
+            .context("no webhook came")?;
+        verify(
+            &request.context("the receiver ended")?,
+            &secret,
+            &mut shown,
+            began,
+        )?;
     }
 
     let mut wrong = 0;
@@ -96,7 +110,12 @@ async fn main() -> anyhow::Result<()> {
         let rate = error_rate(&picture.text, &picture.picture.text);
         let is_right = rate <= RIGHT;
         wrong += usize::from(!is_right);
-        println!("\n── {} ({}) ──\n{}", picture.picture.file, picture.picture.language, picture.text.trim());
+        println!(
+            "\n── {} ({}) ──\n{}",
+            picture.picture.file,
+            picture.picture.language,
+            picture.text.trim()
+        );
         println!(
             "── {}: {:.1} % of the characters differ; confidence {:.0}",
             if is_right { "right" } else { "WRONG" },
@@ -104,24 +123,53 @@ async fn main() -> anyhow::Result<()> {
             picture.confidence.unwrap_or_default()
         );
     }
-    println!("\n{:<20} {:>12} {:>12} {:>14}", "milliseconds to", "the answer", "the text", "the webhook");
-    for Shown { picture, answered, read, told, .. } in &shown {
-        println!("{:<20} {:>12} {:>12} {:>14}", picture.file, answered.as_millis(), read.as_millis(), told.as_millis());
+    println!(
+        "\n{:<20} {:>12} {:>12} {:>14}",
+        "milliseconds to", "the answer", "the text", "the webhook"
+    );
+    for Shown {
+        picture,
+        answered,
+        read,
+        told,
+        ..
+    } in &shown
+    {
+        println!(
+            "{:<20} {:>12} {:>12} {:>14}",
+            picture.file,
+            answered.as_millis(),
+            read.as_millis(),
+            told.as_millis()
+        );
     }
-    println!("\n{} webhooks came, each with a good signature", shown.len());
+    println!(
+        "\n{} webhooks came, each with a good signature",
+        shown.len()
+    );
     ensure!(wrong == 0, "{wrong} texts are wrong");
     Ok(())
 }
 
 /// A client's server: takes webhooks, and gives them to the demo.
 async fn receiver() -> anyhow::Result<(String, mpsc::UnboundedReceiver<Received>)> {
-    async fn take(State(sender): State<mpsc::UnboundedSender<Received>>, headers: HeaderMap, body: Bytes) {
-        let _ = sender.send(Received { headers, body, at: Instant::now() });
+    async fn take(
+        State(sender): State<mpsc::UnboundedSender<Received>>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) {
+        let _ = sender.send(Received {
+            headers,
+            body,
+            at: Instant::now(),
+        });
     }
     let (sender, received) = mpsc::unbounded_channel();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/hooks/baatcheet", listener.local_addr()?);
-    let router = axum::Router::new().route("/hooks/baatcheet", post(take)).with_state(sender);
+    let router = axum::Router::new()
+        .route("/hooks/baatcheet", post(take))
+        .with_state(sender);
     #[expect(clippy::disallowed_methods, reason = "it serves until the demo ends")]
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok((url, received))
@@ -129,22 +177,44 @@ async fn receiver() -> anyhow::Result<(String, mpsc::UnboundedReceiver<Received>
 
 impl Client {
     async fn register(api: &str) -> anyhow::Result<(Self, String)> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-        let mut client = Self { http, api: api.trim_end_matches('/').to_owned(), token: String::new() };
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()?;
+        let mut client = Self {
+            http,
+            api: api.trim_end_matches('/').to_owned(),
+            token: String::new(),
+        };
         let email = format!("demo-{}@example.com", uuid::Uuid::new_v4().simple());
-        let body = json!({ "email": email, "password": "correct horse battery", "displayName": "Demo" });
+        let body =
+            json!({ "email": email, "password": "correct horse battery", "displayName": "Demo" });
         let session = client.post("/api/v1/auth/register", &body).await?;
-        client.token = session["accessToken"].as_str().context("an access token")?.to_owned();
+        session["accessToken"]
+            .as_str()
+            .context("an access token")?
+            .clone_into(&mut client.token);
         Ok((client, email))
     }
 
     async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.api)).bearer_auth(&self.token).json(body);
+        let request = self
+            .http
+            .post(format!("{}{path}", self.api))
+            .bearer_auth(&self.token)
+            .json(body);
         answer(request.send().await?).await
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        answer(self.http.get(format!("{}{path}", self.api)).bearer_auth(&self.token).send().await?).await
+        answer(
+            self.http
+                .get(format!("{}{path}", self.api))
+                .bearer_auth(&self.token)
+                .send()
+                .await?,
+        )
+        .await
     }
 }
 
@@ -161,29 +231,62 @@ fn bar(file: &str) -> ProgressBar {
 }
 
 /// Uploads a picture and follows its job to the end.
-async fn show(client: &Client, folder: &std::path::Path, picture: Picture, bar: ProgressBar) -> anyhow::Result<Shown> {
+async fn show(
+    client: &Client,
+    folder: &std::path::Path,
+    picture: Picture,
+    bar: ProgressBar,
+) -> anyhow::Result<Shown> {
     let bytes = tokio::fs::read(folder.join(&picture.file)).await?;
     let part = reqwest::multipart::Part::bytes(bytes).file_name(picture.file.clone());
-    let form = reqwest::multipart::Form::new().text("language", picture.language.clone()).part("file", part);
+    let form = reqwest::multipart::Form::new()
+        .text("language", picture.language.clone())
+        .part("file", part);
     let began = Instant::now();
-    let request = client.http.post(format!("{}/api/v1/attachments", client.api)).bearer_auth(&client.token);
+    let request = client
+        .http
+        .post(format!("{}/api/v1/attachments", client.api))
+        .bearer_auth(&client.token);
     let created = answer(request.multipart(form).send().await?).await?;
     let answered = began.elapsed();
     let job = created["job"]["id"].as_str().context("a job")?;
-    follow(client, job, &bar).await.with_context(|| picture.file.clone())?;
+    follow(client, job, &bar)
+        .await
+        .with_context(|| picture.file.clone())?;
     let read = began.elapsed();
 
-    let id = created["attachment"]["id"].as_str().context("an attachment")?.to_owned();
+    let id = created["attachment"]["id"]
+        .as_str()
+        .context("an attachment")?
+        .to_owned();
     let attachment = client.get(&format!("/api/v1/attachments/{id}")).await?;
-    let text = attachment["extractedText"].as_str().context("a text")?.to_owned();
+    let text = attachment["extractedText"]
+        .as_str()
+        .context("a text")?
+        .to_owned();
     let confidence = attachment["ocr"]["confidence"].as_f64();
-    Ok(Shown { picture, id, text, confidence, answered, read, told: Duration::ZERO })
+    Ok(Shown {
+        picture,
+        id,
+        text,
+        confidence,
+        answered,
+        read,
+        told: Duration::ZERO,
+    })
 }
 
 /// Reads the job's events until its end.
 async fn follow(client: &Client, job: &str, bar: &ProgressBar) -> anyhow::Result<()> {
     let url = format!("{}/api/v1/jobs/{job}/events", client.api);
-    let mut stream = client.http.get(url).bearer_auth(&client.token).send().await?.error_for_status()?.bytes_stream();
+    let mut stream = client
+        .http
+        .get(url)
+        .bearer_auth(&client.token)
+        .send()
+        .await?
+        .error_for_status()?
+        .bytes_stream();
     let mut text = String::new();
     while let Some(chunk) = stream.next().await {
         text.push_str(std::str::from_utf8(&chunk?)?);
@@ -199,7 +302,9 @@ async fn follow(client: &Client, job: &str, bar: &ProgressBar) -> anyhow::Result
                     bar.finish_with_message("read");
                     return Ok(());
                 }
-                Some("failed" | "cancelled" | "quarantined") => bail!("the job failed: {}", job["error"]),
+                Some("failed" | "cancelled" | "quarantined") => {
+                    bail!("the job failed: {}", job["error"])
+                }
                 _ => {}
             }
         }
@@ -208,16 +313,37 @@ async fn follow(client: &Client, job: &str, bar: &ProgressBar) -> anyhow::Result
 }
 
 /// Checks a webhook as its receiver should: with the official library, and by the plain signature.
-fn verify(request: &Received, secret: &str, shown: &mut [Shown], began: Instant) -> anyhow::Result<()> {
+fn verify(
+    request: &Received,
+    secret: &str,
+    shown: &mut [Shown],
+    began: Instant,
+) -> anyhow::Result<()> {
     Webhook::new(secret)?
-        .verify(&request.body, &request.headers).context("the Standard Webhooks signature is wrong")?;
-    let plain = hex::encode(shared::keyring::hmac_sha256(secret.as_bytes(), &request.body));
-    ensure!(request.headers["x-baatcheet-signature"] == plain, "the plain signature is wrong");
+        .verify(&request.body, &request.headers)
+        .context("the Standard Webhooks signature is wrong")?;
+    let plain = hex::encode(shared::keyring::hmac_sha256(
+        secret.as_bytes(),
+        &request.body,
+    ));
+    ensure!(
+        request.headers["x-baatcheet-signature"] == plain,
+        "the plain signature is wrong"
+    );
     let event: Value = serde_json::from_slice(&request.body)?;
-    ensure!(event["type"] == "image.ocr_completed", "an event of type {} came", event["type"]);
-    let told = shown.iter_mut().find(|shown| event["data"]["attachmentId"] == shown.id.as_str());
+    ensure!(
+        event["type"] == "image.ocr_completed",
+        "an event of type {} came",
+        event["type"]
+    );
+    let told = shown
+        .iter_mut()
+        .find(|shown| event["data"]["attachmentId"] == shown.id.as_str());
     let told = told.context("a webhook of an unknown attachment came")?;
-    ensure!(event["data"]["extractedText"] == told.text.as_str(), "the webhook tells another text");
+    ensure!(
+        event["data"]["extractedText"] == told.text.as_str(),
+        "the webhook tells another text"
+    );
     told.told = request.at - began;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use migration::Migrator;
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
-use sea_orm_migration::{MigrationName as _, MigratorTrait as _};
+use sea_orm_migration::MigratorTrait as _;
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},

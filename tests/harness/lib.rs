@@ -34,7 +34,7 @@ use worker::{
     config::{WorkerArgs, WorkerConfig},
     context::Context,
     registry::Registry,
-    runner::{Drained, Inline, Runner},
+    runner::{Inline, Runner},
 };
 
 pub use self::{
@@ -77,7 +77,7 @@ pub struct TestApp {
     registry: Registry,
     inline: tokio::sync::Mutex<Inline>,
     stop: CancellationToken,
-    served: JoinHandle<anyhow::Result<api::Drained>>,
+    api: JoinHandle<anyhow::Result<api::Drained>>,
     finished: AtomicBool,
     expected_failures: std::sync::atomic::AtomicI64,
 }
@@ -162,7 +162,7 @@ impl TestApp {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "TestApp owns it")]
-        let served = tokio::spawn(api::serve(api, clock.clone(), listener, stop.clone()));
+        let api = tokio::spawn(api::serve(api, clock.clone(), listener, stop.clone()));
 
         let context = worker::context(&worker, clock.clone())
             .await
@@ -188,7 +188,7 @@ impl TestApp {
             registry,
             database,
             stop,
-            served,
+            api,
             finished: AtomicBool::new(false),
             expected_failures: 0.into(),
         }
@@ -359,10 +359,7 @@ impl TestApp {
     /// Stops the API, as a signal does.
     pub async fn stop_api(&mut self) -> api::Drained {
         self.stop.cancel();
-        (&mut self.served)
-            .await
-            .expect("no panic")
-            .expect("no error")
+        (&mut self.api).await.expect("no panic").expect("no error")
     }
 }
 

@@ -57,6 +57,7 @@ impl Process {
         command
             .args(args)
             .env_clear()
+            .envs(coverage())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -93,10 +94,8 @@ impl Process {
                 news.await;
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(line) => line,
-            Err(_) => panic!("no line with {text:?} in:\n{}", self.output()),
-        }
+        let line = tokio::time::timeout(PATIENCE, found).await;
+        line.unwrap_or_else(|_| panic!("no line with {text:?} in:\n{}", self.output()))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -107,11 +106,21 @@ impl Process {
 
     /// Waits for its end, and gives the exit code (none if a signal ended it).
     pub async fn wait(&mut self) -> Option<i32> {
-        match tokio::time::timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => status.expect("it is our child").code(),
-            Err(_) => panic!("it does not end:\n{}", self.output()),
-        }
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it does not end:\n{}", self.output()));
+        status.expect("it is our child").code()
     }
+}
+
+/// Where a program under coverage writes what it counted.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the coverage tool says it here only"
+)]
+fn coverage() -> Option<(&'static str, String)> {
+    std::env::var("LLVM_PROFILE_FILE")
+        .ok()
+        .map(|file| ("LLVM_PROFILE_FILE", file))
 }
 
 fn follow(

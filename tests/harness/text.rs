@@ -3,7 +3,13 @@
 /// Share of characters that are wrong: the edit distance (insert, delete, change) over the truth's length. White space
 /// counts as one space.
 pub fn error_rate(read: &str, truth: &str) -> f64 {
-    let letters = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").chars().collect::<Vec<_>>();
+    let letters = |text: &str| {
+        text.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .collect::<Vec<_>>()
+    };
     let (read, truth) = (letters(read), letters(truth));
     let mut row: Vec<usize> = (0..=truth.len()).collect();
     for (i, a) in read.iter().enumerate() {

@@ -87,7 +87,7 @@ impl Job for Act {
     const NAME: &'static str = "test_act";
     const QUEUE: Queue = Queue::Analytics;
     const TIMEOUT: Duration = Duration::from_secs(5);
-    const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(60));
+    const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_mins(1));
 }
 
 impl Run for Act {

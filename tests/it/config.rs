@@ -7,7 +7,11 @@ use clap::CommandFactory as _;
 const EXAMPLE: &str = include_str!("../../.env.example");
 
 fn variables(command: &clap::Command) -> BTreeSet<String> {
-    command.get_arguments().filter_map(|arg| arg.get_env()).map(|name| name.to_string_lossy().into_owned()).collect()
+    command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 #[test]
@@ -25,15 +29,27 @@ fn the_example_names_every_variable_and_no_other() {
 
 #[test]
 fn the_example_is_a_good_configuration() {
-    let vars = || EXAMPLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    let vars = || {
+        EXAMPLE
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+    };
     let args = |command: clap::Command| {
         let known = variables(&command);
         let longs: Vec<(String, String)> = command
             .get_arguments()
-            .filter_map(|arg| Some((arg.get_env()?.to_string_lossy().into_owned(), arg.get_long()?.to_owned())))
+            .filter_map(|arg| {
+                Some((
+                    arg.get_env()?.to_string_lossy().into_owned(),
+                    arg.get_long()?.to_owned(),
+                ))
+            })
             .collect();
         let mut line = vec!["program".to_owned()];
-        for (name, value) in vars().filter(|(name, value)| known.contains(*name) && !value.is_empty()) {
+        for (name, value) in
+            vars().filter(|(name, value)| known.contains(*name) && !value.is_empty())
+        {
             let (_, long) = longs.iter().find(|(env, _)| env == name).unwrap();
             line.push(format!("--{long}={value}"));
         }
@@ -41,7 +57,8 @@ fn the_example_is_a_good_configuration() {
     };
     let api = <api::config::Args as clap::Parser>::parse_from(args(api::config::Args::command()));
     api.check().unwrap();
-    let worker = <worker::config::Args as clap::Parser>::parse_from(args(worker::config::Args::command()));
+    let worker =
+        <worker::config::Args as clap::Parser>::parse_from(args(worker::config::Args::command()));
     worker.check().unwrap();
 }
 
@@ -49,7 +66,9 @@ fn the_example_is_a_good_configuration() {
 fn the_help_is_the_reviewed_one() {
     // The environment of the machine must not show.
     let help = |command: clap::Command| {
-        let mut command = command.mut_args(|arg| arg.hide_env_values(true)).term_width(120);
+        let mut command = command
+            .mut_args(|arg| arg.hide_env_values(true))
+            .term_width(120);
         command.render_long_help().to_string()
     };
     insta::assert_snapshot!("help_api", help(api::config::Args::command()));

@@ -29,7 +29,7 @@ fn act(number: i64, what: What) -> Act {
 /// State, attempt, public error and number of kept errors of a job.
 async fn look(app: &TestApp, id: JobId) -> (String, i32, Option<String>, i32) {
     sqlx::query_as(
-        "SELECT state, attempt, last_error, jsonb_array_length(errors) FROM jobs WHERE id = $1",
+        "SELECT state, attempt, last_error, coalesce(jsonb_array_length(errors), 0) FROM jobs WHERE id = $1",
     )
     .bind(id.0)
     .fetch_one(app.database.pool())
@@ -66,7 +66,7 @@ async fn a_rollback_enqueues_nothing() {
 #[tokio::test]
 async fn a_delayed_job_waits_for_its_time() {
     let app = spawn().await;
-    app.enqueue(Enqueue::new(Effect { number: 1 }).delay(Duration::from_secs(60)))
+    app.enqueue(Enqueue::new(Effect { number: 1 }).delay(Duration::from_mins(1)))
         .await;
     app.advance(Duration::from_millis(59_999)).await;
     assert_eq!(app.run_due_jobs().await, 0);

@@ -192,9 +192,9 @@ fn objects(app: &TestApp) -> Vec<std::path::PathBuf> {
     fn walk(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
-                walk(&entry.path(), found)
+                walk(&entry.path(), found);
             } else {
-                found.push(entry.path())
+                found.push(entry.path());
             }
         }
     }
@@ -317,7 +317,7 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
         .get(&format!("{path}0"))
         .await
         .expect_problem(404, "not_found");
-    app.advance(std::time::Duration::from_secs(3600)).await;
+    app.advance(std::time::Duration::from_hours(1)).await;
     nobody.get(&path).await.expect_problem(404, "not_found");
     app.run_jobs().await;
     app.finish().await;

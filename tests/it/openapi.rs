@@ -17,12 +17,15 @@ fn every_operation_has_an_id_a_tag_and_its_problems() {
     let mut ids = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no id"));
+            let id = operation["operationId"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{method} {path} has no id"));
             ids.push(id.to_owned());
             assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{id}");
             assert!(operation["summary"].is_string(), "{id} has no summary");
             if path.starts_with("/api/v1/") {
-                let problem = &operation["responses"]["422"]["content"]["application/problem+json"]["schema"]["$ref"];
+                let problem = &operation["responses"]["422"]["content"]["application/problem+json"]
+                    ["schema"]["$ref"];
                 assert_eq!(problem, "#/components/schemas/Problem", "{id}");
             }
         }

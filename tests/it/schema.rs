@@ -13,14 +13,20 @@ async fn every_step_goes_up_down_and_up_again() {
     let objects = async || -> Vec<String> {
         let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
                    UNION SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1";
-        sqlx::query_scalar(sql).fetch_all(database.pool()).await.unwrap()
+        sqlx::query_scalar(sql)
+            .fetch_all(database.pool())
+            .await
+            .unwrap()
     };
     let whole = objects().await;
     assert!(whole.contains(&"jobs_due".to_owned()), "{whole:?}");
     for _ in Migrator::migrations() {
         Migrator::down(&database.db, Some(1)).await.unwrap();
     }
-    assert_eq!(objects().await, ["seaql_migrations", "seaql_migrations_pkey"]);
+    assert_eq!(
+        objects().await,
+        ["seaql_migrations", "seaql_migrations_pkey"]
+    );
     Migrator::up(&database.db, None).await.unwrap();
     assert_eq!(objects().await, whole);
 }
@@ -53,7 +59,11 @@ fn buffers(plan: &Value) -> i64 {
 async fn dispatch_does_not_read_rows_that_wait_for_later_or_have_ended() {
     let app = TestApp::spawn().await;
     let mut connection = app.database.pool().acquire().await.unwrap();
-    for (state, wait, rows) in [("queued", "1 day", 100_000), ("succeeded", "-1 day", 100_000), ("queued", "-1 minute", 100)] {
+    for (state, wait, rows) in [
+        ("queued", "1 day", 100_000),
+        ("succeeded", "-1 day", 100_000),
+        ("queued", "-1 minute", 100),
+    ] {
         sqlx::query(
             "INSERT INTO jobs (id, kind, queue, payload, state, timeout_ms, run_at, created_at, priority, finished_at)
              SELECT gen_random_uuid(), 'none', 'email', '{}', $1, 1000, job_now() + $2::interval, job_now(),
@@ -67,11 +77,23 @@ async fn dispatch_does_not_read_rows_that_wait_for_later_or_have_ended() {
         .await
         .unwrap();
     }
-    sqlx::query("VACUUM ANALYZE jobs").execute(&mut *connection).await.unwrap();
+    sqlx::query("VACUUM ANALYZE jobs")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     for setting in worker::runner::SESSION_SETTINGS {
-        sqlx::query(sqlx::AssertSqlSafe(format!("SET {} = {}", setting.0, setting.1))).execute(&mut *connection).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SET {} = {}",
+            setting.0, setting.1
+        )))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     }
-    for (statement, limit) in [(worker::runner::DISPATCH, 64i64), (worker::runner::PEEK, 64)] {
+    for (statement, limit) in [
+        (worker::runner::DISPATCH, 64i64),
+        (worker::runner::PEEK, 64),
+    ] {
         let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}");
         let mut tx = sqlx::Connection::begin(&mut *connection).await.unwrap();
         let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
@@ -83,9 +105,16 @@ async fn dispatch_does_not_read_rows_that_wait_for_later_or_have_ended() {
             .unwrap();
         tx.rollback().await.unwrap();
         // Each of the 64 rows that are dispatched is written once, with its indexes.
-        let limit = if statement.contains("UPDATE") { 64 * 12 + 200 } else { 200 };
+        let limit = if statement.contains("UPDATE") {
+            64 * 12 + 200
+        } else {
+            200
+        };
         assert!(buffers(&plan) < limit, "{} pages: {plan:#}", buffers(&plan));
     }
-    sqlx::query("DELETE FROM jobs").execute(&mut *connection).await.unwrap();
+    sqlx::query("DELETE FROM jobs")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     app.finish().await;
 }

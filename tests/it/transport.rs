@@ -36,7 +36,7 @@ async fn spawn(redis: Option<&RedisServer>) -> TestApp {
 
 fn slots(number: usize) -> impl FnOnce(&mut Settings) {
     move |settings| {
-        settings.slots = BTreeMap::from([(Queue::Maintenance, number), (Queue::Analytics, 4)])
+        settings.slots = BTreeMap::from([(Queue::Maintenance, number), (Queue::Analytics, 4)]);
     }
 }
 

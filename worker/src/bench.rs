@@ -144,23 +144,20 @@ pub async fn run(
     };
 
     let figures = async {
-        let (seconds, wait_ms) = match args.paced {
-            Some(rate) => {
-                let runner = start()?;
-                warm_up(&pool, &seen).await?;
-                let measured = pace(&context, &seen, &args, rate, &bar).await?;
-                runner.shutdown().await;
-                measured
-            }
-            None => {
-                fill(&pool, args.jobs, args.keyed).await?;
-                let began = Instant::now();
-                let runner = start()?;
-                drained(&pool, &seen, args.jobs, &bar).await?;
-                let seconds = began.elapsed().as_secs_f64();
-                runner.shutdown().await;
-                (seconds, None)
-            }
+        let (seconds, wait_ms) = if let Some(rate) = args.paced {
+            let runner = start()?;
+            warm_up(&pool, &seen).await?;
+            let measured = pace(&context, &seen, &args, rate, &bar).await?;
+            runner.shutdown().await;
+            measured
+        } else {
+            fill(&pool, args.jobs, args.keyed).await?;
+            let began = Instant::now();
+            let runner = start()?;
+            drained(&pool, &seen, args.jobs, &bar).await?;
+            let seconds = began.elapsed().as_secs_f64();
+            runner.shutdown().await;
+            (seconds, None)
         };
         #[expect(clippy::cast_precision_loss, reason = "a count of jobs")]
         let jobs_per_second = args.jobs as f64 / seconds;

@@ -104,9 +104,9 @@ impl Args {
         let worker = &self.worker;
         let mut slots = worker.slots(&mut problems);
         if matches!(self.command, Some(Command::Bench(_))) && given(&worker.concurrency).is_none() {
-            slots
-                .values_mut()
-                .for_each(|slots| *slots = DEFAULT_CONCURRENCY);
+            for slots in slots.values_mut() {
+                *slots = DEFAULT_CONCURRENCY;
+            }
         }
         let lease = problems.number("JOB_LEASE_SECONDS", &worker.job_lease_seconds, 30, 3..=3600);
         let grace = problems.number(
@@ -147,7 +147,7 @@ impl Args {
 impl WorkerArgs {
     fn slots(&self, problems: &mut Problems) -> BTreeMap<Queue, usize> {
         let mut slots: BTreeMap<Queue, usize> = BTreeMap::new();
-        for name in list(&self.queues) {
+        for name in list(self.queues.as_ref()) {
             match name.parse() {
                 Ok(queue) => _ = slots.insert(queue, default_slots(queue)),
                 Err(problem) => problems.add("WORKER_QUEUES", problem),
@@ -159,7 +159,7 @@ impl WorkerArgs {
                 .map(|queue| (queue, default_slots(queue)))
                 .collect();
         }
-        for entry in list(&self.concurrency) {
+        for entry in list(self.concurrency.as_ref()) {
             let (name, number) = entry
                 .split_once('=')
                 .map_or((None, entry), |(name, number)| (Some(name.trim()), number));
@@ -172,7 +172,7 @@ impl WorkerArgs {
             match (queue, number) {
                 // A queue that this worker does not serve: one setting may be shared by all workers.
                 (Some(Ok(queue)), Some(number)) => {
-                    _ = slots.get_mut(&queue).map(|slots| *slots = number)
+                    _ = slots.get_mut(&queue).map(|slots| *slots = number);
                 }
                 (None, Some(number)) => slots.values_mut().for_each(|slots| *slots = number),
                 (Some(Err(problem)), _) => problems.add("WORKER_CONCURRENCY", problem),
@@ -186,8 +186,9 @@ impl WorkerArgs {
     }
 }
 
-fn list(value: &Option<String>) -> impl Iterator<Item = &str> {
-    given(value)
+fn list(value: Option<&String>) -> impl Iterator<Item = &str> {
+    value
+        .map(String::as_str)
         .unwrap_or_default()
         .split(',')
         .map(str::trim)

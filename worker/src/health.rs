@@ -12,7 +12,7 @@ use crate::runner::Engine;
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, stop: CancellationToken) {
     let router = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))

@@ -83,7 +83,7 @@ async fn receive_form(
                     file = Some(receive_file(field, storage, user, max_bytes).await?);
                 }
                 Some("language") if language.is_none() => {
-                    language = Some(receive_language(field).await?)
+                    language = Some(receive_language(field).await?);
                 }
                 Some(name @ ("file" | "language")) => {
                     return Err(Error::field(format!("/{name}"), "is there twice"));

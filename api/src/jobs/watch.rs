@@ -46,7 +46,7 @@ impl Watch {
     /// When Redis cannot be subscribed to.
     pub fn start(
         db: DatabaseConnection,
-        redis: Redis,
+        redis: &Redis,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {

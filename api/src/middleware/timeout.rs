@@ -15,10 +15,30 @@ const LIMIT: Duration = Duration::from_secs(25);
 
 /// Answers with a problem when the handler does not. What it did not commit is rolled back.
 pub(crate) async fn limit(request: Request, next: Next) -> Response {
-    if let Ok(response) = tokio::time::timeout(LIMIT, next.run(request)).await {
-        response
-    } else {
-        tracing::error!(seconds = LIMIT.as_secs(), "a request took too long");
-        Error::Timeout.into_response()
+    within(LIMIT, next.run(request)).await
+}
+
+async fn within(limit: Duration, answer: impl Future<Output = Response>) -> Response {
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(seconds = limit.as_secs(), "a request took too long");
+            Error::Timeout.into_response()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Problem;
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_a_problem() {
+        let response = within(Duration::from_millis(1), std::future::pending()).await;
+        let problem = response.extensions().get::<Problem>().unwrap();
+        assert_eq!(
+            (problem.status, problem.code, problem.retry_after),
+            (503, "timeout", Some(2))
+        );
     }
 }

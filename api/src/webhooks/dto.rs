@@ -1,5 +1,7 @@
 //! Bodies of webhooks.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use serde::Serialize;
@@ -29,7 +31,7 @@ impl WebhookUrl {
     }
 }
 
-/// Names of events, each once, in the catalogue's order.
+/// Names of events, each once, in alphabetical order.
 #[derive(Debug, Deserr)]
 #[deserr(error = Fields, try_from(Vec<String>) = EventNames::parse -> Rule)]
 pub(super) struct EventNames(pub(super) Vec<String>);
@@ -37,6 +39,7 @@ pub(super) struct EventNames(pub(super) Vec<String>);
 impl EventNames {
     fn parse(names: Vec<String>) -> Result<Self, Rule> {
         let known = events::NAMES;
+        let names: BTreeSet<String> = names.into_iter().collect();
         if names.is_empty() {
             return Err(Rule::new(format!(
                 "must name at least one of {}",
@@ -49,10 +52,7 @@ impl EventNames {
                 known.join(", ")
             )));
         }
-        let chosen = known
-            .iter()
-            .filter(|&&name| names.iter().any(|chosen| chosen == name));
-        Ok(Self(chosen.map(|&name| name.to_owned()).collect()))
+        Ok(Self(names.into_iter().collect()))
     }
 }
 

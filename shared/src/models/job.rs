@@ -65,7 +65,7 @@ pub struct Model {
     /// Why the last run failed, for the user to read.
     pub last_error: Option<String>,
     /// The last ten errors, for operators.
-    pub errors: Value,
+    pub errors: Option<Value>,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// When the last run began.

@@ -67,7 +67,7 @@ pub struct LiveJob {
     /// Its user.
     pub user_id: Option<UserId>,
     /// The latest errors.
-    pub errors: Value,
+    pub errors: Option<Value>,
     /// Somebody asked for it again while it ran.
     pub rerun: bool,
     /// Somebody asked to stop it.
@@ -207,7 +207,12 @@ impl LiveJob {
 
     /// Adds one to the job's errors, of which the last ten are kept. `message` is for operators.
     pub fn errors_with(&self, message: &str, at: chrono::DateTime<chrono::Utc>) -> Value {
-        let mut errors = self.errors.as_array().cloned().unwrap_or_default();
+        let mut errors = self
+            .errors
+            .as_ref()
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         errors.push(json!({ "at": at, "attempt": self.attempt, "message": message }));
         errors.drain(..errors.len().saturating_sub(ERRORS_KEPT));
         Value::Array(errors)

@@ -84,10 +84,7 @@ fn hints(tesseract: &Tesseract, asked: Option<&str>) -> Result<Vec<Language>, Fa
 /// Decoding is work for the processor, so it has a thread of its own.
 async fn prepare(bytes: Bytes, folder: &Path) -> anyhow::Result<Prepared> {
     let target = folder.join("picture.pgm");
-    let prepared = tokio::task::spawn_blocking(move || {
-        picture::prepare(&bytes, &target)
-    })
-    .await?;
+    let prepared = tokio::task::spawn_blocking(move || picture::prepare(&bytes, &target)).await?;
     prepared.map_err(|error| match error {
         PictureError::Io(_) => error.into(),
         refused => Failure::Permanent(refused.to_string()).into(),

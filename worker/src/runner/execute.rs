@@ -162,7 +162,7 @@ impl Engine {
             Verdict::Failed(failed) => {
                 failed
                     .write(&mut tx, &job, tries, self.context.random())
-                    .await?
+                    .await?;
             }
             Verdict::Released if !job.cancel_requested => {
                 tracing::info!("giving the job back to its queue");

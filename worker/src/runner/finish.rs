@@ -56,7 +56,12 @@ impl Engine {
             let rows = self
                 .finishing
                 .run(async |db| {
-                    sqlx::query_scalar(FINISH).bind(&ids).bind(&epochs).bind(&results).fetch_all(db).await
+                    sqlx::query_scalar(FINISH)
+                        .bind(&ids)
+                        .bind(&epochs)
+                        .bind(&results)
+                        .fetch_all(db)
+                        .await
                 })
                 .await;
             match rows {
@@ -78,7 +83,11 @@ impl Engine {
             );
         }
         self.forget(batch.iter().map(|end| end.key));
-        for queue in ended.iter().flatten().filter_map(|queue| queue.parse::<Queue>().ok()) {
+        for queue in ended
+            .iter()
+            .flatten()
+            .filter_map(|queue| queue.parse::<Queue>().ok())
+        {
             self.want_dispatch(queue);
         }
         let watched: Vec<String> = batch

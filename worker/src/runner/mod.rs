@@ -32,11 +32,6 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{
-    dispatch::{DISPATCH, PEEK},
-    inline::Inline,
-    session::SESSION_SETTINGS,
-};
 use self::{
     claim::ClaimRequest,
     finish::Finished,
@@ -47,6 +42,11 @@ use self::{
 pub(crate) use self::{
     claim::Claimed,
     failure::{FailedRun, Tries},
+};
+pub use self::{
+    dispatch::{DISPATCH, PEEK},
+    inline::Inline,
+    session::SESSION_SETTINGS,
 };
 use crate::{context::Context, registry::Registry};
 

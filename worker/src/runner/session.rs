@@ -109,13 +109,12 @@ impl Locked<'_> {
     ) -> sqlx::Result<T> {
         let work = async {
             // Taken out, so that a statement that is given up half-way takes its connection with it.
-            let mut open = match self.connection.open.take() {
-                Some(open) => open,
-                None => {
-                    let open = self.session.options.connect().await?;
-                    self.connection.since = Some(Instant::now());
-                    open
-                }
+            let mut open = if let Some(open) = self.connection.open.take() {
+                open
+            } else {
+                let open = self.session.options.connect().await?;
+                self.connection.since = Some(Instant::now());
+                open
             };
             let result = statements(&mut open).await;
             if !result.as_ref().is_err_and(shared::database::is_away) {

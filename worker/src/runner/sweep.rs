@@ -34,7 +34,7 @@ const EXPIRED: &str = "
 const REQUEUE: &str = "
     UPDATE jobs SET state = 'queued', crash_count = crash_count + 1, run_at = job_now(), worker_id = NULL,
            lease_until = NULL, last_error = $3,
-           errors = CASE WHEN jsonb_array_length(errors) < 10 THEN errors ELSE errors - 0 END
+           errors = CASE WHEN jsonb_array_length(errors) < 10 THEN errors WHEN errors IS NULL THEN '[]' ELSE errors - 0 END
                     || jsonb_build_object('at', job_now(), 'attempt', attempt, 'message', $3::text)
      WHERE id IN (SELECT j.id FROM jobs j JOIN unnest($1::uuid[], $2::int[]) u(id, epoch)
                     ON j.id = u.id AND j.epoch = u.epoch
@@ -64,7 +64,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
     loop {
         tick.tick().await;
         ticks = ticks.wrapping_add(1);
-        if let Err(error) = engine.sweep(ticks % PRUNE_EVERY == 0).await {
+        if let Err(error) = engine.sweep(ticks.is_multiple_of(PRUNE_EVERY)).await {
             tracing::debug!(error = %error, "could not sweep");
         }
     }

@@ -39,7 +39,7 @@ const FALLBACK_POLL: Duration = Duration::from_millis(250);
 /// Between two looks into Postgres, while Redis is away and there was work.
 const FALLBACK_BUSY: Duration = Duration::from_millis(20);
 
-/// score = priority · 10^13 + run_at in milliseconds: exact in a double for priorities below 900.
+/// score = priority · 10^13 + `run_at` in milliseconds: exact in a double for priorities below 900.
 const PRIORITY_STEP: f64 = 1e13;
 
 /// An id that goes to Redis.
