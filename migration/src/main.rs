@@ -18,7 +18,7 @@ const LOCK: i64 = 0x6261_6174_6368;
 #[derive(Parser)]
 #[command(name = "baatcheet-migration", version)]
 struct Args {
-    /// postgres:// URL [required]
+    /// postgres:// URL (required)
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     database_url: Option<String>,
     /// The same database past a pooler; goes first, as a lock needs a session of its own

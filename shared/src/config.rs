@@ -154,7 +154,7 @@ pub struct CommonArgs {
     /// production, development or test [default: production]
     #[arg(long, env = "ENVIRONMENT")]
     pub environment: Option<String>,
-    /// postgres:// URL; its `connection_limit` and `pool_timeout` (seconds) are honoured [required]
+    /// postgres:// URL; its `connection_limit` and `pool_timeout` (seconds) are honoured (required)
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// The same database past a pooler: the job engine needs sessions of its own [default: `DATABASE_URL`]
@@ -163,7 +163,7 @@ pub struct CommonArgs {
     /// Connections kept open, 0 to 100 [default: 0]
     #[arg(long, env = "DATABASE_POOL_MIN")]
     pub database_pool_min: Option<String>,
-    /// redis:// or rediss:// URL [required, unless `REDIS_HOST` is set]
+    /// redis:// or rediss:// URL (required, unless `REDIS_HOST` is set)
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Stands in for `REDIS_URL`
@@ -184,7 +184,7 @@ pub struct CommonArgs {
     /// Put before every Redis key and channel [default: empty]
     #[arg(long, env = "REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
-    /// Any text of 32 bytes or more; all keys are derived from it [required]
+    /// Any text of 32 bytes or more; all keys are derived from it (required)
     #[arg(long, env = "SECRET_KEY", hide_env_values = true)]
     pub secret_key: Option<String>,
     /// Former values of `SECRET_KEY`, comma-separated: they still open what they closed
