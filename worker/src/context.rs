@@ -182,7 +182,8 @@ impl JobContext {
                     note.into(),
                 ],
             ))
-            .await?;
+            .await
+            .map_err(Error::from)?;
         if self.origin.user.is_some() {
             self.redis
                 .publish(self.redis.keys().changed(), self.id.to_string())

@@ -227,6 +227,8 @@ impl LiveJob {
 /// # Errors
 /// As the database fails; the caller's transaction then changes nothing.
 pub async fn end(tx: &mut Tx, job: &LiveJob, end: &End, errors: Option<Value>) -> Result<()> {
+    // Events of the hook belong to the job's user, whoever ends it.
+    tx.origin.user = tx.origin.user.or(job.user_id);
     let again = job.rerun && matches!(end, End::Failed(_));
     let sql = "
         UPDATE jobs SET state = $2, last_error = $3, errors = coalesce($4, errors), lease_until = NULL,

@@ -96,7 +96,7 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
                 id.into(),
                 J::NAME.into(),
                 J::QUEUE.name().into(),
-                request.priority.0.into(),
+                request.priority.0.clamp(0, 899).into(),
                 payload.into(),
                 i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX).into(),
                 i64::try_from(J::TIMEOUT.as_millis())

@@ -95,7 +95,7 @@ impl FromStr for Queue {
     }
 }
 
-/// Which job goes first, inside and across queues. Lower numbers go first.
+/// Which job goes first, inside and across queues: 0 to 899, lower numbers first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority(pub i16);
 

@@ -109,6 +109,10 @@ impl Engine {
             }
             Ok(Ok(Ok(Outcome::Written))) => Verdict::Nothing,
             Ok(Ok(Err(error))) if error.is::<LostJob>() => Verdict::Nothing,
+            Ok(Ok(Err(error))) if is_away(&error) => {
+                tracing::warn!(error = %format!("{error:#}"), "postgres was away; the run does not count");
+                Verdict::Released
+            }
             Ok(Ok(Err(error))) => Verdict::Failed(FailedRun::of(&error)),
             Ok(Err(_)) => Verdict::Failed(FailedRun::internal("the job panicked")),
             Err(_) => Verdict::Failed(FailedRun::timeout(limit)),
@@ -131,20 +135,18 @@ impl Engine {
     async fn write_end(&self, job: &Claimed, verdict: &Verdict, tries: Tries) {
         loop {
             match self.try_write_end(job, verdict, tries).await {
-                Ok(()) => break,
+                Ok(()) => return self.forget([job.key()]),
                 Err(Error::Unavailable(error)) => {
                     tracing::debug!(error = %error, "could not write a job's end yet");
                     tokio::time::sleep(AWAY_PAUSE).await;
                 }
                 Err(error) => {
-                    // The lease runs out, and the sweep takes over.
                     let error = anyhow::Error::from(error);
                     tracing::error!(error = %format!("{error:#}"), "could not write a job's end");
-                    break;
+                    return self.abandon([job.key()]);
                 }
             }
         }
-        self.forget([job.key()]);
     }
 
     async fn try_write_end(
@@ -173,4 +175,11 @@ impl Engine {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Whether a run failed because Postgres was away, which is no fault of its job.
+fn is_away(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(Error::Unavailable(_))))
 }

@@ -53,7 +53,8 @@ impl FailedRun {
     }
 
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        let detail = format!("{error:#}");
+        // Postgres refuses U+0000, and a helper program may print it.
+        let detail = format!("{error:#}").replace('\0', "\u{fffd}");
         match error.downcast_ref::<Failure>() {
             Some(failure) => Self {
                 detail,
@@ -103,7 +104,7 @@ impl From<&Failure> for FailedRun {
             Failure::Permanent(_) => (true, None),
             Failure::Temporary { retry_after, .. } => (false, *retry_after),
         };
-        let reason = failure.to_string();
+        let reason = failure.to_string().replace('\0', "\u{fffd}");
         Self {
             detail: reason.clone(),
             reason,

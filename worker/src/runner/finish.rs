@@ -69,10 +69,16 @@ impl Engine {
                 Err(error) if shared::database::is_away(&error) => {
                     tokio::time::sleep(AWAY_PAUSE).await;
                 }
+                Err(_) if batch.len() > 1 => {
+                    // One bad end must not spoil the others.
+                    for end in batch {
+                        Box::pin(self.finish(std::slice::from_ref(end))).await;
+                    }
+                    return;
+                }
                 Err(error) => {
-                    // The leases run out, and the sweep takes over.
-                    tracing::error!(error = %error, jobs = ids.len(), "could not write ends of jobs");
-                    break Vec::new();
+                    tracing::error!(error = %error, jobId = %ids[0], "could not write a job's end");
+                    return self.abandon([batch[0].key]);
                 }
             }
         };

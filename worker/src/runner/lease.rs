@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{Engine, Stop};
+use super::{Engine, RunKey, Stop};
 
 /// How often cancelled jobs are looked for: what a lost message costs.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
@@ -53,12 +53,17 @@ impl Engine {
         let mut session = self.claiming.lock().await;
         // What is claimed is noted before the session is free, so nothing is missing here that is ours.
         let running = self.running_keys();
-        let ids: Vec<Uuid> = running.iter().map(|(id, _)| id.0).collect();
+        let ids: Vec<Uuid> = running.iter().map(|((id, _), _)| id.0).collect();
+        let renewed: Vec<Uuid> = running
+            .iter()
+            .filter(|(_, abandoned)| !abandoned)
+            .map(|((id, _), _)| id.0)
+            .collect();
         let (ours, strays) = session
             .run(async |db| {
-                if !ids.is_empty() {
+                if !renewed.is_empty() {
                     sqlx::query(RENEW)
-                        .bind(&ids)
+                        .bind(&renewed)
                         .bind(worker)
                         .bind(lease)
                         .execute(&mut *db)
@@ -87,9 +92,16 @@ impl Engine {
                 "jobs were claimed without an answer; they went back to their queue"
             );
         }
-        self.stop(Stop::Lost, |key| {
-            running.contains(key) && !ours.contains(&(key.0.0, key.1))
-        });
+        let lost: Vec<(RunKey, bool)> = running
+            .into_iter()
+            .filter(|((id, epoch), _)| !ours.contains(&(id.0, *epoch)))
+            .collect();
+        self.stop(Stop::Lost, |key| lost.iter().any(|(lost, _)| lost == key));
+        self.forget(
+            lost.into_iter()
+                .filter(|(_, abandoned)| *abandoned)
+                .map(|(key, _)| key),
+        );
         self.look_for_cancelled().await
     }
 
@@ -97,7 +109,7 @@ impl Engine {
         let ids: Vec<Uuid> = self
             .running_keys()
             .into_iter()
-            .map(|(id, _)| id.0)
+            .map(|((id, _), _)| id.0)
             .collect();
         if ids.is_empty() {
             return Ok(());

@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -100,6 +100,8 @@ enum Stop {
 struct Run {
     stop: CancellationToken,
     why: Mutex<Option<Stop>>,
+    /// Its end could not be written, and will not be: it stays noted until its lease has run out.
+    abandoned: AtomicBool,
 }
 
 impl Run {
@@ -208,9 +210,12 @@ impl Engine {
             .expect("nothing panics while it holds this lock")
     }
 
-    /// All runs of this worker.
-    fn running_keys(&self) -> Vec<RunKey> {
-        self.running().keys().copied().collect()
+    /// All runs of this worker, and whether they are abandoned.
+    fn running_keys(&self) -> Vec<(RunKey, bool)> {
+        self.running()
+            .iter()
+            .map(|(key, run)| (*key, run.abandoned.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Stops the runs that are chosen.
@@ -231,6 +236,18 @@ impl Engine {
         let mut running = self.running();
         for key in keys {
             running.remove(&key);
+        }
+        drop(running);
+        self.run_ended.notify_waiters();
+    }
+
+    /// Gives up on runs whose ends cannot be written: the lease runs out, the sweep counts a crash and takes over.
+    fn abandon(&self, keys: impl IntoIterator<Item = RunKey>) {
+        let running = self.running();
+        for key in keys {
+            if let Some(run) = running.get(&key) {
+                run.abandoned.store(true, Ordering::Relaxed);
+            }
         }
         drop(running);
         self.run_ended.notify_waiters();
@@ -361,7 +378,11 @@ impl Engine {
             let ended = self.run_ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if self.running().is_empty() {
+            if self
+                .running()
+                .values()
+                .all(|run| run.abandoned.load(Ordering::Relaxed))
+            {
                 return;
             }
             ended.await;
