@@ -61,6 +61,9 @@ pub enum Error {
     /// A URL that we do not call.
     #[error("the URL is not allowed: {0}")]
     UrlRefused(Refused),
+    /// The client sends nothing more.
+    #[error("the upload stood still for too long")]
+    SlowUpload,
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
@@ -117,6 +120,11 @@ impl Error {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 refused.code(),
                 "URL not allowed",
+            ),
+            Self::SlowUpload => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "Request timeout",
             ),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "Timeout"),
             Self::Unavailable(_) => (
@@ -267,6 +275,7 @@ impl IntoResponses for Problems {
             ("400", "The request cannot be read"),
             ("401", "No valid credentials"),
             ("404", "No such thing, or not yours"),
+            ("408", "The upload stood still"),
             ("409", "A rule says no; `code` says which"),
             ("413", "Larger than allowed here"),
             ("415", "A kind of content that is not taken here"),

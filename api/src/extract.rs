@@ -16,8 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, FieldProblem};
 
-/// Largest JSON body. A message may have 5 MB, and JSON may escape each of its bytes.
-pub(crate) const JSON_LIMIT_BYTES: usize = 32 * 1024 * 1024;
+/// Largest JSON body: parsed, it takes many times its size.
+pub(crate) const JSON_LIMIT_BYTES: usize = 256 * 1024;
 
 /// A JSON body: read with all its problems at once, or written.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! `baatcheet-api`.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use api::{
@@ -9,10 +9,19 @@ use api::{
 };
 use clap::Parser as _;
 use shared::{clock::Clock, shutdown, telemetry};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Runtime};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+/// Longest wait for work on threads that cannot be stopped, once everything else has ended.
+const LAST_THREADS: Duration = Duration::from_millis(500);
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run());
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if let Some(Command::Openapi) = args.command {
         writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;

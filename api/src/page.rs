@@ -4,7 +4,7 @@ use base64::{
     Engine as _,
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD},
 };
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,8 +76,8 @@ impl Cursor {
         let parsed: Option<(DateTime<Utc>, Uuid)> =
             bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match parsed {
-            Some((at, id)) => Ok(Self { at, id }),
-            None => Err(Error::Malformed("the cursor is not one of ours".to_owned())),
+            Some((at, id)) if (1970..10_000).contains(&at.year()) => Ok(Self { at, id }),
+            _ => Err(Error::Malformed("the cursor is not one of ours".to_owned())),
         }
     }
 }

@@ -404,15 +404,22 @@ impl CommonArgs {
     }
 
     fn check_secret(&self, problems: &mut Problems) -> Option<SecretConfig> {
-        let previous = given(&self.secret_key_previous)
-            .map(|text| {
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|key| !key.is_empty())
-                    .map(SecretString::from)
-                    .collect()
-            })
-            .unwrap_or_default();
+        let previous: Vec<SecretString> = given(&self.secret_key_previous)
+            .into_iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|key| !key.is_empty())
+            .map(SecretString::from)
+            .collect();
+        if previous
+            .iter()
+            .any(|key| key.expose_secret().len() < SECRET_KEY_MIN_BYTES)
+        {
+            problems.add(
+                "SECRET_KEY_PREVIOUS",
+                format!("has a key of less than {SECRET_KEY_MIN_BYTES} bytes"),
+            );
+        }
         let current = problems.require("SECRET_KEY", &self.secret_key)?;
         if current.len() < SECRET_KEY_MIN_BYTES {
             problems.add(

@@ -22,6 +22,8 @@ use crate::{
 
 /// Longest time one statement of a pool may take. Nothing of ours needs more; a runaway must not hold a connection.
 const STATEMENT_TIMEOUT: &str = "30s";
+/// Longest pause inside a transaction: a process that was stopped there must not keep its locks.
+const IDLE_IN_TRANSACTION: &str = "10s";
 
 /// Why a model could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +104,10 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Whether the server, rather than the statement, is the trouble.
+/// Whether the server, or what else goes on there, is the trouble rather than the statement: trying again may help.
 ///
-/// SQLSTATE classes of PostgreSQL 15, appendix A: 08 connection exceptions, 53 insufficient resources, 57P
-/// shutdown and start-up. 57014 is our own statement timeout.
+/// SQLSTATEs of PostgreSQL 15, appendix A: 08 connection exceptions, 53 insufficient resources, 57P shutdown and start-up,
+/// 25P03 idle in a transaction, 40001 serialization, 40P01 dead-lock, 55P03 lock not available, 57014 our own time limit.
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -115,7 +117,10 @@ pub fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
+            ["08", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || ["25P03", "40001", "40P01", "55P03", "57014"].contains(&&*code)
         }),
         _ => false,
     }
@@ -126,10 +131,10 @@ pub fn is_away(error: &sqlx::Error) -> bool {
 /// `max` is the program's own setting; `connection_limit` of the URL goes first when it is not set.
 pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> DatabaseConnection {
     let max = max.or(config.connection_limit).unwrap_or(default_max);
-    let options = config
-        .pooled
-        .clone()
-        .options([("statement_timeout", STATEMENT_TIMEOUT)]);
+    let options = config.pooled.clone().options([
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+    ]);
     let pool = PgPoolOptions::new()
         .min_connections(config.pool_min.min(max))
         .max_connections(max)

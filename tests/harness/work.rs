@@ -78,6 +78,7 @@ pub enum What {
     Panic,
     Fail,
     FailForGood,
+    FailWithNul,
     /// Fails as long as the attempt is below this.
     FailUntil(i32),
     RetryAfter(u64),
@@ -115,6 +116,7 @@ impl Run for Act {
             }
             What::Panic => panic!("as it was told"),
             What::Fail => anyhow::bail!("a secret of the inside"),
+            What::FailWithNul => anyhow::bail!("a helper printed \0"),
             What::FailForGood => Err(Failure::Permanent("the file is damaged".to_owned()).into()),
             What::FailUntil(attempt) if ctx.attempt() < attempt => anyhow::bail!("not yet"),
             What::FailUntil(_) => Ok(Outcome::Done(None)),

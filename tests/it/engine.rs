@@ -422,3 +422,47 @@ async fn a_postgres_that_is_away_is_told_from_one_that_refuses() {
     assert!(matches!(away, Error::Unavailable(_)), "{away:?}");
     app.finish().await;
 }
+
+#[tokio::test]
+async fn an_error_text_that_postgres_refuses_ends_the_job_all_the_same() {
+    let app = spawn().await;
+    let job = app.enqueue(act(1, What::FailWithNul)).await;
+    app.run_jobs().await;
+    assert_eq!(
+        look(&app, job.id).await,
+        ("failed".to_owned(), 3, Some("internal error".to_owned()), 3)
+    );
+    app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_job_asked_for_after_its_cancel_runs_again() {
+    let app = spawn().await;
+    let user = shared::ids::UserId::new();
+    let ask = async || {
+        let mut tx = app.begin().await;
+        tx.origin.user = Some(user);
+        let job = queue::enqueue(&mut tx, Enqueue::new(Effect { number: 1 }).unique("k"))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        job.id
+    };
+    let job = ask().await;
+    claim_and_die(&app, job).await; // it runs, somewhere
+    let mut tx = app.begin().await;
+    queue::cancel(&mut tx, user, job).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ask().await, job);
+    let mut tx = app.begin().await;
+    let run = LiveJob::lock_run(&tx, job, 1).await.unwrap().unwrap();
+    queue::end(&mut tx, &run, &End::Cancelled, None)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(look(&app, job).await.0, "queued");
+    app.run_jobs().await;
+    assert_eq!(numbers(&app.database, "effects").await, [1]);
+    app.finish().await;
+}

@@ -1,5 +1,6 @@
 //! From an upload to its text.
 
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tests::{Actor, TestApp, fixture, picture, text::error_rate};
 
@@ -320,5 +321,29 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
     app.advance(std::time::Duration::from_hours(1)).await;
     nobody.get(&path).await.expect_problem(404, "not_found");
     app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_endless_form_is_refused() {
+    let options = tests::Options {
+        api: api::config::ApiArgs {
+            max_image_bytes: Some("200000".to_owned()),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let app = TestApp::with(options).await;
+    let ana = app.user("ana").await;
+    // A preamble without end: no field ever begins.
+    let pieces =
+        futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 65_536])).take(1_000);
+    let request = ana
+        .request(reqwest::Method::POST, "/api/v1/attachments")
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(reqwest::Body::wrap_stream(pieces));
+    ana.send(request)
+        .await
+        .expect_problem(413, "payload_too_large");
     app.finish().await;
 }

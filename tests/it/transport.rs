@@ -357,3 +357,36 @@ async fn a_claim_without_an_answer_goes_back_without_a_crash() {
     worker.shutdown().await;
     app.finish().await;
 }
+
+#[tokio::test]
+async fn each_queue_keeps_to_its_own_slots() {
+    let app = spawn(None).await;
+    for number in 1..=3 {
+        app.enqueue(Act {
+            number,
+            what: What::Gate,
+        })
+        .await;
+    }
+    fill(&app, 200, Priority::MEDIUM).await;
+    let worker = app.start_worker_with(|settings| {
+        settings.slots = BTreeMap::from([(Queue::Maintenance, 8), (Queue::Analytics, 1)]);
+    });
+    eventually("the other queue is empty", || async {
+        count(&app, "effects").await == 200
+    })
+    .await;
+    assert_eq!(
+        count(&app, "starts").await,
+        1,
+        "one slot ran more than one job"
+    );
+    sqlx::query("INSERT INTO effects (number) VALUES (-1)")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    all_ended(&app).await;
+    assert_eq!(count(&app, "starts").await, 3);
+    worker.shutdown().await;
+    app.finish().await;
+}

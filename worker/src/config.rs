@@ -13,8 +13,8 @@ use crate::{
     runner::Settings,
 };
 
-/// Platforms kill 30 s after SIGTERM; what follows the grace takes up to 6 s.
-const LONGEST_GRACE_SECONDS: u64 = 24;
+/// All must have ended 25 s after SIGTERM (platforms kill after 30 s); what follows the grace takes up to 5 s.
+const LONGEST_GRACE_SECONDS: u64 = 20;
 
 /// Runs `BaatCheet`'s jobs.
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ pub struct WorkerArgs {
     /// Seconds after which the jobs of a dead worker are run by others, 3 to 3600 [default: 30]
     #[arg(long, env = "JOB_LEASE_SECONDS")]
     pub job_lease_seconds: Option<String>,
-    /// Seconds that running jobs may go on after SIGTERM, 0 to 24 [default: 20]
+    /// Seconds that running jobs may go on after SIGTERM, 0 to 20 [default: 20]
     #[arg(long, env = "JOB_SHUTDOWN_GRACE_SECONDS")]
     pub job_shutdown_grace_seconds: Option<String>,
     /// The program that reads text from pictures [default: tesseract]

@@ -26,6 +26,8 @@ use crate::{
 
 /// Least time between two progress reports of a run.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// Between two tries to store an effect while Postgres is away.
+const AWAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What all jobs share; cheap to clone.
 #[derive(Clone)]
@@ -137,10 +139,20 @@ impl JobContext {
     /// # Errors
     /// [`LostJob`] when this run does not own the job any more, or the user has cancelled it.
     pub async fn fenced(&self) -> anyhow::Result<FencedTx> {
-        let mut tx = Tx::begin(&self.db, &self.redis, self.origin.clone()).await?;
-        let job = LiveJob::lock_run(&tx, self.id, self.epoch)
-            .await?
-            .ok_or(LostJob)?;
+        let (mut tx, job) = loop {
+            match self.lock().await {
+                // The work is done: waiting for Postgres is better than doing it again. The job's time limit bounds it.
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(error = %error, "waiting for postgres to store a job's effect");
+                    tokio::time::sleep(AWAY_PAUSE).await;
+                }
+                locked => {
+                    break locked
+                        .map(|(tx, job)| job.map(|job| (tx, job)))?
+                        .ok_or(LostJob)?;
+                }
+            }
+        };
         if job.cancel_requested {
             shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?;
             tx.commit().await?;
@@ -154,23 +166,27 @@ impl JobContext {
         })
     }
 
+    async fn lock(&self) -> Result<(Tx, Option<LiveJob>), Error> {
+        let tx = Tx::begin(&self.db, &self.redis, self.origin.clone()).await?;
+        let job = LiveJob::lock_run(&tx, self.id, self.epoch).await?;
+        Ok((tx, job))
+    }
+
     /// Reports how far the run has come, in percent, with a few words for the user. At most two reports a second
-    /// are kept, and none that comes from a run that lost its job.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn progress(&self, percent: u8, note: &str) -> anyhow::Result<()> {
+    /// are kept, and none that comes from a run that lost its job. A report that cannot be stored is dropped.
+    pub async fn progress(&self, percent: u8, note: &str) {
         {
             let mut reported = self
                 .reported
                 .lock()
                 .expect("nothing panics while it holds this lock");
             if reported.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
-                return Ok(());
+                return;
             }
             *reported = Some(Instant::now());
         }
-        self.db
+        let stored = self
+            .db
             .execute_raw(Statement::from_sql_and_values(
                 DbBackend::Postgres,
                 "UPDATE jobs SET progress = $3, progress_note = $4
@@ -182,14 +198,16 @@ impl JobContext {
                     note.into(),
                 ],
             ))
-            .await
-            .map_err(Error::from)?;
-        if self.origin.user.is_some() {
-            self.redis
-                .publish(self.redis.keys().changed(), self.id.to_string())
-                .await;
+            .await;
+        match stored {
+            Ok(_) if self.origin.user.is_some() => {
+                self.redis
+                    .publish(self.redis.keys().changed(), self.id.to_string())
+                    .await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %error, "a report of progress was dropped"),
         }
-        Ok(())
     }
 }
 

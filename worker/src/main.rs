@@ -1,9 +1,10 @@
 //! `baatcheet-worker`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use shared::{shutdown, telemetry};
+use tokio::runtime::Runtime;
 use worker::{
     bench,
     config::{Args, Command},
@@ -11,8 +12,17 @@ use worker::{
     runner::Drained,
 };
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+/// Longest wait for work on threads that cannot be stopped, once everything else has ended.
+const LAST_THREADS: Duration = Duration::from_millis(500);
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run());
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let config = match args.check() {
         Ok(config) => config,

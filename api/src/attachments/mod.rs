@@ -7,7 +7,6 @@ mod routes;
 mod signed_url;
 mod upload;
 
-use axum::extract::DefaultBodyLimit;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
@@ -21,7 +20,5 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 
 /// The upload: it counts its bytes itself, and may take longer than other requests.
 pub(crate) fn upload_router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(routes::create_attachment))
-        .layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new().routes(routes!(routes::create_attachment))
 }

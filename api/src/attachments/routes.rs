@@ -53,6 +53,8 @@ pub(super) async fn create_attachment(
     let key = uploaded.file.storage_key.clone();
     match store(&app, &caller, &id, uploaded).await {
         Ok(created) => Ok((StatusCode::CREATED, Json(created))),
+        // The commit may have taken effect although its answer was lost: the file stays.
+        Err(error @ Error::Unavailable(_)) => Err(error),
         Err(error) => {
             upload::discard(&app.storage, &key).await;
             Err(error)

@@ -1,7 +1,12 @@
 //! Reading an upload's form: streamed to the storage, typed by content, measured before anything decodes it.
 
+use std::time::Duration;
+
 use axum::{
-    extract::{FromRequest as _, Multipart, Request, multipart::Field},
+    extract::{
+        DefaultBodyLimit, FromRequest as _, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
     http::{StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
@@ -20,7 +25,11 @@ use crate::{
 /// What a form may have besides its file.
 const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
 /// What is still read of an upload that is refused, so that its client hears of it.
-const DRAIN_BYTES: usize = 1024 * 1024;
+const DRAIN_BYTES: u64 = 1024 * 1024;
+/// Longest wait for the next piece of an upload.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for what is still read of an upload that is refused.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where the size of a picture is looked for: in a JPEG it follows the metadata.
 const HEAD_BYTES: usize = 256 * 1024;
 /// Most pixels that a worker decodes.
@@ -42,11 +51,14 @@ pub(super) struct Uploaded {
 /// # Errors
 /// As the request is wrong, or as the storage fails.
 pub(super) async fn receive(
-    request: Request,
+    mut request: Request,
     storage: &Storage,
     user: UserId,
     max_bytes: u64,
 ) -> Result<Uploaded> {
+    let body_limit = max_bytes + FORM_OVERHEAD_BYTES + DRAIN_BYTES;
+    // Counts what multipart itself reads: preambles, headers of parts, and fields that are passed over.
+    DefaultBodyLimit::max(usize::try_from(body_limit).unwrap_or(usize::MAX)).apply(&mut request);
     let length = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -77,13 +89,13 @@ async fn receive_form(
 ) -> Result<Uploaded> {
     let (mut file, mut language) = (None, None);
     let result = async {
-        while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
+        while let Some(field) = in_time(form.next_field(), max_bytes).await? {
             match field.name() {
                 Some("file") if file.is_none() => {
                     file = Some(receive_file(field, storage, user, max_bytes).await?);
                 }
                 Some("language") if language.is_none() => {
-                    language = Some(receive_language(field).await?);
+                    language = Some(receive_language(field, max_bytes).await?);
                 }
                 Some(name @ ("file" | "language")) => {
                     return Err(Error::field(format!("/{name}"), "is there twice"));
@@ -134,7 +146,7 @@ async fn receive_file(
     let mut head = BytesMut::new();
     let mut ended = false;
     while head.len() < HEAD_BYTES && !ended {
-        match field.chunk().await.map_err(|error| broken(&error))? {
+        match next_piece(&mut field, max_bytes).await? {
             Some(chunk) => head.extend_from_slice(&chunk),
             None => ended = true,
         }
@@ -161,7 +173,7 @@ async fn receive_file(
     };
     stored.write(head).await?;
     while !ended {
-        match field.chunk().await.map_err(|error| broken(&error))? {
+        match next_piece(&mut field, max_bytes).await? {
             Some(chunk) => stored.write(chunk).await?,
             None => ended = true,
         }
@@ -205,9 +217,9 @@ impl Stored {
     }
 }
 
-async fn receive_language(mut field: Field<'_>) -> Result<String> {
+async fn receive_language(mut field: Field<'_>, max_bytes: u64) -> Result<String> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
+    while let Some(chunk) = next_piece(&mut field, max_bytes).await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > LANGUAGE_MAX {
             break;
@@ -294,24 +306,40 @@ fn pixels(head: &[u8]) -> Result<Option<(u32, u32)>> {
         .zip(u32::try_from(size.height).ok()))
 }
 
-fn broken(error: &axum::extract::multipart::MultipartError) -> Error {
-    match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::Malformed("the form is too large".to_owned()),
+/// Waits for what comes next, but not for ever.
+async fn in_time<T>(
+    next: impl Future<Output = Result<T, MultipartError>>,
+    max_bytes: u64,
+) -> Result<T> {
+    let next = tokio::time::timeout(PIECE_TIMEOUT, next)
+        .await
+        .map_err(|_| Error::SlowUpload)?;
+    next.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
+            limit_bytes: max_bytes,
+        },
         _ => Error::Malformed(format!("the form cannot be read: {}", error.body_text())),
-    }
+    })
+}
+
+async fn next_piece(field: &mut Field<'_>, max_bytes: u64) -> Result<Option<Bytes>> {
+    in_time(field.chunk(), max_bytes).await
 }
 
 /// Reads on a little, so that a client that sends before it listens gets its answer.
 async fn drain(form: &mut Multipart) {
     let mut left = DRAIN_BYTES;
-    while let Ok(Some(mut field)) = form.next_field().await {
-        while let Ok(Some(chunk)) = field.chunk().await {
-            left = left.saturating_sub(chunk.len());
-            if left == 0 {
-                return;
+    let read = async {
+        while let Ok(Some(mut field)) = form.next_field().await {
+            while let Ok(Some(chunk)) = field.chunk().await {
+                left = left.saturating_sub(chunk.len() as u64);
+                if left == 0 {
+                    return;
+                }
             }
         }
-    }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
 }
 
 #[cfg(test)]

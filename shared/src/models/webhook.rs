@@ -155,6 +155,8 @@ pub async fn find_subscribed(
         .filter(Column::IsActive.eq(true))
         .filter(Expr::cust_with_values("$1 = ANY(events)", [event]))
         .order_by_asc(Column::Id)
+        // One that is being deleted must not vanish before its delivery is there.
+        .lock(sea_orm::sea_query::LockType::KeyShare)
         .into_tuple()
         .all(db)
         .await?)

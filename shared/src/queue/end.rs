@@ -79,14 +79,9 @@ const COLUMNS: &str = "id, kind, queue, payload, state, attempt, epoch, user_id,
 
 impl LiveJob {
     async fn lock(tx: &Tx, condition: &str, values: Vec<sea_orm::Value>) -> Result<Option<Self>> {
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {condition} FOR UPDATE");
-        Ok(Self::find_by_statement(Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            sql,
-            values,
-        ))
-        .one(tx.orm())
-        .await?)
+        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE {condition}");
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        Ok(Self::find_by_statement(statement).one(tx.orm()).await?)
     }
 
     /// Locks the row of a run, if that run still owns the job.
@@ -96,7 +91,7 @@ impl LiveJob {
     pub async fn lock_run(tx: &Tx, id: JobId, epoch: i32) -> Result<Option<Self>> {
         Self::lock(
             tx,
-            "id = $1 AND epoch = $2 AND state = 'running'",
+            "id = $1 AND epoch = $2 AND state = 'running' FOR UPDATE",
             vec![id.into(), epoch.into()],
         )
         .await
@@ -109,7 +104,7 @@ impl LiveJob {
     pub async fn lock_expired(tx: &Tx, id: JobId, epoch: i32) -> Result<Option<Self>> {
         Self::lock(
             tx,
-            "id = $1 AND epoch = $2 AND state = 'running' AND lease_until < job_now()",
+            "id = $1 AND epoch = $2 AND state = 'running' AND lease_until < job_now() FOR UPDATE SKIP LOCKED",
             vec![id.into(), epoch.into()],
         )
         .await
@@ -190,7 +185,7 @@ impl LiveJob {
     pub async fn succeed(&self, tx: &mut Tx, result: Option<Value>) -> Result<()> {
         let assignments = if self.rerun {
             "state = 'queued', attempt = 0, run_at = job_now(), progress = 0, result = $2, last_error = NULL,
-             lease_until = NULL, worker_id = NULL, rerun = false"
+             lease_until = NULL, worker_id = NULL, rerun = false, cancel_requested_at = NULL, crash_count = 0"
         } else {
             "state = 'succeeded', finished_at = job_now(), progress = 100, result = $2, last_error = NULL,
              lease_until = NULL, worker_id = NULL"
@@ -221,7 +216,7 @@ impl LiveJob {
 
 /// Ends a locked job, and tells its rows.
 ///
-/// A job that was asked for again while it ran does not stay failed: it waits for another run, with fresh
+/// A job that was asked for again while it ran does not stay failed or cancelled: it waits for another run, with fresh
 /// attempts.
 ///
 /// # Errors
@@ -229,13 +224,15 @@ impl LiveJob {
 pub async fn end(tx: &mut Tx, job: &LiveJob, end: &End, errors: Option<Value>) -> Result<()> {
     // Events of the hook belong to the job's user, whoever ends it.
     tx.origin.user = tx.origin.user.or(job.user_id);
-    let again = job.rerun && matches!(end, End::Failed(_));
+    let again = job.rerun && matches!(end, End::Failed(_) | End::Cancelled);
     let sql = "
         UPDATE jobs SET state = $2, last_error = $3, errors = coalesce($4, errors), lease_until = NULL,
                worker_id = NULL, rerun = false,
                finished_at = CASE WHEN $2 = 'queued' THEN NULL ELSE job_now() END,
                run_at = CASE WHEN $2 = 'queued' THEN job_now() ELSE run_at END,
-               attempt = CASE WHEN $2 = 'queued' THEN 0 ELSE attempt END
+               attempt = CASE WHEN $2 = 'queued' THEN 0 ELSE attempt END,
+               crash_count = CASE WHEN $2 = 'queued' THEN 0 ELSE crash_count END,
+               cancel_requested_at = CASE WHEN $2 = 'queued' THEN NULL ELSE cancel_requested_at END
          WHERE id = $1";
     let state = if again { "queued" } else { end.state() };
     tx.orm()
@@ -267,7 +264,7 @@ pub async fn end(tx: &mut Tx, job: &LiveJob, end: &End, errors: Option<Value>) -
 pub async fn end_queued(tx: &mut Tx, id: JobId, how: &End) -> Result<bool> {
     let job = LiveJob::lock(
         tx,
-        "id = $1 AND state IN ('queued', 'dispatched')",
+        "id = $1 AND state IN ('queued', 'dispatched') FOR UPDATE",
         vec![id.into()],
     )
     .await?;
@@ -284,8 +281,12 @@ pub async fn end_queued(tx: &mut Tx, id: JobId, how: &End) -> Result<bool> {
 /// # Errors
 /// [`Refusal::JobEnded`] when it ended otherwise before.
 pub async fn cancel(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> {
-    let Some(job) =
-        LiveJob::lock(tx, "id = $1 AND user_id = $2", vec![id.into(), user.into()]).await?
+    let Some(job) = LiveJob::lock(
+        tx,
+        "id = $1 AND user_id = $2 FOR UPDATE",
+        vec![id.into(), user.into()],
+    )
+    .await?
     else {
         return Ok(None);
     };
@@ -295,7 +296,8 @@ pub async fn cancel(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> 
             tx.orm()
                 .execute_raw(Statement::from_sql_and_values(
                     DbBackend::Postgres,
-                    "UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, job_now()) WHERE id = $1",
+                    "UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, job_now()), rerun = false
+                      WHERE id = $1",
                     [id.into()],
                 ))
                 .await?;
@@ -315,8 +317,12 @@ pub async fn cancel(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> 
 /// # Errors
 /// [`Refusal::JobNotFailed`] when it is alive or succeeded, [`Refusal::JobDuplicate`] when its twin is alive.
 pub async fn retry(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> {
-    let Some(job) =
-        LiveJob::lock(tx, "id = $1 AND user_id = $2", vec![id.into(), user.into()]).await?
+    let Some(job) = LiveJob::lock(
+        tx,
+        "id = $1 AND user_id = $2 FOR UPDATE",
+        vec![id.into(), user.into()],
+    )
+    .await?
     else {
         return Ok(None);
     };
@@ -327,7 +333,7 @@ pub async fn retry(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> {
         .execute_raw(Statement::from_sql_and_values(
             DbBackend::Postgres,
             "UPDATE jobs SET state = 'queued', attempt = 0, crash_count = 0, run_at = job_now(), progress = 0,
-                    progress_note = NULL, last_error = NULL, cancel_requested_at = NULL, started_at = NULL,
+                    progress_note = NULL, result = NULL, last_error = NULL, cancel_requested_at = NULL, started_at = NULL,
                     finished_at = NULL, dispatched_at = NULL, rerun = false
               WHERE id = $1",
             [id.into()],

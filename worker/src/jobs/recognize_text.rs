@@ -35,7 +35,7 @@ impl Run for RecognizeText {
         })?;
         let hints = hints(tesseract, self.language.as_deref())?;
 
-        ctx.progress(5, "loading the picture").await?;
+        ctx.progress(5, "loading the picture").await;
         let bytes = match ctx.storage.read(&attachment.storage_key).await {
             Err(storage::Error::NotFound) => {
                 return Err(Failure::Temporary {
@@ -46,10 +46,10 @@ impl Run for RecognizeText {
             }
             read => read?,
         };
-        ctx.progress(20, "preparing the picture").await?;
+        ctx.progress(20, "preparing the picture").await;
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let prepared = prepare(bytes, folder.path()).await?;
-        ctx.progress(40, "reading the text").await?;
+        ctx.progress(40, "reading the text").await;
         let read = tesseract
             .recognize(&prepared, &hints, &tesseract::LIMITS)
             .await

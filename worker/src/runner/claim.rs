@@ -1,6 +1,9 @@
 //! Making rows ours: from id to run.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use serde_json::Value;
 use shared::{
@@ -11,7 +14,7 @@ use sqlx::FromRow;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use uuid::Uuid;
 
-use super::{Engine, Run};
+use super::{Engine, Run, Stop};
 
 /// Most ids claimed by one statement. Whatever came in during the last statement is the next batch.
 const BATCH: usize = 256;
@@ -63,11 +66,14 @@ impl Claimed {
 pub(super) async fn run(engine: Arc<Engine>, mut requests: mpsc::UnboundedReceiver<ClaimRequest>) {
     let mut batch = Vec::with_capacity(BATCH);
     while requests.recv_many(&mut batch, BATCH).await > 0 {
-        let ids: Vec<Uuid> = batch.iter().map(|request| request.id.0).collect();
-        let mut slots: Vec<OwnedSemaphorePermit> =
-            batch.drain(..).map(|request| request.slot).collect();
+        // Each slot belongs to its id: queues share this loop, but not their slots.
+        let mut slots: HashMap<JobId, OwnedSemaphorePermit> = batch
+            .drain(..)
+            .map(|request| (request.id, request.slot))
+            .collect();
+        let ids: Vec<Uuid> = slots.keys().map(|id| id.0).collect();
         for (claimed, run) in engine.claim(&ids).await {
-            let slot = slots.pop();
+            let slot = slots.remove(&JobId(claimed.id));
             engine
                 .runs
                 .spawn(engine.clone().execute(claimed, run, slot));
@@ -110,6 +116,9 @@ impl Engine {
 
     fn note(&self, claimed: &Claimed) -> Arc<Run> {
         let run = Arc::new(Run::default());
+        if self.closing.load(Ordering::Acquire) {
+            run.stop(Stop::Released);
+        }
         self.running().insert(claimed.key(), run.clone());
         run
     }

@@ -94,10 +94,11 @@ impl Engine {
         };
         let room = lane.window().saturating_sub(backlog.waiting);
         // A full window lets only those in that are more urgent than its last.
+        let above = (lane.window() + ABOVE_WINDOW).saturating_sub(backlog.waiting);
         let (most, below) = if room > 0 {
             (room, i16::MAX)
         } else {
-            (ABOVE_WINDOW, backlog.worst)
+            (above, backlog.worst)
         };
         let due = self
             .dispatching

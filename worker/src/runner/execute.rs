@@ -166,7 +166,8 @@ impl Engine {
                     .write(&mut tx, &job, tries, self.context.random())
                     .await?;
             }
-            Verdict::Released if !job.cancel_requested => {
+            // A cancel that came late and was meant for an earlier run gives the job back, too.
+            Verdict::Released | Verdict::Cancelled if !job.cancel_requested => {
                 tracing::info!("giving the job back to its queue");
                 job.release(&mut tx).await?;
             }

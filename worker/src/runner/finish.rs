@@ -24,6 +24,8 @@ const FINISH: &str = "
            run_at = CASE WHEN j.rerun THEN job_now() ELSE j.run_at END,
            finished_at = CASE WHEN j.rerun THEN NULL ELSE job_now() END,
            progress = CASE WHEN j.rerun THEN 0 ELSE 100 END,
+           cancel_requested_at = CASE WHEN j.rerun THEN NULL ELSE j.cancel_requested_at END,
+           crash_count = CASE WHEN j.rerun THEN 0 ELSE j.crash_count END,
            result = u.result, last_error = NULL, lease_until = NULL, worker_id = NULL, rerun = false
       FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) u(id, epoch, result)
      WHERE j.id = u.id AND j.epoch = u.epoch AND (j.state = 'running') IS TRUE

@@ -62,10 +62,7 @@ impl Inline {
     }
 
     /// Looks once for jobs of dead workers, and tells how many there were.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn sweep(&self) -> Result<usize, shared::database::Error> {
+    pub async fn sweep(&self) -> usize {
         self.engine.sweep_expired().await
     }
 }

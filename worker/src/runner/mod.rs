@@ -53,7 +53,9 @@ use crate::{context::Context, registry::Registry};
 /// Ends that may wait for their statement; a job that ends when it is full waits.
 const FINISH_CHANNEL: usize = 2048;
 /// How long the last statements may take after the grace is over.
-const LAST_STATEMENTS: Duration = Duration::from_secs(3);
+const LAST_STATEMENTS: Duration = Duration::from_secs(2);
+/// How long the loops may take to end after that.
+const LAST_LOOPS: Duration = Duration::from_secs(1);
 
 /// What the engine may be told.
 #[derive(Debug, Clone)]
@@ -158,6 +160,8 @@ pub struct Engine {
     dispatch_wanted: Notify,
     running: Mutex<HashMap<RunKey, Arc<Run>>>,
     run_ended: Notify,
+    /// Runs that begin now are given back at once.
+    closing: AtomicBool,
     finished: mpsc::Sender<Finished>,
     runs: TaskTracker,
     started: Instant,
@@ -193,6 +197,7 @@ impl Engine {
             dispatch_wanted: Notify::new(),
             running: Mutex::default(),
             run_ended: Notify::new(),
+            closing: AtomicBool::new(false),
             finished,
             runs: TaskTracker::new(),
             started: Instant::now(),
@@ -348,10 +353,11 @@ impl Runner {
             "stopping: no more jobs are taken"
         );
         self.intake.cancel();
-        let _ = tokio::time::timeout_at(deadline, self.takers).await;
-        let whole = tokio::time::timeout_at(deadline, self.engine.wait_until_idle())
-            .await
-            .is_ok();
+        let quiet = async {
+            let _ = self.takers.await;
+            self.engine.wait_until_idle().await;
+        };
+        let whole = tokio::time::timeout_at(deadline, quiet).await.is_ok();
 
         let mut drained = Drained::Whole;
         if !whole {
@@ -361,13 +367,15 @@ impl Runner {
                 "the grace is over: giving back what still runs"
             );
             drained = Drained::Released(left);
+            self.engine.closing.store(true, Ordering::Release);
             self.engine.stop(Stop::Released, |_| true);
-            let _ = tokio::time::timeout(LAST_STATEMENTS, self.engine.wait_until_idle()).await;
+            self.engine.runs.close();
+            let _ = tokio::time::timeout(LAST_STATEMENTS, self.engine.runs.wait()).await;
         }
         self.rest.cancel();
         self.finisher.abort();
         self.tasks.close();
-        let _ = tokio::time::timeout(LAST_STATEMENTS, self.tasks.wait()).await;
+        let _ = tokio::time::timeout(LAST_LOOPS, self.tasks.wait()).await;
         drained
     }
 }

@@ -31,7 +31,8 @@ const DIED: &str = "the worker that ran it died";
 const EXPIRED: &str = "
     SELECT id, epoch, attempt >= max_attempts OR crash_count + 1 >= $1 OR cancel_requested_at IS NOT NULL AS over,
            crash_count + 1 >= $1 AS poison
-      FROM jobs WHERE state = 'running' AND lease_until < job_now() LIMIT 500";
+      FROM jobs WHERE state = 'running' AND lease_until < job_now() AND id <> ALL($2)
+     LIMIT 500";
 
 const REQUEUE: &str = "
     UPDATE jobs SET state = 'queued', crash_count = crash_count + 1, run_at = job_now(), worker_id = NULL,
@@ -72,17 +73,8 @@ pub(super) async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Why a sweep stopped; the next one goes on.
-#[derive(Debug, thiserror::Error)]
-enum SweepError {
-    #[error(transparent)]
-    Engine(#[from] sqlx::Error),
-    #[error(transparent)]
-    Database(#[from] Error),
-}
-
 impl Engine {
-    async fn sweep(&self, prune: bool) -> Result<(), SweepError> {
+    async fn sweep(&self, prune: bool) -> sqlx::Result<()> {
         // After an outage everybody looks dead until they have had time to renew.
         let quiet = self.settings.renew_every().mul_f64(1.5);
         if self
@@ -91,7 +83,7 @@ impl Engine {
             .await
             .is_some_and(|uptime| uptime >= quiet)
         {
-            self.sweep_expired().await?;
+            self.sweep_expired().await;
         }
         for &queue in self.lanes.keys() {
             self.sweep_stale(queue).await?;
@@ -118,12 +110,20 @@ impl Engine {
     }
 
     /// Jobs whose worker died go back to their queue, or end.
-    pub(super) async fn sweep_expired(&self) -> Result<usize, Error> {
+    pub(super) async fn sweep_expired(&self) -> usize {
+        // Runs of this worker are for `lease` to judge, also when it was stopped and all leases have run out meanwhile.
+        let ours: Vec<Uuid> = self
+            .running_keys()
+            .into_iter()
+            .filter(|(_, abandoned)| !abandoned)
+            .map(|((id, _), _)| id.0)
+            .collect();
         let found = self
             .dispatching
             .run(async |db| {
                 sqlx::query(EXPIRED)
                     .bind(CRASHES)
+                    .bind(&ours)
                     .fetch_all(db)
                     .await?
                     .iter()
@@ -138,9 +138,9 @@ impl Engine {
                     .collect::<sqlx::Result<Vec<(Uuid, i32, bool, bool)>>>()
             })
             .await;
-        let Ok(found) = found else { return Ok(0) };
+        let Ok(found) = found else { return 0 };
         if found.is_empty() {
-            return Ok(0);
+            return 0;
         }
         tracing::warn!(jobs = found.len(), "jobs of dead workers were found");
         let (ids, epochs): (Vec<Uuid>, Vec<i32>) = found
@@ -167,9 +167,13 @@ impl Engine {
             self.want_dispatch(queue);
         }
         for &(id, epoch, _, poison) in found.iter().filter(|(.., over, _)| *over) {
-            self.end_expired(JobId(id), epoch, poison).await?;
+            // One row that cannot be ended must not keep the others waiting.
+            if let Err(error) = self.end_expired(JobId(id), epoch, poison).await {
+                let error = anyhow::Error::from(error);
+                tracing::error!(jobId = %id, error = %format!("{error:#}"), "could not end the job of a dead worker");
+            }
         }
-        Ok(found.len())
+        found.len()
     }
 
     async fn end_expired(&self, id: JobId, epoch: i32, poison: bool) -> Result<(), Error> {
