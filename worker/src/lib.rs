@@ -104,10 +104,19 @@ pub async fn run(
             health_stop.clone(),
         ));
     }
-    stop.cancelled().await;
+    let broken = tokio::select! {
+        () = stop.cancelled() => false,
+        () = runner.broken() => true,
+    };
+    if broken {
+        tracing::error!(
+            "a part of the engine ended; shutting down, so that the worker is started again"
+        );
+    }
     let drained = runner.shutdown().await;
     health_stop.cancel();
     tasks.close();
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
+    anyhow::ensure!(!broken, "a part of the engine ended; the log says why");
     Ok(drained)
 }

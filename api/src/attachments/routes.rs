@@ -50,16 +50,8 @@ pub(super) async fn create_attachment(
         app.config.max_image_bytes,
     )
     .await?;
-    let key = uploaded.file.storage_key.clone();
-    match store(&app, &caller, &id, uploaded).await {
-        Ok(created) => Ok((StatusCode::CREATED, Json(created))),
-        // The commit may have taken effect although its answer was lost: the file stays.
-        Err(error @ Error::Unavailable(_)) => Err(error),
-        Err(error) => {
-            upload::discard(&app.storage, &key).await;
-            Err(error)
-        }
-    }
+    let created = store(&app, &caller, &id, uploaded).await?;
+    Ok((StatusCode::CREATED, Json(created)))
 }
 
 /// Records an upload, and asks for its reading, in one transaction.
@@ -79,6 +71,8 @@ async fn store(
     let job = queue::enqueue(&mut tx, asked).await?;
     let recognition = recognition::begin(&mut tx, row.id, job.id, now).await?;
     let job = job::get(tx.orm(), caller.user, job.id).await?;
+    // Before the commit: if its answer is lost, a row may name the content all the same.
+    uploaded.content.keep();
     tx.commit().await?;
 
     let url = signed_url::make(&app.keyring, &app.config.public_url, row.id, now);

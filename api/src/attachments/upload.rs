@@ -11,14 +11,14 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use shared::{
-    clients::storage::{Storage, Upload},
+    clients::storage::{Storage, Unclaimed, Upload},
     ids::{AttachmentId, UserId},
     keyring::Sha256,
     models::attachment,
 };
 
 use crate::{
-    error::{Error, FieldProblem, Result},
+    error::{Error, Result},
     extract::Rule,
 };
 
@@ -40,8 +40,10 @@ const LANGUAGE_MAX: usize = 64;
 
 /// What a form held.
 pub(super) struct Uploaded {
-    /// The file, which is stored.
+    /// The file.
     pub(super) file: attachment::New,
+    /// Its content, which goes unless it is kept.
+    pub(super) content: Unclaimed,
     /// Language as the user named it.
     pub(super) language: Option<String>,
 }
@@ -88,50 +90,30 @@ async fn receive_form(
     max_bytes: u64,
 ) -> Result<Uploaded> {
     let (mut file, mut language) = (None, None);
-    let result = async {
-        while let Some(field) = in_time(form.next_field(), max_bytes).await? {
-            match field.name() {
-                Some("file") if file.is_none() => {
-                    file = Some(receive_file(field, storage, user, max_bytes).await?);
-                }
-                Some("language") if language.is_none() => {
-                    language = Some(receive_language(field, max_bytes).await?);
-                }
-                Some(name @ ("file" | "language")) => {
-                    return Err(Error::field(format!("/{name}"), "is there twice"));
-                }
-                name => {
-                    let name = name.unwrap_or_default().to_owned();
-                    return Err(Error::field(
-                        format!("/{name}"),
-                        "is not a field here; there are file, language",
-                    ));
-                }
+    while let Some(field) = in_time(form.next_field(), max_bytes).await? {
+        match field.name() {
+            Some("file") if file.is_none() => {
+                file = Some(receive_file(field, storage, user, max_bytes).await?);
+            }
+            Some("language") if language.is_none() => {
+                language = Some(receive_language(field, max_bytes).await?);
+            }
+            Some(name @ ("file" | "language")) => {
+                return Err(Error::field(format!("/{name}"), "is there twice"));
+            }
+            name => {
+                let name = name.unwrap_or_default();
+                let detail = "is not a field here; there are file, language";
+                return Err(Error::field(format!("/{name}"), detail));
             }
         }
-        Ok(())
     }
-    .await;
-    match (result, file) {
-        (Ok(()), Some(file)) => Ok(Uploaded { file, language }),
-        (Ok(()), None) => Err(Error::Invalid(vec![FieldProblem {
-            pointer: "/file".to_owned(),
-            detail: "is missing".to_owned(),
-        }])),
-        (Err(error), file) => {
-            if let Some(file) = file {
-                discard(storage, &file.storage_key).await;
-            }
-            Err(error)
-        }
-    }
-}
-
-/// Removes an object that no row will name.
-pub(super) async fn discard(storage: &Storage, key: &str) {
-    if let Err(error) = storage.delete(key).await {
-        tracing::warn!(error = %error, "an object without a row could not be removed");
-    }
+    let (file, content) = file.ok_or_else(|| Error::field("/file", "is missing"))?;
+    Ok(Uploaded {
+        file,
+        content,
+        language,
+    })
 }
 
 async fn receive_file(
@@ -139,7 +121,7 @@ async fn receive_file(
     storage: &Storage,
     user: UserId,
     max_bytes: u64,
-) -> Result<attachment::New> {
+) -> Result<(attachment::New, Unclaimed)> {
     let file_name = file_name(field.file_name().unwrap_or("file"))?;
     let declared = field.content_type().map(str::to_ascii_lowercase);
 
@@ -178,8 +160,8 @@ async fn receive_file(
             None => ended = true,
         }
     }
-    stored.upload.finish().await.map_err(anyhow::Error::from)?;
-    Ok(attachment::New {
+    let content = stored.upload.finish().await.map_err(anyhow::Error::from)?;
+    let file = attachment::New {
         id: AttachmentId::new(),
         user,
         kind: "image",
@@ -189,7 +171,8 @@ async fn receive_file(
         sha256: stored.hash.finish(),
         size,
         storage_key,
-    })
+    };
+    Ok((file, content))
 }
 
 /// A file on its way to the storage.

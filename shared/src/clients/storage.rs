@@ -68,6 +68,8 @@ impl Storage {
     /// As the store fails.
     pub async fn upload(&self, key: &str) -> Result<Upload, Error> {
         Ok(Upload {
+            storage: self.clone(),
+            key: key.to_owned(),
             writer: Some(self.operator.writer(key).await?),
         })
     }
@@ -104,6 +106,8 @@ impl Storage {
 
 /// An object being written. Dropped before [`Upload::finish`], it leaves nothing behind.
 pub struct Upload {
+    storage: Storage,
+    key: String,
     writer: Option<opendal::Writer>,
 }
 
@@ -123,27 +127,63 @@ impl Upload {
     ///
     /// # Errors
     /// As the store fails.
-    pub async fn finish(mut self) -> Result<(), Error> {
+    pub async fn finish(mut self) -> Result<Unclaimed, Error> {
         if let Some(mut writer) = self.writer.take() {
             writer.close().await?;
         }
-        Ok(())
+        Ok(Unclaimed {
+            storage: self.storage.clone(),
+            key: std::mem::take(&mut self.key),
+        })
     }
+}
+
+/// An object that no row names yet. Dropped before [`Unclaimed::keep`], it is deleted.
+#[must_use = "dropped, it is deleted"]
+pub struct Unclaimed {
+    storage: Storage,
+    key: String,
+}
+
+impl Unclaimed {
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// From now on a row names the object, or is about to: it stays, whatever happens.
+    pub fn keep(mut self) {
+        self.key.clear();
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if self.key.is_empty() {
+            return;
+        }
+        let (storage, key) = (self.storage.clone(), std::mem::take(&mut self.key));
+        in_background(async move { storage.delete(&key).await });
+    }
+}
+
+/// Tidies up behind a request that is gone already.
+fn in_background(tidy: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        if let Err(error) = tidy.await {
+            tracing::warn!(error = %error, "an object without a row could not be removed");
+        }
+    });
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let Some(mut writer) = self.writer.take() else {
-            return;
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        runtime.spawn(async move {
-            if let Err(error) = writer.abort().await {
-                tracing::warn!(error = %error, "an unfinished upload could not be removed");
-            }
-        });
+        if let Some(mut writer) = self.writer.take() {
+            in_background(async move { Ok(writer.abort().await?) });
+        }
     }
 }
 
@@ -168,11 +208,26 @@ mod tests {
             matches!(storage.read(&key).await, Err(Error::NotFound)),
             "it is visible before its end"
         );
-        upload.finish().await.unwrap();
+        upload.finish().await.unwrap().keep();
         assert_eq!(storage.read(&key).await.unwrap(), "one two");
         storage.delete(&key).await.unwrap();
         storage.delete(&key).await.unwrap();
         assert!(matches!(storage.read(&key).await, Err(Error::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_nobody_keeps_goes() {
+        let (folder, storage) = storage();
+        let key = Storage::random_key();
+        let mut upload = storage.upload(&key).await.unwrap();
+        upload.write(Bytes::from_static(b"one")).await.unwrap();
+        let unclaimed = upload.finish().await.unwrap();
+        assert_eq!(unclaimed.key(), key);
+        assert!(folder.path().join(&key).exists());
+        drop(unclaimed);
+        while folder.path().join(&key).exists() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -160,6 +160,10 @@ pub struct Engine {
     dispatch_wanted: Notify,
     running: Mutex<HashMap<RunKey, Arc<Run>>>,
     run_ended: Notify,
+    /// Cancelled when a part of the engine ended that should not.
+    broken: CancellationToken,
+    /// No more jobs are taken, so that parts may end.
+    stopping: AtomicBool,
     /// Runs that begin now are given back at once.
     closing: AtomicBool,
     finished: mpsc::Sender<Finished>,
@@ -197,6 +201,8 @@ impl Engine {
             dispatch_wanted: Notify::new(),
             running: Mutex::default(),
             run_ended: Notify::new(),
+            broken: CancellationToken::new(),
+            stopping: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             finished,
             runs: TaskTracker::new(),
@@ -307,28 +313,30 @@ impl Runner {
         );
         let (claims, requests) = mpsc::unbounded_channel();
 
-        tasks.spawn(
-            intake
-                .clone()
-                .run_until_cancelled_owned(wake::listen(engine.clone())),
-        );
-        tasks.spawn(
-            intake
-                .clone()
-                .run_until_cancelled_owned(dispatch::run(engine.clone())),
-        );
-        tasks.spawn(
-            intake
-                .clone()
-                .run_until_cancelled_owned(sweep::run(engine.clone())),
-        );
-        tasks.spawn(
-            rest.clone()
-                .run_until_cancelled_owned(lease::run(engine.clone())),
-        );
-        let claiming = tasks.spawn(claim::run(engine.clone(), requests));
-        let finisher = tasks.spawn(finish::run(engine.clone(), ends));
-        let takers = tasks.spawn(take(engine.clone(), claims, claiming, intake.clone()));
+        tasks.spawn(guarded(
+            &engine,
+            intake.clone(),
+            wake::listen(engine.clone()),
+        ));
+        tasks.spawn(guarded(
+            &engine,
+            intake.clone(),
+            dispatch::run(engine.clone()),
+        ));
+        tasks.spawn(guarded(&engine, intake.clone(), sweep::run(engine.clone())));
+        tasks.spawn(guarded(&engine, rest.clone(), lease::run(engine.clone())));
+        let claiming = tasks.spawn(guarded(
+            &engine,
+            rest.clone(),
+            claim::run(engine.clone(), requests),
+        ));
+        let finisher = tasks.spawn(guarded(
+            &engine,
+            rest.clone(),
+            finish::run(engine.clone(), ends),
+        ));
+        let takers = take(engine.clone(), claims, claiming, intake.clone());
+        let takers = tasks.spawn(guarded(&engine, rest.clone(), takers));
         Ok(Self {
             engine,
             intake,
@@ -344,6 +352,11 @@ impl Runner {
         &self.engine
     }
 
+    /// Waits for ever, unless a part of the engine ends or panics: then nothing would be done any more.
+    pub async fn broken(&self) {
+        self.engine.broken.cancelled().await;
+    }
+
     /// Stops taking jobs, waits for those that run, gives back those that do not end within the grace.
     pub async fn shutdown(self) -> Drained {
         let grace = self.engine.settings.shutdown_grace;
@@ -352,6 +365,7 @@ impl Runner {
             running = self.engine.running().len(),
             "stopping: no more jobs are taken"
         );
+        self.engine.stopping.store(true, Ordering::Release);
         self.intake.cancel();
         let quiet = async {
             let _ = self.takers.await;
@@ -377,6 +391,21 @@ impl Runner {
         self.tasks.close();
         let _ = tokio::time::timeout(LAST_LOOPS, self.tasks.wait()).await;
         drained
+    }
+}
+
+/// Runs a part of the engine until `stop`, and raises the alarm if it ends before the shutdown, by a panic too.
+fn guarded<P: Future<Output = ()> + Send>(
+    engine: &Arc<Engine>,
+    stop: CancellationToken,
+    part: P,
+) -> impl Future<Output = ()> + Send + use<P> {
+    let (alarm, engine) = (engine.broken.clone().drop_guard(), engine.clone());
+    async move {
+        let ended = stop.run_until_cancelled(part).await.is_some();
+        if !ended || engine.stopping.load(Ordering::Acquire) {
+            alarm.disarm();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) async fn listen(engine: Arc<Engine>) {
             Ok(subscription) => subscription,
             Err(error) => {
                 tracing::error!(error = %error, "cannot listen to redis; ticks do the work");
-                return;
+                return std::future::pending().await;
             }
         };
     loop {
