@@ -97,11 +97,13 @@ impl Watch {
     pub(crate) fn subscribe(&self, id: JobId, now: Job) -> watch::Receiver<Seen> {
         let mut jobs = self.jobs();
         let receiver = if let Some(sender) = jobs.get(&id) {
-            let mut receiver = sender.subscribe();
-            if receiver.borrow().as_ref() != Some(&now) {
-                receiver.mark_changed();
-            }
-            receiver
+            // The caller has just read the row; what was told before may be a second old.
+            sender.send_if_modified(|last| {
+                let is_news = last.as_ref() != Some(&now);
+                *last = Some(now);
+                is_news
+            });
+            sender.subscribe()
         } else {
             let (sender, receiver) = watch::channel(Some(now));
             jobs.insert(id, sender);

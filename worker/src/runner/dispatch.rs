@@ -60,9 +60,10 @@ pub(super) async fn run(engine: Arc<Engine>) {
             () = engine.dispatch_wanted.notified() => false,
         };
         let mut saw_postgres = true;
+        let mut redis_answers = true;
         for (&queue, lane) in &engine.lanes {
             if lane.due.swap(0, Ordering::AcqRel) > 0 || ticked {
-                saw_postgres &= engine.dispatch(queue).await;
+                saw_postgres &= engine.dispatch(queue, &mut redis_answers).await;
             }
         }
         if ticked && saw_postgres {
@@ -80,17 +81,23 @@ impl Engine {
         }
     }
 
-    /// Fills the window of a queue; whether Postgres answered.
-    async fn dispatch(&self, queue: Queue) -> bool {
+    /// Fills the window of a queue; whether Postgres answered. A Redis that does not answer is not asked again in this
+    /// round: each question may cost a second.
+    async fn dispatch(&self, queue: Queue, redis_answers: &mut bool) -> bool {
         let lane = &self.lanes[&queue];
-        let Ok(backlog) = self.transport.backlog(queue).await else {
+        let backlog = if *redis_answers {
+            self.transport.backlog(queue).await.ok()
+        } else {
+            None
+        };
+        let Some(backlog) = backlog else {
+            *redis_answers = false;
             // Takers read Postgres themselves while Redis is away. They are told, so that they look at once.
             lane.available.notify_one();
-            return self
+            let ping = self
                 .dispatching
-                .run(async |db| sqlx::query("SELECT 1").execute(db).await)
-                .await
-                .is_ok();
+                .run(async |db| sqlx::query("SELECT 1").execute(db).await);
+            return ping.await.is_ok();
         };
         let room = lane.window().saturating_sub(backlog.waiting);
         // A full window lets only those in that are more urgent than its last.
