@@ -96,6 +96,12 @@ async fn the_api_answers_and_ends_on_sigterm() {
     for field in ["requestId", "method", "path", "status", "durationMs", "ip"] {
         assert!(!line[field].is_null(), "{field} is missing in {line}");
     }
+    let ana = app.user("ana").await;
+    nobody.token = ana.token;
+    let id = nobody.get("/api/v1/users/me").await.expect(200)["id"].clone();
+    let line = api.wait_for_line("/api/v1/users/me").await;
+    let line: Value = serde_json::from_str(&line).expect("the log is JSON");
+    assert_eq!(line["userId"], id, "{line}");
     api.signal(Signal::TERM);
     assert_eq!(api.wait().await, Some(0));
     app.finish().await;
