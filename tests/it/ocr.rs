@@ -204,16 +204,22 @@ fn objects(app: &TestApp) -> Vec<std::path::PathBuf> {
     found
 }
 
-#[tokio::test]
-async fn an_upload_over_the_limit_is_refused_with_and_without_a_length() {
-    let options = tests::Options {
-        api: api::config::ApiArgs {
-            max_image_bytes: Some("200000".to_owned()),
-            ..Default::default()
-        },
+/// A product that takes pictures of 200,000 bytes.
+async fn spawn_with_small_uploads() -> TestApp {
+    let api = api::config::ApiArgs {
+        max_image_bytes: Some("200000".to_owned()),
         ..Default::default()
     };
-    let app = TestApp::with(options).await;
+    TestApp::with(tests::Options {
+        api,
+        ..Default::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_upload_over_the_limit_is_refused_with_and_without_a_length() {
+    let app = spawn_with_small_uploads().await;
     let ana = app.user("ana").await;
     let mut large = fixture("two-lines.jpg");
     large.resize(400_000, 0);
@@ -326,14 +332,7 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
 
 #[tokio::test]
 async fn an_endless_form_is_refused() {
-    let options = tests::Options {
-        api: api::config::ApiArgs {
-            max_image_bytes: Some("200000".to_owned()),
-            ..Default::default()
-        },
-        ..Default::default()
-    };
-    let app = TestApp::with(options).await;
+    let app = spawn_with_small_uploads().await;
     let ana = app.user("ana").await;
     // A preamble without end: no field ever begins.
     let pieces =
