@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, middleware::RequestId,
+    write::Write,
 };
 
 /// Connections to the database, unless told otherwise.
@@ -22,10 +23,10 @@ const DEFAULT_POOL_MAX: u32 = 8;
 
 /// Everything a handler may touch; cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub(crate) struct App(Arc<Parts>);
 
 /// The parts of an [`App`].
-pub struct Parts {
+pub(crate) struct Parts {
     /// The configuration.
     pub config: ApiConfig,
     /// Postgres.
@@ -65,7 +66,11 @@ impl App {
     ///
     /// # Errors
     /// When the storage or a client cannot be made.
-    pub fn new(config: ApiConfig, clock: Clock, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        config: ApiConfig,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let db = database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX);
         let redis = Redis::connect(&config.common.redis)?;
@@ -90,21 +95,33 @@ impl App {
     /// Begins a transaction for a caller; its jobs carry the caller and the request's id.
     ///
     /// # Errors
-    /// When no connection is to be had.
-    pub async fn begin(&self, caller: &Caller, request: &RequestId) -> Result<Tx> {
+    /// When no connection is to be had, or when the request was carried out before.
+    pub(crate) async fn begin(&self, caller: &Caller, request: &RequestId) -> Result<Write> {
         let origin = Origin {
             user: Some(caller.user),
             request_id: Some(request.id.clone()),
             traceparent: request.traceparent.clone(),
         };
-        Ok(Tx::begin(&self.db, &self.redis, origin).await?)
+        let mut tx = Tx::begin(&self.db, &self.redis, origin).await?;
+        let once = match &request.repeatable {
+            Some(repeatable) => {
+                let now = self.clock.now();
+                Some(
+                    repeatable
+                        .begin(&mut tx, &self.keyring, caller.user, now)
+                        .await?,
+                )
+            }
+            None => None,
+        };
+        Ok(Write::new(self, tx, once))
     }
 
     /// Begins a transaction for somebody whom we do not know yet.
     ///
     /// # Errors
     /// When no connection is to be had.
-    pub async fn begin_anonymous(&self, request: &RequestId) -> Result<Tx> {
+    pub(crate) async fn begin_anonymous(&self, request: &RequestId) -> Result<Tx> {
         let origin = Origin {
             user: None,
             request_id: Some(request.id.clone()),
@@ -114,7 +131,7 @@ impl App {
     }
 
     /// How long the API has run.
-    pub fn uptime(&self) -> Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 }

@@ -4,20 +4,15 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use shared::{
-    ids::{SessionId, UserId},
-    models::session,
-};
+use shared::{ids::UserId, models::session};
 
 use crate::{app::App, error::Error};
 
 /// A user with a good access token.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// Who it is.
     pub user: UserId,
-    /// The login that the token belongs to.
-    pub session: SessionId,
 }
 
 impl FromRequestParts<App> for Caller {
@@ -47,7 +42,6 @@ impl FromRequestParts<App> for Caller {
         tracing::Span::current().record("userId", tracing::field::display(session.user_id));
         Ok(Self {
             user: session.user_id,
-            session: session.id,
         })
     }
 }

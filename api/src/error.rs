@@ -17,8 +17,10 @@ use utoipa::{
     openapi::{Content, Ref, RefOr, ResponseBuilder},
 };
 
+use crate::answer::Answer;
+
 /// Results of handlers.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// When a client may ask again while we cannot serve.
 const RETRY_LATER: Duration = Duration::from_secs(2);
@@ -27,7 +29,7 @@ const RETRY_LATER: Duration = Duration::from_secs(2);
 ///
 /// A variant exists because a client acts differently on it, not because one more thing can break.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No such route, or no such row for this caller.
     #[error("no such {0}")]
     NotFound(&'static str),
@@ -52,6 +54,21 @@ pub enum Error {
         /// What is allowed.
         limit_bytes: u64,
     },
+    /// The client has seen another version of the thing.
+    #[error("the thing has been changed since; get it again")]
+    PreconditionFailed,
+    /// The first request with this key has not been answered yet.
+    #[error("the first request with this Idempotency-Key still runs")]
+    IdempotencyInProgress,
+    /// Another request had this key.
+    #[error("this Idempotency-Key came with another body before")]
+    IdempotencyKeyReused,
+    /// Carried out before, but the answer was too large to keep.
+    #[error("the request was carried out before; its answer was too large to keep")]
+    AnswerNotKept,
+    /// Carried out before: this was the answer.
+    #[error("the request was carried out before")]
+    Repeated(Box<Answer>),
     /// A body of a kind that this route does not take.
     #[error("{0}")]
     UnsupportedMediaType(String),
@@ -106,6 +123,22 @@ impl Error {
                 "payload_too_large",
                 "Payload too large",
             ),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "Precondition failed",
+            ),
+            Self::IdempotencyInProgress => {
+                (StatusCode::CONFLICT, "idempotency_in_progress", "Conflict")
+            }
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "Idempotency-Key reused",
+            ),
+            Self::AnswerNotKept => (StatusCode::CONFLICT, "answer_not_kept", "Conflict"),
+            // Never seen: the first answer is sent instead.
+            Self::Repeated(_) => (StatusCode::OK, "repeated", "Repeated"),
             Self::UnsupportedMediaType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -141,7 +174,7 @@ impl Error {
     }
 
     /// Makes one field's problem the answer.
-    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldProblem {
             pointer: pointer.into(),
             detail: detail.into(),
@@ -168,7 +201,7 @@ impl From<anyhow::Error> for Error {
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldProblem {
+pub(crate) struct FieldProblem {
     /// JSON pointer (RFC 6901) into the body, or `/name` of a query parameter.
     #[schema(example = "/password")]
     pub pointer: String,
@@ -180,7 +213,7 @@ pub struct FieldProblem {
 /// The body of every error answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Problem {
+pub(crate) struct Problem {
     /// `about:blank`: the status says it all (RFC 9457 §4.2.1); `code` says which.
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -208,7 +241,7 @@ pub struct Problem {
 
 impl Problem {
     /// Turns into an answer, once the request's id is known.
-    pub fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("a problem is plain data");
         let mut response = (status, Body::from(body)).into_response();
@@ -230,6 +263,9 @@ impl Problem {
 impl IntoResponse for Error {
     /// Logs what is ours, and leaves the problem to the middleware that knows the request's id.
     fn into_response(self) -> Response {
+        if let Self::Repeated(answer) = self {
+            return answer.replay();
+        }
         let (status, code, title) = self.answer();
         match &self {
             Self::Internal(source) => {
@@ -241,13 +277,13 @@ impl IntoResponse for Error {
             _ => {}
         }
         let detail = self.to_string();
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs());
         let errors = if let Self::Invalid(fields) = self {
             fields
         } else {
             Vec::new()
         };
-        let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs());
         let problem = Problem {
             kind: "about:blank",
             title,
@@ -266,7 +302,7 @@ impl IntoResponse for Error {
 }
 
 /// Every error answer, for the documentation of an operation.
-pub struct Problems;
+pub(crate) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
@@ -274,12 +310,21 @@ impl IntoResponses for Problems {
         [
             ("400", "The request cannot be read"),
             ("401", "No valid credentials"),
+            ("403", "Not allowed for this caller; `code` says why"),
             ("404", "No such thing, or not yours"),
             ("408", "The upload stood still"),
             ("409", "A rule says no; `code` says which"),
+            (
+                "412",
+                "`If-Match` names another version than the present one",
+            ),
             ("413", "Larger than allowed here"),
             ("415", "A kind of content that is not taken here"),
             ("422", "Some values are wrong; `errors` names every one"),
+            (
+                "429",
+                "Asked too often; `retryAfter` says when to try again",
+            ),
             ("500", "Our fault"),
             (
                 "503",

@@ -14,10 +14,17 @@ use deserr::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, FieldProblem};
+use crate::{
+    error::{Error, FieldProblem},
+    middleware::RequestId,
+};
 
 /// Largest JSON body: parsed, it takes many times its size.
 pub(crate) const JSON_LIMIT_BYTES: usize = 256 * 1024;
+
+/// The largest body of a route, where it is another one than [`JSON_LIMIT_BYTES`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit(pub usize);
 
 /// A JSON body: read with all its problems at once, or written.
 #[derive(Debug, Clone, Copy)]
@@ -201,14 +208,25 @@ where
                 "the body must be application/json".to_owned(),
             ));
         }
+        let repeatable = request
+            .extensions()
+            .get::<RequestId>()
+            .and_then(|request| request.repeatable.clone());
+        let limit_bytes = request
+            .extensions()
+            .get::<BodyLimit>()
+            .map_or(JSON_LIMIT_BYTES, |limit| limit.0);
         let bytes = <Bytes as FromRequest<S>>::from_request(request, state)
             .await
             .map_err(|rejection| match rejection.into_response().status() {
                 axum::http::StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
-                    limit_bytes: JSON_LIMIT_BYTES as u64,
+                    limit_bytes: limit_bytes as u64,
                 },
                 _ => Error::Malformed("the body could not be read".to_owned()),
             })?;
+        if let Some(repeatable) = repeatable {
+            repeatable.read(&bytes);
+        }
         let value = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Malformed(format!("the body is not JSON: {error}")))?;
         read(value).map(Self)

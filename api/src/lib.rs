@@ -1,19 +1,23 @@
 //! The API.
 
 mod accounts;
-pub mod app;
+mod answer;
+mod app;
 mod attachments;
 mod caller;
 pub mod config;
-pub mod error;
+mod error;
 mod extract;
 mod health;
+mod idempotency;
 mod jobs;
 mod middleware;
 mod openapi;
 mod page;
+mod preconditions;
 mod router;
 mod webhooks;
+mod write;
 
 use std::{net::SocketAddr, time::Duration};
 

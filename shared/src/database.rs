@@ -166,6 +166,7 @@ pub struct Tx {
     enqueued: BTreeSet<Queue>,
     cancelled: Vec<JobId>,
     changed: Vec<JobId>,
+    stale: Vec<String>,
 }
 
 impl Tx {
@@ -181,6 +182,7 @@ impl Tx {
             enqueued: BTreeSet::new(),
             cancelled: Vec::new(),
             changed: Vec::new(),
+            stale: Vec::new(),
         })
     }
 
@@ -220,6 +222,11 @@ impl Tx {
         self.changed.push(job);
     }
 
+    /// After the commit, `key` is removed from Redis: what is cached there is not true any more.
+    pub fn invalidate(&mut self, key: String) {
+        self.stale.push(key);
+    }
+
     /// Commits, then tells Redis. What Redis does not hear is found by sweeps within a second or two.
     ///
     /// Returns the moment of the commit.
@@ -236,6 +243,11 @@ impl Tx {
             (keys.changed(), join(self.changed.iter())),
         ];
         let redis = &self.redis;
+        if !self.stale.is_empty()
+            && let Err(error) = redis.remove(self.stale).await
+        {
+            tracing::debug!(error = %error, "could not invalidate");
+        }
         futures::future::join_all(
             told.into_iter()
                 .filter(|(_, message)| !message.is_empty())

@@ -10,10 +10,10 @@ use std::{
 
 use fred::{
     clients::SubscriberClient,
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
     prelude::{Builder, Client, Config, ReconnectPolicy},
     types::{
-        Message,
+        Expiration, Message,
         config::{TlsConnector, UnresponsiveConfig},
     },
 };
@@ -196,10 +196,44 @@ impl Redis {
             .await
     }
 
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        // Boxed, as fred's futures are 16 KB and would make every caller's future as large.
+        let get = Box::pin(self.client.get::<Option<Vec<u8>>, _>(key));
+        self.bounded(COMMAND_TIMEOUT, get).await
+    }
+
+    /// Writes a key that goes after `lifetime`.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn set(&self, key: &str, value: Vec<u8>, lifetime: Duration) -> Result<(), Error> {
+        let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let set = self.client.set::<(), _, _>(
+            key,
+            value.as_slice(),
+            Some(Expiration::PX(millis)),
+            None,
+            false,
+        );
+        self.bounded(COMMAND_TIMEOUT, Box::pin(set)).await
+    }
+
+    /// Removes keys.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn remove(&self, keys: Vec<String>) -> Result<(), Error> {
+        let remove = Box::pin(self.client.del::<(), _>(keys));
+        self.bounded(COMMAND_TIMEOUT, remove).await
+    }
+
     /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error
     /// is not told.
     pub async fn publish(&self, channel: String, message: String) {
-        // Boxed, as fred's future is 16 KB and would make every caller's future as large.
         let publish = Box::pin(self.client.publish::<(), _, _>(channel, message));
         if let Err(error) = self.bounded(PUBLISH_TIMEOUT, publish).await {
             tracing::debug!(error = %error, "could not publish");

@@ -221,6 +221,19 @@ impl TestApp {
         actor
     }
 
+    /// The same person, logged in anew.
+    pub async fn login(&self, actor: &Actor) -> Actor {
+        let body = json!({ "email": actor.email, "password": "correct horse battery" });
+        let session = actor
+            .post_json("/api/v1/auth/login", body)
+            .await
+            .expect(200);
+        Actor {
+            token: session["accessToken"].as_str().map(str::to_owned),
+            ..actor.clone()
+        }
+    }
+
     /// Moves the clock of the API, the jobs and the database.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);

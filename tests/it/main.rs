@@ -10,6 +10,7 @@ mod manners;
 mod ocr;
 mod openapi;
 mod process;
+mod repeats;
 mod schema;
 mod transport;
 mod webhooks;

@@ -142,6 +142,8 @@ pub(super) struct User {
     email: String,
     /// What others see.
     display_name: Option<String>,
+    /// Grows with every change; also the `ETag`.
+    version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -153,6 +155,7 @@ impl From<user::Model> for User {
             email,
             password_hash: _,
             display_name,
+            version,
             created_at,
             updated_at,
         } = row;
@@ -160,6 +163,7 @@ impl From<user::Model> for User {
             id,
             email,
             display_name,
+            version,
             created_at,
             updated_at,
         }

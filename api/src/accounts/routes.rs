@@ -1,6 +1,6 @@
 //! Handlers of accounts.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use shared::{
     database::{Error as DatabaseError, Tx},
@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Problems, Result},
     extract::Json,
     middleware::RequestId,
+    preconditions::Preconditions,
 };
 
 /// What a failed login is told, whatever the reason.
@@ -75,11 +76,15 @@ pub(super) async fn login(
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
-pub(super) async fn get_me(State(app): State<App>, caller: Caller) -> Result<Json<User>> {
+pub(super) async fn get_me(
+    State(app): State<App>,
+    caller: Caller,
+    preconditions: Preconditions,
+) -> Result<Response> {
     let user = user::find(&app.db, caller.user)
         .await?
         .ok_or(Error::NotFound("user"))?;
-    Ok(Json(user.into()))
+    preconditions.answer(user.version, &User::from(user))
 }
 
 /// Begins a login with two fresh tokens of 256 random bits.

@@ -20,6 +20,7 @@ use super::{
     upload::{self, Uploaded},
 };
 use crate::{
+    answer::Answer,
     app::App,
     caller::Caller,
     error::{Error, Problems, Result},
@@ -42,7 +43,7 @@ pub(super) async fn create_attachment(
     caller: Caller,
     id: RequestId,
     request: Request,
-) -> Result<(StatusCode, Json<CreatedAttachment>)> {
+) -> Result<Answer> {
     let uploaded = upload::receive(
         request,
         &app.storage,
@@ -50,18 +51,15 @@ pub(super) async fn create_attachment(
         app.config.max_image_bytes,
     )
     .await?;
-    let created = store(&app, &caller, &id, uploaded).await?;
-    Ok((StatusCode::CREATED, Json(created)))
+    store(&app, &caller, &id, uploaded).await
 }
 
 /// Records an upload, and asks for its reading, in one transaction.
-async fn store(
-    app: &App,
-    caller: &Caller,
-    id: &RequestId,
-    uploaded: Uploaded,
-) -> Result<CreatedAttachment> {
+async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -> Result<Answer> {
     let now = app.clock.now();
+    if let Some(repeatable) = &id.repeatable {
+        repeatable.read_as(uploaded.fingerprint());
+    }
     let mut tx = app.begin(caller, id).await?;
     let row = attachment::create(&mut tx, uploaded.file, now).await?;
     let asked = RecognizeText {
@@ -71,16 +69,15 @@ async fn store(
     let job = queue::enqueue(&mut tx, asked).await?;
     let recognition = recognition::begin(&mut tx, row.id, job.id, now).await?;
     let job = job::get(tx.orm(), caller.user, job.id).await?;
-    // Before the commit: if its answer is lost, a row may name the content all the same.
-    uploaded.content.keep();
-    tx.commit().await?;
-
     let url = signed_url::make(&app.keyring, &app.config.public_url, row.id, now);
-    Ok(CreatedAttachment {
+    let created = CreatedAttachment {
         attachment: Attachment::new(row, Some(recognition), vec![job.clone()], url),
         job: Some(job.into()),
         message: ACCEPTED,
-    })
+    };
+    // Before the commit: if its answer is lost, a row may name the content all the same.
+    uploaded.content.keep();
+    tx.answer(StatusCode::CREATED, &created).await
 }
 
 /// Gets an attachment, with what was read in it.

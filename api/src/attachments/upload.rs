@@ -48,6 +48,23 @@ pub(super) struct Uploaded {
     pub(super) language: Option<String>,
 }
 
+impl Uploaded {
+    /// What tells this form from another one.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let language = self.language.as_deref().unwrap_or_default();
+        let mut hash = Sha256::default();
+        for part in [
+            &self.file.sha256,
+            self.file.file_name.as_bytes(),
+            language.as_bytes(),
+        ] {
+            hash.update(&part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hash.finish()
+    }
+}
+
 /// Reads the form. Whatever was stored of a refused one is removed.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
+    http::StatusCode,
     response::{
         Sse,
         sse::{Event, KeepAlive},
@@ -18,6 +19,7 @@ use shared::{
 
 use super::dto::{Job, ListJobs};
 use crate::{
+    answer::Answer,
     app::App,
     caller::Caller,
     error::{Error, Problems, Result},
@@ -136,15 +138,13 @@ pub(super) async fn cancel_job(
     caller: Caller,
     request: RequestId,
     Path(id): Path<JobId>,
-) -> Result<Json<Job>> {
+) -> Result<Answer> {
     let mut tx = app.begin(&caller, &request).await?;
     queue::cancel(&mut tx, caller.user, id)
         .await?
         .ok_or(Error::NotFound("job"))?;
     let row = job::get(tx.orm(), caller.user, id).await?;
-    tx.commit().await?;
-
-    Ok(Json(row.into()))
+    tx.answer(StatusCode::OK, &Job::from(row)).await
 }
 
 /// Puts a failed, cancelled or quarantined job back into its queue, with fresh attempts.
@@ -160,13 +160,11 @@ pub(super) async fn retry_job(
     caller: Caller,
     request: RequestId,
     Path(id): Path<JobId>,
-) -> Result<Json<Job>> {
+) -> Result<Answer> {
     let mut tx = app.begin(&caller, &request).await?;
     queue::retry(&mut tx, caller.user, id)
         .await?
         .ok_or(Error::NotFound("job"))?;
     let row = job::get(tx.orm(), caller.user, id).await?;
-    tx.commit().await?;
-
-    Ok(Json(row.into()))
+    tx.answer(StatusCode::OK, &Job::from(row)).await
 }

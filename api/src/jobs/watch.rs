@@ -32,7 +32,7 @@ type Seen = Option<Job>;
 
 /// The watched jobs; cheap to clone.
 #[derive(Clone)]
-pub struct Watch(Arc<Shared>);
+pub(crate) struct Watch(Arc<Shared>);
 
 struct Shared {
     jobs: Mutex<HashMap<JobId, watch::Sender<Seen>>>,
@@ -44,7 +44,7 @@ impl Watch {
     ///
     /// # Errors
     /// When Redis cannot be subscribed to.
-    pub fn start(
+    pub(crate) fn start(
         db: DatabaseConnection,
         redis: &Redis,
         tasks: &TaskTracker,

@@ -14,7 +14,7 @@ use axum::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{app::App, config::LogIp, error::Error, error::Problem};
+use crate::{app::App, config::LogIp, error::Error, error::Problem, idempotency::Repeatable};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -23,11 +23,13 @@ const LONGEST_ID: usize = 128;
 
 /// How a request is known, here and in everything it causes.
 #[derive(Debug, Clone)]
-pub struct RequestId {
+pub(crate) struct RequestId {
     /// `X-Request-Id`: the client's where it is sane, else ours.
     pub id: String,
     /// W3C Trace Context of the client, where it sent one.
     pub traceparent: Option<String>,
+    /// What it takes to answer its repetition alike.
+    pub(crate) repeatable: Option<Repeatable>,
 }
 
 impl<S: Sync> FromRequestParts<S> for RequestId {
@@ -97,9 +99,11 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
     let ip = peer.and_then(|ip| shown(ip, app.config.log_ip));
+    let repeatable = Repeatable::of(&request);
     request.extensions_mut().insert(RequestId {
         id: id.clone(),
         traceparent,
+        repeatable,
     });
 
     let span = tracing::info_span!("request", requestId = %id, userId = tracing::field::Empty);

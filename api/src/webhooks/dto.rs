@@ -104,6 +104,8 @@ pub(super) struct Webhook {
     is_active: bool,
     /// Why they are not, if we switched it off.
     disabled_reason: Option<String>,
+    /// Grows with every change; also the `ETag`.
+    version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -119,6 +121,7 @@ impl From<webhook::Model> for Webhook {
             secret: _,
             is_active,
             disabled_reason,
+            version,
             created_at,
             updated_at,
         } = row;
@@ -129,6 +132,7 @@ impl From<webhook::Model> for Webhook {
             description,
             is_active,
             disabled_reason,
+            version,
             created_at,
             updated_at,
         }

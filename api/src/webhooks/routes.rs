@@ -1,17 +1,19 @@
 //! Handlers of webhooks.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use shared::{ids::WebhookId, keyring::random, models::webhook};
 
 use super::dto::{CreateWebhook, CreatedWebhook, ListWebhooks, Webhook};
 use crate::{
+    answer::Answer,
     app::App,
     caller::Caller,
     error::{Error, Problems, Result},
     extract::{Json, Path, Query},
     middleware::RequestId,
     page::{Cursor, Page},
+    preconditions::Preconditions,
 };
 
 /// Makes an endpoint. The answer is the only one that shows its secret.
@@ -30,7 +32,7 @@ pub(super) async fn create_webhook(
     caller: Caller,
     request: RequestId,
     Json(input): Json<CreateWebhook>,
-) -> Result<(StatusCode, Json<CreatedWebhook>)> {
+) -> Result<Answer> {
     let url = input.url.0;
     app.outbound
         .check_url(&url)
@@ -49,15 +51,13 @@ pub(super) async fn create_webhook(
         app.clock.now(),
     )
     .await?;
-    tx.commit().await?;
-
-    Ok((
-        StatusCode::CREATED,
-        Json(CreatedWebhook {
-            webhook: row.into(),
-            secret,
-        }),
-    ))
+    let version = row.version;
+    let created = CreatedWebhook {
+        webhook: row.into(),
+        secret,
+    };
+    tx.answer_version(StatusCode::CREATED, version, &created)
+        .await
 }
 
 /// Lists the caller's endpoints, newest first.
@@ -92,9 +92,11 @@ pub(super) async fn list_webhooks(
 pub(super) async fn get_webhook(
     State(app): State<App>,
     caller: Caller,
+    preconditions: Preconditions,
     Path(id): Path<WebhookId>,
-) -> Result<Json<Webhook>> {
-    Ok(Json(webhook::get(&app.db, caller.user, id).await?.into()))
+) -> Result<Response> {
+    let row = webhook::get(&app.db, caller.user, id).await?;
+    preconditions.answer(row.version, &Webhook::from(row))
 }
 
 /// Deletes an endpoint, with its deliveries. Nothing more is sent to it.
@@ -109,11 +111,12 @@ pub(super) async fn delete_webhook(
     State(app): State<App>,
     caller: Caller,
     request: RequestId,
+    preconditions: Preconditions,
     Path(id): Path<WebhookId>,
-) -> Result<StatusCode> {
+) -> Result<Answer> {
     let mut tx = app.begin(&caller, &request).await?;
+    let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
+    preconditions.check(row.version)?;
     webhook::delete(&mut tx, caller.user, id).await?;
-    tx.commit().await?;
-
-    Ok(StatusCode::NO_CONTENT)
+    tx.no_content().await
 }

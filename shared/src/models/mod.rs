@@ -5,6 +5,7 @@
 pub mod attachment;
 pub mod delivery;
 pub mod event;
+pub mod idempotency_key;
 pub mod job;
 pub mod recognition;
 pub mod session;

@@ -21,6 +21,8 @@ pub struct Model {
     pub password_hash: String,
     /// What others see.
     pub display_name: Option<String>,
+    /// Grows with every change.
+    pub version: i32,
     /// When the account was made.
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
@@ -54,6 +56,7 @@ pub async fn register(
         email: Set(normal_email(email)),
         password_hash: Set(password_hash),
         display_name: Set(display_name),
+        version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
     };

@@ -32,6 +32,8 @@ pub struct Model {
     pub is_active: bool,
     /// Why they are not, if we switched it off.
     pub disabled_reason: Option<String>,
+    /// Grows with every change.
+    pub version: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
@@ -88,6 +90,7 @@ pub async fn create(
         secret: Set(keyring.seal(&place(id), secret.as_bytes())),
         is_active: Set(true),
         disabled_reason: Set(None),
+        version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
     };
@@ -102,6 +105,19 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: WebhookId) -> Resu
     Entity::find_by_id(id)
         .filter(Column::UserId.eq(user))
         .one(db)
+        .await?
+        .ok_or(Error::NotFound("webhook"))
+}
+
+/// Gets an endpoint of `user`, which nobody else changes until the transaction ends.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn get_for_update(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<Model> {
+    Entity::find_by_id(id)
+        .filter(Column::UserId.eq(user))
+        .lock_exclusive()
+        .one(tx.orm())
         .await?
         .ok_or(Error::NotFound("webhook"))
 }
@@ -187,6 +203,7 @@ pub async fn disable(tx: &mut Tx, id: WebhookId, reason: &str, now: DateTime<Utc
     Entity::update_many()
         .col_expr(Column::IsActive, Expr::value(false))
         .col_expr(Column::DisabledReason, Expr::value(reason))
+        .col_expr(Column::Version, Expr::cust("version + 1"))
         .col_expr(Column::UpdatedAt, Expr::value(now))
         .filter(Column::Id.eq(id))
         .exec(tx.orm())
