@@ -20,7 +20,11 @@ use crate::error::{FieldProblem, Problem};
     tags(
         (name = "accounts", description = "Making an account, logging in"),
         (name = "attachments", description = "Uploaded files, and what was read in them"),
+        (name = "conversations", description = "Beginning, finding, filing and deleting conversations"),
         (name = "jobs", description = "Work in the background"),
+        (name = "messages", description = "What is said in a conversation: a tree of messages"),
+        (name = "projects", description = "Folders of conversations, with instructions of their own"),
+        (name = "search", description = "Finding what was said"),
         (name = "webhooks", description = "Endpoints to which events are posted"),
         (name = "health", description = "How the service is"),
     ),

@@ -12,15 +12,19 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, app::App, attachments, error::Error, health, jobs, middleware, openapi::Document,
-    webhooks,
+    accounts, app::App, attachments, conversations, error::Error, health, jobs, messages,
+    middleware, openapi::Document, projects, search, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
     let limited = OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::router())
         .merge(attachments::router())
+        .merge(conversations::router())
         .merge(jobs::router())
+        .merge(messages::router())
+        .merge(projects::router())
+        .merge(search::router())
         .merge(webhooks::router())
         .merge(health::router())
         .layer(layer::from_fn(middleware::limit));

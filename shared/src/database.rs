@@ -51,6 +51,15 @@ pub enum Refusal {
     /// Another account has the address.
     #[error("an account with this e-mail address exists already")]
     EmailTaken,
+    /// Archived conversations are only read.
+    #[error("the conversation is archived; unarchive it to write to it")]
+    ConversationArchived,
+    /// Another message of the conversation has the id that its client gave it.
+    #[error("another message of this conversation has this clientId")]
+    ClientIdReused,
+    /// What a model said is not worded anew by a client.
+    #[error("only messages of the user can be edited")]
+    MessageNotEditable,
     /// Only failed, cancelled and quarantined jobs can be run again.
     #[error("the job has not failed, so it cannot be retried")]
     JobNotFailed,
@@ -67,6 +76,9 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::EmailTaken => "email_taken",
+            Self::ConversationArchived => "conversation_archived",
+            Self::ClientIdReused => "client_id_reused",
+            Self::MessageNotEditable => "message_not_editable",
             Self::JobNotFailed => "job_not_failed",
             Self::JobDuplicate => "job_duplicate",
             Self::JobEnded => "job_ended",
@@ -76,6 +88,7 @@ impl Refusal {
     fn from_constraint(name: &str) -> Option<Self> {
         match name {
             "users_email_key" => Some(Self::EmailTaken),
+            "messages_client_id_key" => Some(Self::ClientIdReused),
             "jobs_unique_key" => Some(Self::JobDuplicate),
             _ => None,
         }

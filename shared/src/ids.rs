@@ -55,6 +55,8 @@ ids! {
     UserId,
     /// A login: one pair of access and refresh token.
     SessionId,
+    /// A folder of conversations with instructions of its own.
+    ProjectId,
     /// A conversation.
     ConversationId,
     /// A message of a conversation.

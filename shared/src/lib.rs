@@ -17,3 +17,4 @@ pub mod queue;
 pub mod redis;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tokens;

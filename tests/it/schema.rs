@@ -39,11 +39,14 @@ async fn select<E: EntityTrait>(database: &TestDatabase) {
 async fn every_entity_can_be_selected() {
     let database = TestDatabase::create().await;
     select::<models::attachment::Entity>(&database).await;
+    select::<models::conversation::Entity>(&database).await;
     select::<models::delivery::Entity>(&database).await;
     select::<models::delivery::attempt::Entity>(&database).await;
     select::<models::event::Entity>(&database).await;
     select::<models::idempotency_key::Entity>(&database).await;
     select::<models::job::Entity>(&database).await;
+    select::<models::message::Entity>(&database).await;
+    select::<models::project::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;
     select::<models::session::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeliverWebhook, RecognizeText},
+    jobs::{DeliverWebhook, PurgeConversation, RecognizeText},
     queue::{Backoff, Job},
 };
 
@@ -61,6 +61,7 @@ impl Registry {
     pub fn all() -> Self {
         Self::default()
             .with::<DeliverWebhook>()
+            .with::<PurgeConversation>()
             .with::<RecognizeText>()
     }
 

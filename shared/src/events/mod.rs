@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::{
     database::{Result, Tx},
-    ids::{AttachmentId, ConversationId, MessageId, UserId},
+    ids::{AttachmentId, ConversationId, MessageId, ProjectId, UserId},
     jobs::DeliverWebhook,
-    models::{delivery, event, webhook},
+    models::{conversation, delivery, event, message, webhook},
     queue,
 };
 
@@ -17,11 +17,29 @@ use crate::{
 const EVENT_TEXT_CHARACTERS: usize = 16_000;
 
 /// Names of all events.
-pub const NAMES: [&str; 2] = ["image.ocr_completed", "image.ocr_failed"];
+pub const NAMES: &[&str] = &[
+    "conversation.created",
+    "conversation.updated",
+    "conversation.archived",
+    "conversation.deleted",
+    "message.created",
+    "image.ocr_completed",
+    "image.ocr_failed",
+];
 
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// A conversation was begun.
+    ConversationCreated(ConversationSummary),
+    /// A conversation was renamed, moved, tagged, pinned or set otherwise.
+    ConversationUpdated(ConversationSummary),
+    /// A conversation was archived.
+    ConversationArchived(ConversationSummary),
+    /// A conversation was deleted.
+    ConversationDeleted(ConversationSummary),
+    /// A message was written.
+    MessageCreated(MessageSummary),
     /// The text of a picture was read.
     ImageOcrCompleted(OcrResult),
     /// The text of a picture could not be read.
@@ -49,12 +67,87 @@ pub struct OcrResult {
     pub error: Option<String>,
 }
 
+/// The `data` of the events of conversations.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationSummary {
+    /// Which one.
+    pub conversation_id: ConversationId,
+    /// Where it is filed.
+    pub project_id: Option<ProjectId>,
+    /// For people.
+    pub title: Option<String>,
+    /// For people.
+    pub tags: Vec<String>,
+    /// Whether it is pinned.
+    pub pinned: bool,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// Its version.
+    pub version: i32,
+}
+
+impl From<&conversation::Model> for ConversationSummary {
+    fn from(row: &conversation::Model) -> Self {
+        Self {
+            conversation_id: row.id,
+            project_id: row.project_id,
+            title: row.title.clone(),
+            tags: row.tags.clone(),
+            pinned: row.pinned_at.is_some(),
+            archived: row.archived_at.is_some(),
+            version: row.version,
+        }
+    }
+}
+
+/// The `data` of the events of messages.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageSummary {
+    /// Which one.
+    pub message_id: MessageId,
+    /// Where it was written.
+    pub conversation_id: ConversationId,
+    /// What it follows.
+    pub parent_id: Option<MessageId>,
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: &'static str,
+    /// The first 16,000 characters of what was said.
+    pub text: String,
+    /// What was shown.
+    pub attachment_ids: Vec<AttachmentId>,
+    /// Its tokens.
+    pub token_count: i32,
+}
+
+impl From<&message::Model> for MessageSummary {
+    fn from(row: &message::Model) -> Self {
+        let mut text = row.content.text();
+        shorten(&mut text);
+        Self {
+            message_id: row.id,
+            conversation_id: row.conversation_id,
+            parent_id: row.parent_id,
+            role: row.role.as_str(),
+            text,
+            attachment_ids: row.content.attachments(),
+            token_count: row.token_count,
+        }
+    }
+}
+
 impl Event {
     /// Its name, as endpoints subscribe to it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::ImageOcrCompleted(_) => NAMES[0],
-            Self::ImageOcrFailed(_) => NAMES[1],
+            Self::ConversationCreated(_) => "conversation.created",
+            Self::ConversationUpdated(_) => "conversation.updated",
+            Self::ConversationArchived(_) => "conversation.archived",
+            Self::ConversationDeleted(_) => "conversation.deleted",
+            Self::MessageCreated(_) => "message.created",
+            Self::ImageOcrCompleted(_) => "image.ocr_completed",
+            Self::ImageOcrFailed(_) => "image.ocr_failed",
         }
     }
 
@@ -62,14 +155,28 @@ impl Event {
         match self {
             Self::ImageOcrCompleted(result) | Self::ImageOcrFailed(result) => {
                 let mut result = result.clone();
-                if let Some(text) = &mut result.extracted_text
-                    && let Some((cut, _)) = text.char_indices().nth(EVENT_TEXT_CHARACTERS)
-                {
-                    text.truncate(cut);
+                if let Some(text) = &mut result.extracted_text {
+                    shorten(text);
                 }
-                serde_json::to_value(result).expect("events are plain data")
+                plain(&result)
             }
+            Self::ConversationCreated(summary)
+            | Self::ConversationUpdated(summary)
+            | Self::ConversationArchived(summary)
+            | Self::ConversationDeleted(summary) => plain(summary),
+            Self::MessageCreated(summary) => plain(summary),
         }
+    }
+}
+
+fn plain(data: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(data).expect("events are plain data")
+}
+
+/// Cuts a text after [`EVENT_TEXT_CHARACTERS`].
+fn shorten(text: &mut String) {
+    if let Some((cut, _)) = text.char_indices().nth(EVENT_TEXT_CHARACTERS) {
+        text.truncate(cut);
     }
 }
 

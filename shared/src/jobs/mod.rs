@@ -2,11 +2,15 @@
 //! name.
 
 mod deliver_webhook;
+mod purge_conversation;
 mod recognize_text;
 
 use serde_json::Value;
 
-pub use self::{deliver_webhook::DeliverWebhook, recognize_text::RecognizeText};
+pub use self::{
+    deliver_webhook::DeliverWebhook, purge_conversation::PurgeConversation,
+    recognize_text::RecognizeText,
+};
 use crate::{
     database::{Result, Tx},
     queue::{End, Job},
@@ -15,7 +19,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeliverWebhook, RecognizeText; $kind, $payload, $job, $then)
+        with_job!(@of DeliverWebhook, PurgeConversation, RecognizeText; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

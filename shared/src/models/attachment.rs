@@ -1,7 +1,7 @@
 //! Uploaded files.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, entity::prelude::*};
+use sea_orm::{ActiveValue::Set, Condition, ConnectionTrait, QuerySelect, entity::prelude::*};
 
 use crate::{
     database::{Error, Result, Tx},
@@ -104,6 +104,61 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: AttachmentId) -> R
         .one(db)
         .await?
         .ok_or(Error::NotFound("attachment"))
+}
+
+/// Which of these attachments are not `user`'s to show in a conversation: unknown ones, other users', and those that
+/// belong to another conversation.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_unusable(
+    tx: &mut Tx,
+    user: UserId,
+    conversation: ConversationId,
+    ids: &[AttachmentId],
+) -> Result<Vec<AttachmentId>> {
+    let usable: Vec<AttachmentId> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::UserId.eq(user))
+        .filter(
+            Condition::any()
+                .add(Column::ConversationId.is_null())
+                .add(Column::ConversationId.eq(conversation)),
+        )
+        .lock_exclusive()
+        .into_tuple()
+        .all(tx.orm())
+        .await?;
+    Ok(ids
+        .iter()
+        .copied()
+        .filter(|id| !usable.contains(id))
+        .collect())
+}
+
+/// Files attachments under the message that shows them first.
+///
+/// # Errors
+/// As the database fails.
+pub async fn place(
+    tx: &mut Tx,
+    ids: &[AttachmentId],
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    Entity::update_many()
+        .col_expr(Column::ConversationId, Expr::value(conversation))
+        .col_expr(Column::MessageId, Expr::value(message))
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::MessageId.is_null())
+        .exec(tx.orm())
+        .await?;
+    Ok(())
 }
 
 /// Finds an attachment for a job or a signed URL, whose right to it was checked when they were made.

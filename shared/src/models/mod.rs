@@ -3,11 +3,15 @@
 //! Rows of a user are found only by finders that take the user, so that no query can forget whose they are.
 
 pub mod attachment;
+pub mod conversation;
 pub mod delivery;
 pub mod event;
 pub mod idempotency_key;
 pub mod job;
+pub mod message;
+pub mod project;
 pub mod recognition;
+pub mod search;
 pub mod session;
 pub mod user;
 pub mod webhook;

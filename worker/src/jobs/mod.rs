@@ -1,6 +1,7 @@
 //! The work of each job; what it is asked with is in `shared::jobs`, in a file of the same name.
 
 mod deliver_webhook;
+mod purge_conversation;
 mod recognize_text;
 
 use std::time::Duration;

@@ -1,0 +1,304 @@
+//! Bodies of conversations.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::Serialize;
+use shared::{
+    ids::{ConversationId, MessageId, ProjectId},
+    models::conversation::{self, Filter, Settings},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    error::Error,
+    extract::{Fields, Rule},
+    page::Limit,
+    text::{Change, Id, Line, Prose, refuse},
+};
+
+/// Longest system prompt, in characters: some 8,000 tokens.
+const SYSTEM_PROMPT_MAX: usize = 32_000;
+/// Most tags of a conversation.
+const TAGS_MAX: usize = 20;
+
+type Title = Line<1, 200>;
+type ModelName = Line<1, 128>;
+
+/// Tags, each once, in alphabetical order.
+#[derive(Debug, Default)]
+pub(super) struct Tags(Vec<String>);
+
+impl Deserr<Fields> for Tags {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        let tags = Vec::<Line<1, 50>>::deserialize_from_value(value, location)?;
+        let tags: BTreeSet<String> = tags.into_iter().map(|tag| tag.0).collect();
+        if tags.len() > TAGS_MAX {
+            let rule = Rule::new(format!("must have at most {TAGS_MAX} tags"));
+            return Err(refuse(rule, location));
+        }
+        Ok(Self(tags.into_iter().collect()))
+    }
+}
+
+/// A new conversation.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CreateConversation {
+    /// For people.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Plans for the summer")]
+    title: Option<Title>,
+    /// Where it is filed.
+    #[deserr(default)]
+    #[schema(value_type = Option<ProjectId>)]
+    pub(super) project_id: Option<Id<ProjectId>>,
+    /// What the model is told first; null: the instructions of the project.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000)]
+    system_prompt: Option<Prose<SYSTEM_PROMPT_MAX>>,
+    /// The model that answers, unless a message asks for another one.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    model: Option<ModelName>,
+    /// For people.
+    #[deserr(default)]
+    #[schema(value_type = Vec<String>, max_items = 20)]
+    tags: Tags,
+    #[deserr(default)]
+    #[schema(default = false)]
+    pinned: bool,
+}
+
+impl From<CreateConversation> for Settings {
+    fn from(input: CreateConversation) -> Self {
+        Self {
+            project: input.project_id.map(|id| id.0),
+            title: input.title.map(|text| text.0),
+            system_prompt: input.system_prompt.map(|text| text.0),
+            model: input.model.map(|text| text.0),
+            tags: input.tags.0,
+            pinned: input.pinned,
+            archived: false,
+            current_message: None,
+        }
+    }
+}
+
+/// Changes of a conversation: a missing field keeps its value, null takes it away.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UpdateConversation {
+    /// For people.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    title: Change<Title>,
+    /// Where it is filed.
+    #[deserr(default)]
+    #[schema(value_type = Option<ProjectId>)]
+    pub(super) project_id: Change<Id<ProjectId>>,
+    /// What the model is told first.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000)]
+    system_prompt: Change<Prose<SYSTEM_PROMPT_MAX>>,
+    /// The model that answers.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    model: Change<ModelName>,
+    /// All tags that it has then.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
+    tags: Option<Tags>,
+    #[deserr(default)]
+    pinned: Option<bool>,
+    #[deserr(default)]
+    archived: Option<bool>,
+    /// A message of the branch to show. The branch goes on from it to the newest message below it.
+    #[deserr(default)]
+    #[schema(value_type = Option<MessageId>)]
+    pub(super) current_message_id: Option<Id<MessageId>>,
+}
+
+impl UpdateConversation {
+    /// What is set after the change, but for the current message.
+    ///
+    /// # Errors
+    /// When nothing is changed.
+    pub(super) fn apply(self, before: Settings) -> Result<Settings, Error> {
+        let keeps = [
+            self.title.is_keep(),
+            self.project_id.is_keep(),
+            self.system_prompt.is_keep(),
+            self.model.is_keep(),
+            self.tags.is_none(),
+            self.pinned.is_none(),
+            self.archived.is_none(),
+            self.current_message_id.is_none(),
+        ];
+        if keeps.into_iter().all(|keeps| keeps) {
+            return Err(Error::field("", "must have at least one field"));
+        }
+        Ok(Settings {
+            project: self.project_id.apply(before.project, |id| id.0),
+            title: self.title.apply(before.title, |text| text.0),
+            system_prompt: self
+                .system_prompt
+                .apply(before.system_prompt, |text| text.0),
+            model: self.model.apply(before.model, |text| text.0),
+            tags: self.tags.map_or(before.tags, |tags| tags.0),
+            pinned: self.pinned.unwrap_or(before.pinned),
+            archived: self.archived.unwrap_or(before.archived),
+            current_message: before.current_message,
+        })
+    }
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Conversation {
+    id: ConversationId,
+    /// Null until somebody or something names it.
+    title: Option<String>,
+    project_id: Option<ProjectId>,
+    /// What the model is told first; null: the instructions of the project.
+    system_prompt: Option<String>,
+    /// The model that answers; null: the deployment's own choice.
+    model: Option<String>,
+    tags: Vec<String>,
+    pinned: bool,
+    pinned_at: Option<DateTime<Utc>>,
+    /// Then it is only read.
+    archived: bool,
+    archived_at: Option<DateTime<Utc>>,
+    /// End of the branch that is shown.
+    current_message_id: Option<MessageId>,
+    /// The newest message.
+    last_message_id: Option<MessageId>,
+    last_message_at: Option<DateTime<Utc>>,
+    /// Of all branches.
+    message_count: i64,
+    /// Of all branches.
+    token_count: i64,
+    /// Grows with every change, also with every message; also the `ETag`.
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<conversation::Model> for Conversation {
+    fn from(row: conversation::Model) -> Self {
+        let conversation::Model {
+            id,
+            user_id: _,
+            project_id,
+            title,
+            system_prompt,
+            model,
+            tags,
+            pinned_at,
+            archived_at,
+            current_message_id,
+            last_message_id,
+            last_message_at,
+            message_count,
+            token_count,
+            deleted_at: _,
+            version,
+            created_at,
+            updated_at,
+        } = row;
+        Self {
+            id,
+            title,
+            project_id,
+            system_prompt,
+            model,
+            tags,
+            pinned: pinned_at.is_some(),
+            pinned_at,
+            archived: archived_at.is_some(),
+            archived_at,
+            current_message_id,
+            last_message_id,
+            last_message_at,
+            message_count,
+            token_count,
+            version,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// Which of two kinds are listed, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Which::parse -> Rule)]
+pub(super) struct Which(Option<bool>);
+
+impl Which {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        match text {
+            "true" => Ok(Self(Some(true))),
+            "false" => Ok(Self(Some(false))),
+            "all" => Ok(Self(None)),
+            _ => Err(Rule::new("must be true, false or all")),
+        }
+    }
+
+    fn unarchived() -> Self {
+        Self(Some(false))
+    }
+
+    fn all() -> Self {
+        Self(None)
+    }
+}
+
+/// Which conversations are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListConversations {
+    /// Only those of a project.
+    #[deserr(default)]
+    #[param(value_type = Option<ProjectId>)]
+    project_id: Option<Id<ProjectId>>,
+    /// `true`, `false` or `all`.
+    #[deserr(default = Which::unarchived())]
+    #[param(value_type = Option<String>, default = "false", pattern = "^(true|false|all)$")]
+    archived: Which,
+    /// `true`, `false` or `all`.
+    #[deserr(default = Which::all())]
+    #[param(value_type = Option<String>, default = "all", pattern = "^(true|false|all)$")]
+    pinned: Which,
+    /// Only those with this tag.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 50)]
+    tag: Option<Line<1, 50>>,
+    /// 1 to 100.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+}
+
+impl ListConversations {
+    /// What it asks for.
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            project: self.project_id.map(|id| id.0),
+            archived: self.archived.0,
+            pinned: self.pinned.0,
+            tag: self.tag.as_ref().map(|tag| tag.0.clone()),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Bodies of messages.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use deserr::Deserr;
+use serde::Serialize;
+use shared::{
+    ids::{ConversationId, MessageId},
+    models::message::{self, Listed, Siblings},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::content::{Content, ContentPart};
+use crate::{
+    extract::{Fields, Rule},
+    page::{Cursor, Limit, Page, Pagination},
+    text::{Change, Id, Line},
+};
+
+/// Clients write in the name of the person only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserr)]
+#[deserr(error = Fields, try_from(&String) = UserRole::parse -> Rule)]
+pub(super) struct UserRole;
+
+impl UserRole {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        if text == "user" {
+            Ok(Self)
+        } else {
+            Err(Rule::new("must be user: others are not written by clients"))
+        }
+    }
+}
+
+/// A new message of the caller.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct CreateMessage {
+    /// A text, or a list of parts; up to 5 MiB of text in all.
+    #[schema(value_type = ContentInput)]
+    pub(super) content: Content,
+    /// What it follows: the current message unless told otherwise; null begins another branch.
+    #[deserr(default)]
+    #[schema(value_type = Option<MessageId>)]
+    pub(super) parent_id: Change<Id<MessageId>>,
+    /// An id of the client's own. Sent again with the same content, the message is answered and not written twice.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    pub(super) client_id: Option<Line<1, 128>>,
+    /// Only `user`.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, pattern = "^user$", default = "user")]
+    #[expect(dead_code, reason = "it is checked while it is read")]
+    role: UserRole,
+}
+
+/// The new wording of a message.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct EditMessage {
+    /// A text, or a list of parts; up to 5 MiB of text in all.
+    #[schema(value_type = ContentInput)]
+    pub(super) content: Content,
+    /// An id of the client's own, as for a new message.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
+    pub(super) client_id: Option<Line<1, 128>>,
+}
+
+/// A text, or a list of parts.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it documents what Content reads")]
+pub(super) enum ContentInput {
+    /// One part of text.
+    Text(String),
+    /// Up to 50 parts.
+    Parts(Vec<ContentPart>),
+}
+
+/// A message.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Message {
+    id: MessageId,
+    conversation_id: ConversationId,
+    /// What it follows; null for a first message.
+    parent_id: Option<MessageId>,
+    /// Who speaks.
+    #[schema(example = "user", pattern = "^(system|user|assistant|tool)$")]
+    role: &'static str,
+    /// Empty when it was deleted.
+    content: Vec<ContentPart>,
+    /// The client's own id of it.
+    client_id: Option<String>,
+    /// Tokens of role and content, and 4 for the message.
+    token_count: i32,
+    /// Set where it was deleted, but others hang on it.
+    deleted_at: Option<DateTime<Utc>>,
+    /// Grows with every change; also the `ETag`.
+    version: i32,
+    created_at: DateTime<Utc>,
+}
+
+impl From<message::Model> for Message {
+    fn from(row: message::Model) -> Self {
+        let message::Model {
+            id,
+            conversation_id,
+            user_id: _,
+            parent_id,
+            role,
+            content,
+            size_bytes: _,
+            client_id,
+            token_count,
+            deleted_at,
+            version,
+            created_at,
+        } = row;
+        Self {
+            id,
+            conversation_id,
+            parent_id,
+            role: role.as_str(),
+            content: content.0.into_iter().map(Into::into).collect(),
+            client_id,
+            token_count,
+            deleted_at,
+            version,
+            created_at,
+        }
+    }
+}
+
+/// A message in its tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedMessage {
+    #[serde(flatten)]
+    message: Message,
+    /// Which of its siblings it is, from 0 for the oldest; null where it was deleted.
+    sibling_index: Option<u64>,
+    /// How many follow the same message, with itself; null where it was deleted.
+    sibling_count: Option<u64>,
+}
+
+/// Makes a page of messages.
+pub(super) fn page(
+    listed: Listed,
+    mut siblings: HashMap<MessageId, Siblings>,
+) -> Page<ListedMessage> {
+    let next_cursor = listed.rows.last().filter(|_| listed.has_more).map(|row| {
+        let cursor = Cursor {
+            at: row.created_at,
+            id: row.id.0,
+        };
+        cursor.encode()
+    });
+    let data = listed.rows.into_iter().map(|row| {
+        let (sibling_index, sibling_count) = siblings
+            .remove(&row.id)
+            .map(|siblings| (siblings.index, siblings.count))
+            .unzip();
+        ListedMessage {
+            message: row.into(),
+            sibling_index,
+            sibling_count,
+        }
+    });
+    Page {
+        data: data.collect(),
+        pagination: Pagination {
+            next_cursor,
+            has_more: listed.has_more,
+        },
+    }
+}
+
+/// Which messages of a conversation are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Branch::parse -> Rule)]
+pub(super) enum Branch {
+    /// Those of all branches.
+    #[default]
+    All,
+    /// Those of the branch that is shown.
+    Current,
+}
+
+impl Branch {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        match text {
+            "all" => Ok(Self::All),
+            "current" => Ok(Self::Current),
+            _ => Err(Rule::new("must be all or current")),
+        }
+    }
+}
+
+/// Which messages are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListMessages {
+    /// `all` branches, or the `current` one only.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, default = "all", pattern = "^(all|current)$")]
+    pub(super) branch: Branch,
+    /// 1 to 100. A page with very long messages may be shorter.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+}
+
+/// Which siblings are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListSiblings {
+    /// 1 to 100. A page with very long messages may be shorter.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+}

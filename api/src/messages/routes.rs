@@ -1,0 +1,198 @@
+//! Handlers of messages.
+
+use axum::{extract::State, response::Response};
+use shared::{
+    database::Refusal,
+    ids::{ConversationId, MessageId},
+    models::{
+        conversation,
+        message::{self, Listed, Role},
+    },
+};
+
+use super::{
+    dto::{
+        Branch, CreateMessage, EditMessage, ListMessages, ListSiblings, ListedMessage, Message,
+        page,
+    },
+    send_message::{Draft, Parent, send_message},
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    caller::Caller,
+    error::{Problems, Result},
+    extract::{Json, Path, Query},
+    middleware::RequestId,
+    page::{Cursor, Page},
+    preconditions::Preconditions,
+    text::Change,
+};
+
+/// Writes a message of the caller, and shows the branch that ends with it.
+///
+/// With a `clientId` it can be sent again: the second time the answer is 200 with the message that is there.
+#[utoipa::path(
+    post, path = "/api/v1/conversations/{id}/messages", tag = "messages", request_body = CreateMessage,
+    params(("id" = ConversationId, Path, description = "The conversation")),
+    responses(
+        (status = 201, description = "Written", body = Message),
+        (status = 200, description = "Written before, under this `clientId`", body = Message),
+        Problems,
+    ),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(conversationId = %id))]
+pub(super) async fn create_message(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path(id): Path<ConversationId>,
+    Json(input): Json<CreateMessage>,
+) -> Result<Answer> {
+    let draft = Draft {
+        conversation: id,
+        parent: match input.parent_id {
+            Change::Keep => Parent::Current,
+            Change::Clear => Parent::Nothing,
+            Change::Set(parent) => Parent::Named(parent.0),
+        },
+        content: input.content.0,
+        client_id: input.client_id.map(|text| text.0),
+    };
+    send_message(&app, &caller, &request, draft).await
+}
+
+/// Lists messages of a conversation, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/conversations/{id}/messages", tag = "messages",
+    params(("id" = ConversationId, Path, description = "The conversation"), ListMessages),
+    responses((status = 200, description = "A page of messages", body = Page<ListedMessage>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(conversationId = %id))]
+pub(super) async fn list_messages(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<ConversationId>,
+    Query(input): Query<ListMessages>,
+) -> Result<Json<Page<ListedMessage>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let before = before.map(|cursor| (cursor.at, MessageId(cursor.id)));
+    let conversation = conversation::get(&app.db, caller.user, id).await?;
+    let limit = input.limit.0;
+    let listed = match (input.branch, conversation.current_message_id) {
+        (Branch::All, _) => message::list(&app.db, id, before, limit).await?,
+        (Branch::Current, Some(leaf)) => {
+            let before = before.map(|(_, id)| id);
+            message::list_branch(&app.db, id, leaf, before, limit).await?
+        }
+        (Branch::Current, None) => Listed {
+            rows: Vec::new(),
+            has_more: false,
+        },
+    };
+    let siblings = message::count_siblings(&app.db, id, &listed.rows).await?;
+    Ok(Json(page(listed, siblings)))
+}
+
+/// Gets a message.
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}", tag = "messages",
+    params(("id" = MessageId, Path, description = "The message")),
+    responses((status = 200, description = "The message", body = Message), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn get_message(
+    State(app): State<App>,
+    caller: Caller,
+    preconditions: Preconditions,
+    Path(id): Path<MessageId>,
+) -> Result<Response> {
+    let row = message::get(&app.db, caller.user, id).await?;
+    preconditions.answer(row.version, &Message::from(row))
+}
+
+/// Lists the messages that follow the same one as this, itself among them, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/messages/{id}/siblings", tag = "messages",
+    params(("id" = MessageId, Path, description = "The message"), ListSiblings),
+    responses((status = 200, description = "A page of messages", body = Page<ListedMessage>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn list_siblings(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<MessageId>,
+    Query(input): Query<ListSiblings>,
+) -> Result<Json<Page<ListedMessage>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let before = before.map(|cursor| (cursor.at, MessageId(cursor.id)));
+    let row = message::get(&app.db, caller.user, id).await?;
+    let (conversation, parent) = (row.conversation_id, row.parent_id);
+    let listed = message::children(&app.db, conversation, parent, before, input.limit.0).await?;
+    let siblings = message::count_siblings(&app.db, conversation, &listed.rows).await?;
+    Ok(Json(page(listed, siblings)))
+}
+
+/// Words a message of the caller anew: as a sibling, beside which the old one stays.
+#[utoipa::path(
+    post, path = "/api/v1/messages/{id}/edit", tag = "messages", request_body = EditMessage,
+    params(("id" = MessageId, Path, description = "The message")),
+    responses(
+        (status = 201, description = "The sibling", body = Message),
+        (status = 200, description = "Written before, under this `clientId`", body = Message),
+        Problems,
+    ),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn edit_message(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Path(id): Path<MessageId>,
+    Json(input): Json<EditMessage>,
+) -> Result<Answer> {
+    let row = message::get(&app.db, caller.user, id).await?;
+    preconditions.check(row.version)?;
+    if row.role != Role::User {
+        return Err(Refusal::MessageNotEditable.into());
+    }
+    let draft = Draft {
+        conversation: row.conversation_id,
+        parent: Parent::Of(id),
+        content: input.content.0,
+        client_id: input.client_id.map(|text| text.0),
+    };
+    send_message(&app, &caller, &request, draft).await
+}
+
+/// Deletes a message. What follows it stays; lists then show its place, without its content.
+#[utoipa::path(
+    delete, path = "/api/v1/messages/{id}", tag = "messages",
+    params(("id" = MessageId, Path, description = "The message")),
+    responses((status = 204, description = "Deleted"), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn delete_message(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Path(id): Path<MessageId>,
+) -> Result<Answer> {
+    let mut tx = app.begin(&caller, &request).await?;
+    let row = message::get(tx.orm(), caller.user, id).await?;
+    let conversation =
+        conversation::get_for_update(&mut tx, caller.user, row.conversation_id).await?;
+    // Again, under the lock.
+    let row = message::get(tx.orm(), caller.user, id).await?;
+    preconditions.check(row.version)?;
+    message::delete(&mut tx, conversation, row, app.clock.now()).await?;
+    tx.no_content().await
+}

@@ -1,0 +1,137 @@
+//! Writing a message of the person.
+
+use axum::http::StatusCode;
+use shared::{
+    database::{self, Refusal},
+    ids::{ConversationId, MessageId},
+    models::{
+        attachment, conversation,
+        message::{self, Content, New, Part, Role},
+    },
+    tokens,
+};
+
+use super::dto::Message;
+use crate::{
+    answer::Answer,
+    app::App,
+    caller::Caller,
+    error::{Error, FieldProblem, Result},
+    middleware::RequestId,
+    write::Write,
+};
+
+/// What a message follows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Parent {
+    /// The end of the branch that is shown.
+    Current,
+    /// Nothing: it begins a branch.
+    Nothing,
+    /// A message that the client names.
+    Named(MessageId),
+    /// What another message follows.
+    Of(MessageId),
+}
+
+/// A message to write.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) conversation: ConversationId,
+    pub(super) parent: Parent,
+    pub(super) content: Content,
+    pub(super) client_id: Option<String>,
+}
+
+/// Writes a message, or answers with the one that its client has sent before.
+pub(super) async fn send_message(
+    app: &App,
+    caller: &Caller,
+    request: &RequestId,
+    draft: Draft,
+) -> Result<Answer> {
+    let role = Role::User;
+    let token_count = tokens::count_message(role.as_str(), draft.content.text()).await;
+
+    let mut tx = app.begin(caller, request).await?;
+    let conversation =
+        conversation::get_for_update(&mut tx, caller.user, draft.conversation).await?;
+    if let Some(client_id) = &draft.client_id
+        && let Some(row) = message::find_by_client_id(tx.orm(), conversation.id, client_id).await?
+    {
+        if row.content != draft.content || row.deleted_at.is_some() {
+            return Err(Refusal::ClientIdReused.into());
+        }
+        return tx
+            .answer_version(StatusCode::OK, row.version, &Message::from(row))
+            .await;
+    }
+    let parent = find_parent(&mut tx, &conversation, draft.parent).await?;
+    check_attachments(&mut tx, caller, &conversation, &draft.content).await?;
+    let new = New {
+        parent,
+        role,
+        content: draft.content,
+        token_count,
+        client_id: draft.client_id,
+    };
+    let row = message::add(&mut tx, conversation, new, app.clock.now()).await?;
+    tx.answer_version(StatusCode::CREATED, row.version, &Message::from(row))
+        .await
+}
+
+async fn find_parent(
+    tx: &mut Write,
+    conversation: &conversation::Model,
+    parent: Parent,
+) -> Result<Option<MessageId>> {
+    match parent {
+        Parent::Current => Ok(conversation.current_message_id),
+        Parent::Nothing => Ok(None),
+        Parent::Of(id) => Ok(message::get_of(tx.orm(), conversation.id, id)
+            .await?
+            .parent_id),
+        Parent::Named(id) => match message::get_of(tx.orm(), conversation.id, id).await {
+            Ok(row) if row.deleted_at.is_none() => Ok(Some(id)),
+            Ok(_) | Err(database::Error::NotFound(_)) => Err(Error::field(
+                "/parentId",
+                "is no message of this conversation",
+            )),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Attachments are the caller's own, and belong to no other conversation.
+async fn check_attachments(
+    tx: &mut Write,
+    caller: &Caller,
+    conversation: &conversation::Model,
+    content: &Content,
+) -> Result<()> {
+    let shown = content.attachments();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    let unusable = attachment::find_unusable(tx, caller.user, conversation.id, &shown).await?;
+    let problems = content
+        .0
+        .iter()
+        .enumerate()
+        .filter_map(|(index, part)| match part {
+            Part::Attachment { attachment_id } if unusable.contains(attachment_id) => {
+                Some(FieldProblem {
+                    pointer: format!("/content/{index}/attachmentId"),
+                    detail: "is no attachment of yours, or belongs to another conversation"
+                        .to_owned(),
+                })
+            }
+            _ => None,
+        });
+    let problems: Vec<FieldProblem> = problems.collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(problems))
+    }
+}

@@ -1,0 +1,160 @@
+//! Values of bodies: texts within limits, and changes of what may be absent.
+
+use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef, take_cf_content};
+
+use crate::extract::{Fields, Rule};
+
+/// One line for people, of `MIN` to `MAX` characters, without spaces around it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Line<const MIN: usize, const MAX: usize>(pub String);
+
+/// Any text of 1 to `MAX` characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prose<const MAX: usize>(pub String);
+
+/// Reads a text by a rule.
+fn read<T, V: IntoValue>(
+    value: Value<V>,
+    location: ValuePointerRef<'_>,
+    parse: impl FnOnce(String) -> Result<T, Rule>,
+) -> Result<T, Fields> {
+    let text = String::deserialize_from_value(value, location)?;
+    parse(text).map_err(|rule| refuse(rule, location))
+}
+
+/// Says which rule the value at `location` breaks.
+pub(crate) fn refuse(rule: Rule, location: ValuePointerRef<'_>) -> Fields {
+    take_cf_content(<Fields as deserr::MergeWithError<Rule>>::merge(
+        None, rule, location,
+    ))
+}
+
+impl<const MIN: usize, const MAX: usize> Deserr<Fields> for Line<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, |text| {
+            let text = text.trim();
+            if !(MIN..=MAX).contains(&text.chars().count()) {
+                return Err(Rule::new(format!("must have {MIN} to {MAX} characters")));
+            }
+            if text.chars().any(char::is_control) {
+                return Err(Rule::new("must not contain control characters"));
+            }
+            Ok(Self(text.to_owned()))
+        })
+    }
+}
+
+impl<const MAX: usize> Deserr<Fields> for Prose<MAX> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, |text| {
+            if (1..=MAX).contains(&text.chars().count()) {
+                Ok(Self(text))
+            } else {
+                Err(Rule::new(format!("must have 1 to {MAX} characters")))
+            }
+        })
+    }
+}
+
+/// What a `PATCH` does to a value that may be absent: a missing field keeps it, `null` takes it away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// The field is missing.
+    #[default]
+    Keep,
+    /// It is null.
+    Clear,
+    /// It has a value.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// Whether it changes nothing.
+    pub(crate) fn is_keep(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    /// The value after the change.
+    pub(crate) fn apply<U>(self, before: Option<U>, value: impl FnOnce(T) -> U) -> Option<U> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(new) => Some(value(new)),
+        }
+    }
+}
+
+impl<T: Deserr<E>, E: DeserializeError> Deserr<E> for Change<T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, E> {
+        match value {
+            Value::Null => Ok(Self::Clear),
+            value => T::deserialize_from_value(value, location).map(Self::Set),
+        }
+    }
+}
+
+/// An id as a field of a body or a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id<T>(pub T);
+
+impl<T: std::str::FromStr> Deserr<Fields> for Id<T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, |text| {
+            text.parse()
+                .map(Self)
+                .map_err(|_| Rule::new("must be a UUID"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{error::Error, extract};
+
+    #[derive(Debug, Deserr)]
+    #[deserr(error = Fields, deny_unknown_fields)]
+    struct Body {
+        #[deserr(default)]
+        line: Change<Line<2, 4>>,
+        #[deserr(default)]
+        prose: Change<Prose<3>>,
+    }
+
+    #[test]
+    fn a_missing_field_keeps_and_null_takes_away() {
+        let body: Body = extract::read(json!({ "prose": null })).unwrap();
+        assert!(body.line.is_keep());
+        assert_eq!(body.line.apply(Some(1), |_| 2), Some(1));
+        assert_eq!(body.prose.apply(Some(1), |_| 2), None);
+        let body: Body = extract::read(json!({ "line": " abc ", "prose": " \n" })).unwrap();
+        assert_eq!(body.line, Change::Set(Line("abc".to_owned())));
+        assert_eq!(body.prose, Change::Set(Prose(" \n".to_owned())));
+    }
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        assert!(extract::read::<Body>(json!({ "line": "नमः", "prose": "नमः" })).is_ok());
+        let Err(Error::Invalid(fields)) =
+            extract::read::<Body>(json!({ "line": "a\nb", "prose": "नमस्ते" }))
+        else {
+            panic!("it was taken");
+        };
+        let pointers: Vec<&str> = fields.iter().map(|field| field.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/line", "/prose"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Adding and deleting messages. The conversation's row is locked, and tells of its messages in the same transaction.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QueryOrder, Statement,
+    entity::prelude::*,
+};
+
+use super::{ActiveModel, Column, Content, Entity, Model, Role};
+use crate::{
+    database::{Refusal, Result, Tx},
+    events::{self, Event, MessageSummary},
+    ids::{ConversationId, MessageId},
+    models::{attachment, conversation},
+};
+
+/// A message to add.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// What it follows; the caller has checked that it is a message of the conversation.
+    pub parent: Option<MessageId>,
+    /// Who speaks.
+    pub role: Role,
+    /// What is said and shown.
+    pub content: Content,
+    /// Tokens of role and content, and 4 for the message.
+    pub token_count: u32,
+    /// The client's own id of it.
+    pub client_id: Option<String>,
+}
+
+/// Adds a message to a conversation whose row is locked; the branch that ends with it is shown from now on.
+///
+/// # Errors
+/// [`Refusal::ConversationArchived`], and as the database fails.
+pub async fn add(
+    tx: &mut Tx,
+    conversation: conversation::Model,
+    new: New,
+    now: DateTime<Utc>,
+) -> Result<Model> {
+    if conversation.archived_at.is_some() {
+        return Err(Refusal::ConversationArchived.into());
+    }
+    let user = conversation.user_id;
+    // Clocks of two instances differ; the order of a conversation must not.
+    let created_at = conversation
+        .last_message_at
+        .map_or(now, |last| now.max(last + TimeDelta::microseconds(1)));
+    let row = ActiveModel {
+        id: Set(MessageId::new()),
+        conversation_id: Set(conversation.id),
+        user_id: Set(user),
+        parent_id: Set(new.parent),
+        role: Set(new.role),
+        size_bytes: Set(i32::try_from(new.content.size_bytes()).unwrap_or(i32::MAX)),
+        content: Set(new.content),
+        client_id: Set(new.client_id),
+        token_count: Set(i32::try_from(new.token_count).unwrap_or(i32::MAX)),
+        deleted_at: Set(None),
+        version: Set(1),
+        created_at: Set(created_at),
+    };
+    let row = row.insert(tx.orm()).await?;
+    attachment::place(tx, &row.content.attachments(), row.conversation_id, row.id).await?;
+
+    let mut counted: conversation::ActiveModel = conversation.clone().into();
+    counted.current_message_id = Set(Some(row.id));
+    counted.last_message_id = Set(Some(row.id));
+    counted.last_message_at = Set(Some(created_at));
+    counted.message_count = Set(conversation.message_count + 1);
+    counted.token_count = Set(conversation.token_count + i64::from(row.token_count));
+    counted.version = Set(conversation.version + 1);
+    counted.updated_at = Set(now);
+    counted.update(tx.orm()).await?;
+
+    let event = Event::MessageCreated(MessageSummary::from(&row));
+    events::emit(tx, user, &event, created_at).await?;
+    Ok(row)
+}
+
+/// Deletes a message of a conversation whose row is locked. What follows it stays where it is.
+///
+/// # Errors
+/// As the database fails.
+pub async fn delete(
+    tx: &mut Tx,
+    conversation: conversation::Model,
+    message: Model,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (id, parent) = (message.id, message.parent_id);
+    let tokens = i64::from(message.token_count);
+    let version = message.version + 1;
+    let mut row: ActiveModel = message.into();
+    row.deleted_at = Set(Some(now));
+    row.version = Set(version);
+    row.update(tx.orm()).await?;
+
+    let last = Entity::find()
+        .filter(Column::ConversationId.eq(conversation.id))
+        .filter(Column::DeletedAt.is_null())
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .one(tx.orm())
+        .await?;
+    let current = if conversation.current_message_id == Some(id) {
+        parent
+    } else {
+        conversation.current_message_id
+    };
+    let (count, version) = (conversation.message_count, conversation.version);
+    let left = conversation.token_count - tokens;
+    let mut counted: conversation::ActiveModel = conversation.into();
+    counted.current_message_id = Set(current);
+    counted.last_message_id = Set(last.as_ref().map(|last| last.id));
+    counted.last_message_at = Set(last.map(|last| last.created_at));
+    counted.message_count = Set(count - 1);
+    counted.token_count = Set(left);
+    counted.version = Set(version + 1);
+    counted.updated_at = Set(now);
+    counted.update(tx.orm()).await?;
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct Leaf {
+    id: MessageId,
+}
+
+/// The end of the branch that is shown when `message` is: the newest of the messages after it, or itself.
+///
+/// # Errors
+/// As the database fails.
+pub async fn newest_leaf(
+    db: &impl ConnectionTrait,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<MessageId> {
+    const SQL: &str = "
+        WITH RECURSIVE below AS (
+            SELECT id, created_at FROM messages WHERE conversation_id = $1 AND id = $2
+            UNION ALL
+            SELECT m.id, m.created_at FROM below b JOIN messages m
+                ON m.conversation_id = $1 AND m.parent_id = b.id AND m.deleted_at IS NULL
+        )
+        SELECT id FROM below ORDER BY created_at DESC, id DESC LIMIT 1";
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        SQL,
+        [conversation.into(), message.into()],
+    );
+    let leaf = Leaf::find_by_statement(statement).one(db).await?;
+    Ok(leaf.map_or(message, |leaf| leaf.id))
+}
