@@ -15,14 +15,16 @@ crate::sql_migration!(
 
     -- What is found: words as they are written, and English ones by their stems too. A tsvector holds 1 MiB at most,
     -- which 200,000 characters of four bytes can exceed; then less is indexed, as no message may be refused for it.
+    -- The parser would take <word> for a tag and a/b for a path, and lose the words in them.
     CREATE FUNCTION search_words(body text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
     DECLARE
         characters int := 200000;
+        words text;
     BEGIN
         LOOP
             BEGIN
-                RETURN to_tsvector('pg_catalog.english', left(body, characters))
-                    || to_tsvector('pg_catalog.simple', left(body, characters));
+                words := translate(left(body, characters), '<>/\\@|', '      ');
+                RETURN to_tsvector('pg_catalog.english', words) || to_tsvector('pg_catalog.simple', words);
             EXCEPTION WHEN program_limit_exceeded THEN
                 characters := characters / 2;
             END;
@@ -79,6 +81,7 @@ crate::sql_migration!(
         client_id text,
         token_count int NOT NULL,
         deleted_at timestamptz,
+        is_gone boolean NOT NULL,
         version int NOT NULL,
         created_at timestamptz NOT NULL,
         search tsvector NOT NULL GENERATED ALWAYS AS (search_words(message_text(content))) STORED

@@ -136,3 +136,36 @@ impl Actor {
         self.post_json("/api/v1/webhooks", body).await.expect(201)
     }
 }
+
+impl Actor {
+    pub async fn patch_json(&self, path: &str, body: Value) -> Reply {
+        self.send(self.request(Method::PATCH, path).json(&body))
+            .await
+    }
+
+    /// Begins a conversation, and tells its id.
+    pub async fn conversation(&self, title: &str) -> String {
+        let body = json!({ "title": title });
+        let made = self
+            .post_json("/api/v1/conversations", body)
+            .await
+            .expect(201);
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Says something in a conversation.
+    pub async fn say(&self, conversation: &str, text: &str) -> Value {
+        let path = format!("/api/v1/conversations/{conversation}/messages");
+        self.post_json(&path, json!({ "content": text }))
+            .await
+            .expect(201)
+    }
+}
+
+/// The values of a field, in a list's order.
+pub fn each(list: &Value, field: &str) -> Vec<String> {
+    let rows = list["data"].as_array().expect("a list");
+    rows.iter()
+        .map(|row| row[field].as_str().unwrap_or("null").to_owned())
+        .collect()
+}

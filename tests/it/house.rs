@@ -44,6 +44,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let deliver = shared::jobs::DeliverWebhook {
         delivery: shared::ids::DeliveryId(id),
     };
+    let purge = shared::jobs::PurgeConversation {
+        conversation: shared::ids::ConversationId(id),
+    };
+    insta::assert_json_snapshot!("payload_purge_conversation", purge);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
     insta::assert_json_snapshot!("payload_deliver_webhook", deliver);
 }

@@ -3,14 +3,18 @@
 
 mod accounts;
 mod config;
+mod conversations;
 mod engine;
 mod house;
 mod jobs;
 mod manners;
+mod messages;
 mod ocr;
 mod openapi;
 mod process;
+mod projects;
 mod repeats;
 mod schema;
+mod search;
 mod transport;
 mod webhooks;

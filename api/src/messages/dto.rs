@@ -118,6 +118,7 @@ impl From<message::Model> for Message {
             client_id,
             token_count,
             deleted_at,
+            is_gone: _,
             version,
             created_at,
         } = row;

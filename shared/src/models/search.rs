@@ -15,6 +15,16 @@ use crate::{
 /// Marks the beginning and the end of a found word in a snippet. Of the private use area of Unicode, as texts hold
 /// everything else.
 pub const MARKS: [char; 2] = ['\u{e000}', '\u{e001}'];
+/// What `search_words` in the migrations takes for spaces between words, and what stands for it while Postgres makes a
+/// snippet.
+const SEPARATORS: [(char, char); 6] = [
+    ('<', '\u{e002}'),
+    ('>', '\u{e003}'),
+    ('/', '\u{e004}'),
+    ('\\', '\u{e005}'),
+    ('@', '\u{e006}'),
+    ('|', '\u{e007}'),
+];
 
 /// The same words as they are written, or by their English stems. `$2` is the text of the query.
 const QUERY: &str = "(websearch_to_tsquery('pg_catalog.english', $2) || websearch_to_tsquery('pg_catalog.simple', $2))";
@@ -65,14 +75,12 @@ pub async fn search(
     limit: u64,
 ) -> Result<Vec<Hit>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let longest = search.text.split_whitespace().max_by_key(|word| word.len());
+    let text = search
+        .text
+        .replace(SEPARATORS.map(|(separator, _)| separator), " ");
+    let longest = text.split_whitespace().max_by_key(|word| word.len());
     let word = longest.unwrap_or_default().trim_matches(['"', '-']);
-    let mut values: Vec<Value> = vec![
-        user.into(),
-        search.text.clone().into(),
-        limit.into(),
-        word.into(),
-    ];
+    let mut values: Vec<Value> = vec![user.into(), text.as_str().into(), limit.into(), word.into()];
     let mut conditions = String::new();
     let mut restrict = |condition: &str, new: Vec<Value>| {
         let mut condition = condition.to_owned();
@@ -102,8 +110,11 @@ pub async fn search(
     let tx = db.begin().await?;
     tx.execute_unprepared("SET LOCAL plan_cache_mode = force_custom_plan")
         .await?;
-    let hits = Hit::find_by_statement(statement).all(&tx).await?;
+    let mut hits = Hit::find_by_statement(statement).all(&tx).await?;
     tx.commit().await?;
+    for hit in &mut hits {
+        hit.snippet = restore(&hit.snippet);
+    }
     Ok(hits)
 }
 
@@ -115,6 +126,9 @@ fn sql(conditions: &str) -> String {
         of("coalesce(c.last_message_at, c.created_at)", "c.id"),
     );
     let [start, stop] = MARKS;
+    let (separators, stand_ins): (String, String) = SEPARATORS.into_iter().unzip();
+    // What has no counterpart is taken out: a text must not bring marks of its own.
+    let reserved = format!("{separators}{start}{stop}{stand_ins}");
     format!(
         "WITH hits AS (
             (SELECT m.conversation_id, m.id AS message_id, m.created_at AS at, m.id
@@ -134,8 +148,19 @@ fn sql(conditions: &str) -> String {
         )
         SELECT conversation_id, title, project_id, message_id, role, at, id,
                ts_headline('pg_catalog.english',
-                   translate(substr(body, greatest(1, strpos(lower(body), lower($4)) - 200), 4000), '{start}{stop}', ''),
+                   translate(substr(body, greatest(1, strpos(lower(body), lower($4)) - 200), 4000), '{reserved}', '{stand_ins}'),
                    {QUERY}, 'StartSel={start}, StopSel={stop}, MaxWords=40, MinWords=15, ShortWord=0') AS snippet
           FROM texts ORDER BY at DESC, id DESC"
     )
+}
+
+/// Puts back what stood in for separators.
+fn restore(snippet: &str) -> String {
+    snippet
+        .chars()
+        .map(|c| {
+            let separator = SEPARATORS.iter().find(|(_, stand_in)| *stand_in == c);
+            separator.map_or(c, |(separator, _)| *separator)
+        })
+        .collect()
 }

@@ -48,4 +48,11 @@ impl Receiver {
             .await
             .expect("requests are recorded")
     }
+
+    /// The bodies of what has arrived.
+    pub async fn bodies(&self) -> Vec<serde_json::Value> {
+        let requests = self.requests().await;
+        let bodies = requests.iter().map(|request| request.body_json());
+        bodies.collect::<Result<_, _>>().expect("JSON bodies")
+    }
 }

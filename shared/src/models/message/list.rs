@@ -51,10 +51,8 @@ pub async fn list(
     limit: u64,
 ) -> Result<Listed> {
     let sql = format!(
-        "SELECT id, CASE WHEN deleted_at IS NULL THEN size_bytes ELSE 0 END AS size_bytes FROM messages m
-          WHERE conversation_id = $1 {}
-            AND (deleted_at IS NULL OR EXISTS (
-                    SELECT FROM messages c WHERE c.conversation_id = $1 AND c.parent_id = m.id))
+        "SELECT id, CASE WHEN deleted_at IS NULL THEN size_bytes ELSE 0 END AS size_bytes FROM messages
+          WHERE conversation_id = $1 AND NOT is_gone {}
           ORDER BY created_at DESC, id DESC LIMIT $2",
         clause(before.is_some(), "AND (created_at, id) < ($3, $4)"),
     );

@@ -130,6 +130,8 @@ pub struct Model {
     pub token_count: i32,
     /// When it was deleted.
     pub deleted_at: Option<DateTime<Utc>>,
+    /// Deleted, and nothing that is shown hangs on it.
+    pub is_gone: bool,
     /// Grows with every change.
     pub version: i32,
     /// When it was said.

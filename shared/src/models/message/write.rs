@@ -58,6 +58,7 @@ pub async fn add(
         client_id: Set(new.client_id),
         token_count: Set(i32::try_from(new.token_count).unwrap_or(i32::MAX)),
         deleted_at: Set(None),
+        is_gone: Set(false),
         version: Set(1),
         created_at: Set(created_at),
     };
@@ -82,13 +83,16 @@ pub async fn add(
 /// Deletes a message of a conversation whose row is locked. What follows it stays where it is.
 ///
 /// # Errors
-/// As the database fails.
+/// [`Refusal::ConversationArchived`], and as the database fails.
 pub async fn delete(
     tx: &mut Tx,
     conversation: conversation::Model,
     message: Model,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    if conversation.archived_at.is_some() {
+        return Err(Refusal::ConversationArchived.into());
+    }
     let (id, parent) = (message.id, message.parent_id);
     let tokens = i64::from(message.token_count);
     let version = message.version + 1;
@@ -104,10 +108,10 @@ pub async fn delete(
         .order_by_desc(Column::Id)
         .one(tx.orm())
         .await?;
-    let current = if conversation.current_message_id == Some(id) {
-        parent
-    } else {
-        conversation.current_message_id
+    remove_empty_places(tx, id).await?;
+    let current = match conversation.current_message_id {
+        Some(current) if current == id => find_kept(tx.orm(), parent).await?,
+        current => current,
     };
     let (count, version) = (conversation.message_count, conversation.version);
     let left = conversation.token_count - tokens;
@@ -123,8 +127,50 @@ pub async fn delete(
     Ok(())
 }
 
+/// Hides a deleted message, and the deleted ones above it, where nothing that is shown hangs on them.
+async fn remove_empty_places(tx: &mut Tx, deleted: MessageId) -> Result<()> {
+    const SQL: &str = "
+        UPDATE messages m SET is_gone = true
+         WHERE id = $1 AND deleted_at IS NOT NULL AND NOT EXISTS (
+                   SELECT FROM messages c
+                    WHERE c.conversation_id = m.conversation_id AND c.parent_id = m.id AND NOT c.is_gone)
+        RETURNING parent_id AS id";
+    #[derive(FromQueryResult)]
+    struct Above {
+        id: Option<MessageId>,
+    }
+    let mut next = Some(deleted);
+    while let Some(id) = next {
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [id.into()]);
+        let above = Above::find_by_statement(statement).one(tx.orm()).await?;
+        next = above.and_then(|above| above.id);
+    }
+    Ok(())
+}
+
+/// The first message that is not deleted, from `message` upwards.
+async fn find_kept(
+    db: &impl ConnectionTrait,
+    message: Option<MessageId>,
+) -> Result<Option<MessageId>> {
+    const SQL: &str = "
+        WITH RECURSIVE up AS (
+            SELECT id, parent_id, deleted_at FROM messages WHERE id = $1
+            UNION ALL
+            SELECT m.id, m.parent_id, m.deleted_at FROM up u JOIN messages m ON m.id = u.parent_id
+             WHERE u.deleted_at IS NOT NULL
+        )
+        SELECT id FROM up WHERE deleted_at IS NULL";
+    let Some(message) = message else {
+        return Ok(None);
+    };
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [message.into()]);
+    let kept = Found::find_by_statement(statement).one(db).await?;
+    Ok(kept.map(|kept| kept.id))
+}
+
 #[derive(FromQueryResult)]
-struct Leaf {
+struct Found {
     id: MessageId,
 }
 
@@ -150,6 +196,6 @@ pub async fn newest_leaf(
         SQL,
         [conversation.into(), message.into()],
     );
-    let leaf = Leaf::find_by_statement(statement).one(db).await?;
+    let leaf = Found::find_by_statement(statement).one(db).await?;
     Ok(leaf.map_or(message, |leaf| leaf.id))
 }
