@@ -177,7 +177,7 @@ async fn an_archived_conversation_is_only_read() {
         .await
         .expect(200);
     assert_eq!(first["archived"], true);
-    app.advance(Duration::from_secs(60)).await;
+    app.advance(Duration::from_mins(1)).await;
     let again = ana
         .post(&format!("{}/archive", path(&id)))
         .await

@@ -6,6 +6,7 @@ mod config;
 mod conversations;
 mod engine;
 mod house;
+mod indexes;
 mod jobs;
 mod manners;
 mod messages;

@@ -134,7 +134,7 @@ async fn results_are_filtered_and_paged() {
         (&inside, "word 3"),
     ] {
         ana.say(conversation, text).await;
-        app.advance(Duration::from_secs(60)).await;
+        app.advance(Duration::from_mins(1)).await;
     }
     let of = |snippets: &[String]| -> Vec<String> {
         snippets
@@ -148,7 +148,7 @@ async fn results_are_filtered_and_paged() {
     };
     assert_eq!(filtered(&[]).await, ["3", "2", "1"]);
     assert_eq!(filtered(&[("projectId", &project)]).await, ["3", "1"]);
-    let second = (start + Duration::from_secs(60)).to_rfc3339();
+    let second = (start + Duration::from_mins(1)).to_rfc3339();
     assert_eq!(filtered(&[("from", &second)]).await, ["3", "2"]);
     assert_eq!(filtered(&[("to", &second)]).await, ["1"]);
 

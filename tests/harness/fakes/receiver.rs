@@ -52,7 +52,7 @@ impl Receiver {
     /// The bodies of what has arrived.
     pub async fn bodies(&self) -> Vec<serde_json::Value> {
         let requests = self.requests().await;
-        let bodies = requests.iter().map(|request| request.body_json());
+        let bodies = requests.iter().map(Request::body_json);
         bodies.collect::<Result<_, _>>().expect("JSON bodies")
     }
 }

@@ -1,0 +1,202 @@
+//! The real queries use the indexes that were made for them, and read no table whole.
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use shared::{
+    ids::{ConversationId, MessageId, ProjectId, UserId},
+    models::{
+        conversation::{self, Filter},
+        message, project, search, webhook,
+    },
+};
+use tests::{TestDatabase, database::connect};
+use uuid::Uuid;
+
+/// 100 users with 100 conversations of 5 messages each, a tenth archived, a tenth in projects. One of the seventh
+/// user's has 20,000 more.
+const ROWS: &str = "
+    INSERT INTO users (id, email, password_hash, created_at, updated_at)
+    SELECT lpad(u::text, 32, '0')::uuid, u || '@example.com', '', now(), now() FROM generate_series(1, 100) u;
+    INSERT INTO projects (id, user_id, name, version, created_at, updated_at)
+    SELECT lpad((u * 100 + p)::text, 32, '0')::uuid, lpad(u::text, 32, '0')::uuid, 'p', 1, now(), now()
+      FROM generate_series(1, 100) u, generate_series(0, 9) p;
+    INSERT INTO conversations (id, user_id, project_id, title, tags, archived_at, message_count, token_count, version,
+                               created_at, updated_at, last_message_at)
+    SELECT lpad((u * 1000 + c)::text, 32, '0')::uuid, lpad(u::text, 32, '0')::uuid,
+           CASE WHEN c % 10 = 1 THEN lpad((u * 100)::text, 32, '0')::uuid END, 'title ' || c, '{}',
+           CASE WHEN c % 10 = 2 THEN now() END, 5, 5, 1, now(), now(), now() - c * interval '1 minute'
+      FROM generate_series(1, 100) u, generate_series(1, 100) c;
+    INSERT INTO messages (id, conversation_id, user_id, parent_id, role, content, size_bytes, client_id, token_count,
+                          is_gone, version, created_at)
+    SELECT lpad((u * 10000 + c * 10 + m)::text, 32, '0')::uuid, lpad((u * 1000 + c)::text, 32, '0')::uuid,
+           lpad(u::text, 32, '0')::uuid, CASE WHEN m > 1 THEN lpad((u * 10000 + c * 10 + m - 1)::text, 32, '0')::uuid END,
+           CASE m % 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
+           jsonb_build_array(jsonb_build_object('type', 'text', 'text', 'common word' || u * c * m)), 10, concat_ws('-', u, c, m), 5,
+           false, 1, now() - (c * 10 - m) * interval '1 minute'
+      FROM generate_series(1, 100) u, generate_series(1, 100) c, generate_series(1, 5) m;
+    INSERT INTO messages (id, conversation_id, user_id, role, content, size_bytes, token_count, is_gone, version, created_at)
+    SELECT lpad((2000000 + m)::text, 32, '0')::uuid, lpad('7050', 32, '0')::uuid, lpad('7', 32, '0')::uuid, 'user',
+           jsonb_build_array(jsonb_build_object('type', 'text', 'text', 'common rare' || m)), 10, 5, false, 1,
+           now() - m * interval '1 day'
+      FROM generate_series(1, 20000) m;
+    INSERT INTO webhooks (id, user_id, url, events, secret, is_active, created_at, updated_at)
+    SELECT gen_random_uuid(), lpad(u::text, 32, '0')::uuid, '', '{}', '', w > 1, now(), now()
+      FROM generate_series(1, 100) u, generate_series(1, 10) w;
+    ANALYZE";
+
+struct Watched {
+    database: TestDatabase,
+    /// One connection, whose counters can be asked for at once.
+    db: DatabaseConnection,
+}
+
+impl Watched {
+    async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let db = connect(&database.url, 1);
+        db.execute_unprepared(ROWS).await.unwrap();
+        Self { database, db }
+    }
+
+    /// Scans of an index, and whole readings of its table.
+    async fn scans(&self, index: &str) -> (i64, i64) {
+        self.db
+            .execute_unprepared("SELECT pg_stat_force_next_flush()")
+            .await
+            .unwrap();
+        let sql = "SELECT i.idx_scan, t.seq_scan FROM pg_stat_user_indexes i JOIN pg_stat_user_tables t USING (relid)
+                    WHERE i.indexrelname = $1";
+        sqlx::query_as(sql)
+            .bind(index)
+            .fetch_one(self.database.pool())
+            .await
+            .unwrap_or_else(|error| panic!("{index}: {error}"))
+    }
+
+    /// Runs a query, which must use `index`.
+    async fn uses<T>(&self, index: &str, query: impl Future<Output = T>) -> T {
+        let before = self.scans(index).await;
+        let found = query.await;
+        let after = self.scans(index).await;
+        assert!(after.0 > before.0, "{index} is not used");
+        assert_eq!(after.1, before.1, "the table of {index} is read whole");
+        found
+    }
+
+    async fn sql(&self, sql: &str) {
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        self.db.query_all_raw(statement).await.unwrap();
+    }
+}
+
+fn id(number: u32) -> Uuid {
+    format!("{number:032}").parse().unwrap()
+}
+
+#[tokio::test]
+async fn lists_of_conversations_use_their_indexes() {
+    let it = Watched::new().await;
+    let (user, now) = (UserId(id(7)), chrono::DateTime::UNIX_EPOCH);
+    let list = async |filter: Filter, before| {
+        let rows = conversation::list(&it.db, user, &filter, before, 51)
+            .await
+            .unwrap();
+        rows.len()
+    };
+    let unarchived = Filter {
+        archived: Some(false),
+        ..Filter::default()
+    };
+    let archived = Filter {
+        archived: Some(true),
+        ..Filter::default()
+    };
+    let filed = Filter {
+        project: Some(ProjectId(id(700))),
+        ..Filter::default()
+    };
+    let before = Some((now, ConversationId(id(0))));
+    assert_eq!(
+        it.uses("conversations_user_id", list(unarchived.clone(), None))
+            .await,
+        51
+    );
+    assert_eq!(
+        it.uses("conversations_user_id", list(unarchived, before))
+            .await,
+        0
+    );
+    assert_eq!(
+        it.uses("conversations_user_id_archived", list(archived, None))
+            .await,
+        10
+    );
+    assert_eq!(
+        it.uses("conversations_project_id", list(filed, None)).await,
+        10
+    );
+    let projects = project::list(&it.db, user, None, 51);
+    assert_eq!(
+        it.uses("projects_user_id", projects).await.unwrap().len(),
+        10
+    );
+}
+
+#[tokio::test]
+async fn lists_of_messages_use_their_indexes() {
+    let it = Watched::new().await;
+    let talk = ConversationId(id(7_050));
+    let all = message::list(&it.db, talk, None, 50);
+    let all = it.uses("messages_conversation_id", all).await.unwrap();
+    assert_eq!((all.rows.len(), all.has_more), (50, true));
+    let next = all.rows.last().map(|row| (row.created_at, row.id));
+    let more = message::list(&it.db, talk, next, 50);
+    let more = it.uses("messages_conversation_id", more).await.unwrap();
+    assert_eq!(more.rows.len(), 50);
+    let branch = message::list_branch(&it.db, talk, MessageId(id(70_505)), None, 50);
+    assert_eq!(
+        it.uses("messages_pkey", branch).await.unwrap().rows.len(),
+        5
+    );
+    let few = ConversationId(id(7_051));
+    let few = message::list(&it.db, few, None, 50).await.unwrap().rows;
+    let siblings = message::count_siblings(&it.db, ConversationId(id(7_051)), &few);
+    assert_eq!(
+        it.uses("messages_parent_id", siblings).await.unwrap().len(),
+        5
+    );
+    let again = message::find_by_client_id(&it.db, talk, "7-50-3");
+    assert!(
+        it.uses("messages_client_id_key", again)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let sql = format!(
+        "SELECT count(*) FROM messages WHERE conversation_id = '{talk}' AND role = 'assistant'"
+    );
+    it.uses("messages_conversation_id_role", it.sql(&sql)).await;
+}
+
+#[tokio::test]
+async fn rare_words_are_looked_up_and_common_ones_walked_to() {
+    let it = Watched::new().await;
+    let find = async |text: &str, limit| {
+        let wanted = search::Search {
+            text: text.to_owned(),
+            ..search::Search::default()
+        };
+        search::search(&it.db, UserId(id(7)), &wanted, None, limit)
+            .await
+            .unwrap()
+            .len()
+    };
+    assert!(it.uses("messages_search", find("rare13", 51)).await == 1);
+    assert_eq!(it.uses("messages_user_id", find("common", 51)).await, 51);
+}
+
+#[tokio::test]
+async fn endpoints_are_found_by_user() {
+    let it = Watched::new().await;
+    let subscribed = webhook::find_subscribed(&it.db, UserId(id(7)), "message.created");
+    it.uses("webhooks_user_id", subscribed).await.unwrap();
+}
