@@ -343,10 +343,11 @@ async fn five_megabytes_are_stored_and_come_back_whole() {
     let limit = 5 * 1024 * 1024;
     text.push_str(&"x".repeat(limit - text.len()));
     // As clients write it that escape everything.
-    let escaped: String = text
+    let units: Vec<String> = text
         .encode_utf16()
-        .map(|unit| format!("\\u{unit:04x}"))
+        .map(|unit| format!("{unit:04x}"))
         .collect();
+    let escaped = format!("\\u{}", units.join("\\u"));
     let request = ana
         .request(Method::POST, &messages(&id))
         .header("content-type", "application/json")
