@@ -47,6 +47,7 @@ async fn every_entity_can_be_selected() {
     select::<models::job::Entity>(&database).await;
     select::<models::message::Entity>(&database).await;
     select::<models::project::Entity>(&database).await;
+    select::<models::queue_figure::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;
     select::<models::session::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
@@ -71,11 +72,91 @@ fn pages_read(plan: &Value) -> i64 {
 async fn dispatch_does_not_read_rows_that_wait_for_later_or_have_ended() {
     let app = TestApp::spawn().await;
     let mut connection = app.database.pool().acquire().await.unwrap();
-    for (state, wait, rows) in [
-        ("queued", "1 day", 100_000),
-        ("succeeded", "-1 day", 100_000),
-        ("queued", "-1 minute", 100),
+    fill(
+        &mut connection,
+        &[
+            ("queued", "1 day", 100_000),
+            ("succeeded", "-1 day", 100_000),
+            ("queued", "-1 minute", 100),
+        ],
+    )
+    .await;
+    for (statement, limit) in [
+        (worker::runner::DISPATCH, 64i64),
+        (worker::runner::PEEK, 64),
     ] {
+        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}");
+        let mut tx = sqlx::Connection::begin(&mut *connection).await.unwrap();
+        let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+            .bind("email")
+            .bind(limit)
+            .bind(i16::MAX)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        tx.rollback().await.unwrap();
+        assert!(
+            pages_read(&plan) < 200,
+            "{} pages: {plan:#}",
+            pages_read(&plan)
+        );
+    }
+    sqlx::query("DELETE FROM jobs")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn counting_the_queues_reads_no_rows_that_have_ended_and_not_all_of_a_deep_backlog() {
+    let app = TestApp::spawn().await;
+    let mut connection = app.database.pool().acquire().await.unwrap();
+    fill(
+        &mut connection,
+        &[
+            ("succeeded", "-1 day", 100_000),
+            ("queued", "-1 minute", 10_000),
+            ("dispatched", "-1 minute", 100),
+        ],
+    )
+    .await;
+    // Of each priority, at most so many.
+    let most = 100i64;
+    let queues: Vec<&str> = shared::queue::Queue::ALL
+        .map(shared::queue::Queue::name)
+        .into();
+    let explain = format!(
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}",
+        shared::queue::figures::SAMPLE
+    );
+    let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+        .bind(&queues)
+        .bind(most)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    let pages = pages_read(&plan);
+    assert!(pages < 1000, "{pages} pages: {plan:#}");
+    let depths: Vec<(String, i64)> =
+        sqlx::query_as("SELECT state, depth FROM queue_figures WHERE depth > 0 ORDER BY state")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+    assert_eq!(
+        depths,
+        [("dispatched".to_owned(), 100), ("queued".to_owned(), 300)]
+    );
+    sqlx::query("DELETE FROM jobs")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+    app.finish().await;
+}
+
+/// Makes jobs of a queue, and lets Postgres plan as the engine has it plan.
+async fn fill(connection: &mut sqlx::PgConnection, jobs: &[(&str, &str, i32)]) {
+    for (state, wait, rows) in jobs {
         sqlx::query(
             "INSERT INTO jobs (id, kind, queue, payload, state, timeout_ms, run_at, created_at, priority, finished_at)
              SELECT gen_random_uuid(), 'none', 'email', '{}', $1, 1000, job_now() + $2::interval, job_now(),
@@ -102,29 +183,4 @@ async fn dispatch_does_not_read_rows_that_wait_for_later_or_have_ended() {
         .await
         .unwrap();
     }
-    for (statement, limit) in [
-        (worker::runner::DISPATCH, 64i64),
-        (worker::runner::PEEK, 64),
-    ] {
-        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}");
-        let mut tx = sqlx::Connection::begin(&mut *connection).await.unwrap();
-        let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
-            .bind("email")
-            .bind(limit)
-            .bind(i16::MAX)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap();
-        tx.rollback().await.unwrap();
-        assert!(
-            pages_read(&plan) < 200,
-            "{} pages: {plan:#}",
-            pages_read(&plan)
-        );
-    }
-    sqlx::query("DELETE FROM jobs")
-        .execute(&mut *connection)
-        .await
-        .unwrap();
-    app.finish().await;
 }

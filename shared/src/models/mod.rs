@@ -10,6 +10,7 @@ pub mod idempotency_key;
 pub mod job;
 pub mod message;
 pub mod project;
+pub mod queue_figure;
 pub mod recognition;
 pub mod search;
 pub mod session;

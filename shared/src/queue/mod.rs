@@ -6,6 +6,7 @@
 mod backoff;
 mod end;
 mod enqueue;
+pub mod figures;
 
 use std::{fmt, str::FromStr, time::Duration};
 
