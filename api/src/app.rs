@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, middleware::RequestId,
-    write::Write,
+    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, metrics::Metrics,
+    middleware::RequestId, write::Write,
 };
 
 /// Connections to the database, unless told otherwise.
@@ -45,6 +45,8 @@ pub(crate) struct Parts {
     pub hashing: Arc<Semaphore>,
     /// Tells of changes of jobs.
     pub watch: Watch,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Owns spawned tasks.
     pub tasks: TaskTracker,
     /// Cancelled when the API goes down.
@@ -85,6 +87,7 @@ impl App {
             redis,
             clock,
             watch,
+            metrics: Metrics::default(),
             tasks,
             stop,
             started: std::time::Instant::now(),

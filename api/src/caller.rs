@@ -4,7 +4,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use shared::{ids::UserId, models::session};
+use shared::{ids::UserId, models::session, telemetry};
 
 use crate::{app::App, error::Error};
 
@@ -40,6 +40,7 @@ impl FromRequestParts<App> for Caller {
                 "the access token is unknown or has expired",
             ))?;
         tracing::Span::current().record("userId", tracing::field::display(session.user_id));
+        telemetry::report_user(session.user_id);
         Ok(Self {
             user: session.user_id,
         })

@@ -13,6 +13,7 @@ mod health;
 mod idempotency;
 mod jobs;
 mod messages;
+mod metrics;
 mod middleware;
 mod openapi;
 mod page;
@@ -62,6 +63,16 @@ pub async fn serve(
         "private addresses for webhooks",
         !config.common.outbound_allow.is_empty(),
         "OUTBOUND_ALLOW",
+    );
+    log_feature(
+        "error reports to Sentry",
+        config.common.telemetry.sentry.is_some(),
+        "SENTRY_DSN",
+    );
+    log_feature(
+        "the bearer token of /api/metrics",
+        config.common.metrics_token.is_some(),
+        "METRICS_TOKEN",
     );
     let app = App::new(config, clock, stop.clone())?;
     tracing::info!("listening on {}", listener.local_addr()?);

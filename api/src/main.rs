@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use api::{
     Drained,
-    config::{Args, Command},
+    config::{ApiConfig, Args, Command},
 };
 use clap::Parser as _;
 use shared::{clock::Clock, shutdown, telemetry};
@@ -15,13 +15,6 @@ use tokio::{net::TcpListener, runtime::Runtime};
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new()?;
-    let ended = runtime.block_on(run());
-    runtime.shutdown_timeout(LAST_THREADS);
-    ended
-}
-
-async fn run() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if let Some(Command::Openapi) = args.command {
         writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
@@ -34,7 +27,15 @@ async fn run() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    telemetry::init(&config.common.telemetry);
+    // Dropped last: it sends the errors of the shutdown, too.
+    let _telemetry = telemetry::init(&config.common.telemetry, "baatcheet-api")?;
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run(config));
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
+}
+
+async fn run(config: ApiConfig) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     let listener = TcpListener::bind(config.address)
         .await

@@ -12,7 +12,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, app::App, attachments, conversations, error::Error, health, jobs, messages,
+    accounts, app::App, attachments, conversations, error::Error, health, jobs, messages, metrics,
     middleware, openapi::Document, projects, search, webhooks,
 };
 
@@ -27,6 +27,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(search::router())
         .merge(webhooks::router())
         .merge(health::router())
+        .merge(metrics::router())
         .layer(layer::from_fn(middleware::limit));
     limited.merge(attachments::upload_router())
 }

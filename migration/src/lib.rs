@@ -11,8 +11,8 @@ mod m20261120_000002_create_jobs;
 mod m20261120_000003_create_attachments;
 mod m20261120_000004_create_webhooks;
 mod m20261121_000005_create_idempotency_keys;
-mod m20261121_000011_create_conversations;
 mod m20261121_000010_create_queue_figures;
+mod m20261121_000011_create_conversations;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000003_create_attachments::Migration),
             Box::new(m20261120_000004_create_webhooks::Migration),
             Box::new(m20261121_000005_create_idempotency_keys::Migration),
-            Box::new(m20261121_000011_create_conversations::Migration),
             Box::new(m20261121_000010_create_queue_figures::Migration),
+            Box::new(m20261121_000011_create_conversations::Migration),
         ]
     }
 }

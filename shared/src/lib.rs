@@ -12,6 +12,7 @@ pub mod events;
 pub mod ids;
 pub mod jobs;
 pub mod keyring;
+pub mod metrics;
 pub mod models;
 pub mod queue;
 pub mod redis;

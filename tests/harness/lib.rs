@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod database;
+pub mod exposition;
 pub mod fakes;
 pub mod process;
 pub mod text;
@@ -62,6 +63,8 @@ pub struct Options {
     pub api: ApiArgs,
     /// Networks that webhooks may reach; loopback unless told otherwise.
     pub outbound_allow: Option<String>,
+    /// What a reader of the metrics must know.
+    pub metrics_token: Option<String>,
 }
 
 /// The product.
@@ -128,6 +131,7 @@ impl TestApp {
                     .outbound_allow
                     .unwrap_or_else(|| "127.0.0.0/8,::1/128".to_owned()),
             ),
+            metrics_token: options.metrics_token,
             ..CommonArgs::default()
         };
         let api = ApiArgs {

@@ -112,6 +112,19 @@ impl Process {
     }
 }
 
+impl crate::TestApp {
+    /// Starts a real program that belongs to this product; `more` goes before the product's own variables.
+    pub fn start_program(&self, name: &str, more: &[(&str, &str)]) -> Process {
+        let environment = self.environment();
+        let mut environment: Vec<(&str, &str)> = environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        environment.extend_from_slice(more);
+        Process::start(&program(name), &[], &environment)
+    }
+}
+
 /// Where a program under coverage writes what it counted.
 #[expect(
     clippy::disallowed_methods,

@@ -13,13 +13,7 @@ use tests::{
 use wiremock::ResponseTemplate;
 
 fn start(app: &TestApp, name: &str, more: &[(&str, &str)]) -> Process {
-    let environment = app.environment();
-    let mut environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    environment.extend_from_slice(more);
-    Process::start(&program(name), &[], &environment)
+    app.start_program(name, more)
 }
 
 async fn start_worker(app: &TestApp, more: &[(&str, &str)]) -> Process {

@@ -50,7 +50,7 @@ pub struct WorkerArgs {
     /// cores; 100 in the bench]
     #[arg(long = "concurrency", env = "WORKER_CONCURRENCY", global = true)]
     pub concurrency: Option<String>,
-    /// Port of /live and /ready on all addresses [default: none; then there is no such server]
+    /// Port of /live, /ready and /metrics on all addresses [default: none; then there is no such server]
     #[arg(long, env = "WORKER_PORT")]
     pub worker_port: Option<String>,
     /// Connections for the work of jobs, besides 3 of the engine, 1 to 100 [default: 3]
@@ -76,7 +76,7 @@ pub struct WorkerConfig {
     pub settings: Settings,
     /// Connections for the work of jobs.
     pub pool_max: Option<u32>,
-    /// Where /live and /ready are served.
+    /// Where /live, /ready and /metrics are served.
     pub health: Option<SocketAddr>,
     /// The program that reads text.
     pub tesseract: PathBuf,

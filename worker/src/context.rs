@@ -16,11 +16,13 @@ use shared::{
     keyring::Keyring,
     queue::{End, LiveJob},
     redis::Redis,
+    telemetry::report_failed,
 };
 
 use crate::{
     engines::tesseract::Tesseract,
     jobs::{Failure, Outcome},
+    metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
 };
 
@@ -49,6 +51,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Reads text; nothing where it is not installed.
     pub tesseract: Option<Tesseract>,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Deref for Context {
@@ -93,6 +97,7 @@ pub struct JobContext {
     id: JobId,
     epoch: i32,
     tries: Tries,
+    counts: Arc<Counts>,
     reported: Mutex<Option<Instant>>,
 }
 
@@ -110,7 +115,7 @@ impl Deref for JobContext {
 pub struct LostJob;
 
 impl JobContext {
-    pub(crate) fn new(context: Context, job: &Claimed, tries: Tries) -> Self {
+    pub(crate) fn new(context: Context, job: &Claimed, tries: Tries, counts: Arc<Counts>) -> Self {
         let (id, epoch) = job.key();
         Self {
             context,
@@ -118,6 +123,7 @@ impl JobContext {
             id,
             epoch,
             tries,
+            counts,
             reported: Mutex::new(None),
         }
     }
@@ -147,21 +153,26 @@ impl JobContext {
                     tokio::time::sleep(AWAY_PAUSE).await;
                 }
                 locked => {
-                    break locked
-                        .map(|(tx, job)| job.map(|job| (tx, job)))?
-                        .ok_or(LostJob)?;
+                    let (tx, job) = locked?;
+                    let Some(job) = job else {
+                        self.metrics.fenced.inc();
+                        return Err(LostJob.into());
+                    };
+                    break (tx, job);
                 }
             }
         };
         if job.cancel_requested {
             shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?;
             tx.commit().await?;
+            self.counts.ended(Fate::Ended(metrics::Outcome::Cancelled));
             return Err(LostJob.into());
         }
         Ok(FencedTx {
             tx,
             job,
             tries: self.tries,
+            counts: self.counts.clone(),
             random: self.random(),
         })
     }
@@ -216,6 +227,7 @@ pub struct FencedTx {
     tx: Tx,
     job: LiveJob,
     tries: Tries,
+    counts: Arc<Counts>,
     random: f64,
 }
 
@@ -241,6 +253,7 @@ impl FencedTx {
     pub async fn done(mut self, result: Option<Value>) -> anyhow::Result<Outcome> {
         self.job.succeed(&mut self.tx, result).await?;
         self.tx.commit().await?;
+        self.counts.ended(Fate::Ended(metrics::Outcome::Succeeded));
         Ok(Outcome::Written)
     }
 
@@ -249,10 +262,12 @@ impl FencedTx {
     /// # Errors
     /// As the database fails; then nothing is stored and the run is tried again.
     pub async fn fail(mut self, failure: &Failure) -> anyhow::Result<Outcome> {
-        FailedRun::from(failure)
+        let fate = FailedRun::from(failure)
             .write(&mut self.tx, &self.job, self.tries, self.random)
             .await?;
         self.tx.commit().await?;
+        self.counts.ended(fate);
+        report_failed();
         Ok(Outcome::Written)
     }
 }

@@ -6,9 +6,12 @@ pub mod context;
 pub mod engines;
 mod health;
 pub mod jobs;
+pub mod metrics;
 pub mod registry;
 pub mod runner;
 pub mod signature;
+
+use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::{
@@ -25,12 +28,15 @@ use crate::{
     config::WorkerConfig,
     context::{Context, Parts},
     engines::tesseract::Tesseract,
+    metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
 };
 
 /// Connections for the work of jobs, unless told otherwise.
 const DEFAULT_POOL_MAX: u32 = 3;
+/// How long probes and scrapes may take that had begun when all else ended.
+const LAST_PROBES: Duration = Duration::from_millis(500);
 
 /// Makes what jobs may touch. Neither Postgres nor Redis needs to be there yet.
 ///
@@ -53,6 +59,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         storage: Storage::open(&config.common.storage)?,
         outbound: Outbound::new(config.common.outbound_allow.clone())?,
         tesseract,
+        metrics: Metrics::default(),
     }))
 }
 
@@ -66,6 +73,16 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<Drained> {
     log_feature("health port", config.health.is_some(), "WORKER_PORT");
+    log_feature(
+        "error reports to Sentry",
+        config.common.telemetry.sentry.is_some(),
+        "SENTRY_DSN",
+    );
+    log_feature(
+        "the bearer token of /metrics",
+        config.common.metrics_token.is_some(),
+        "METRICS_TOKEN",
+    );
     let health = match config.health {
         Some(address) => Some(
             TcpListener::bind(address)
@@ -101,6 +118,7 @@ pub async fn run(
         tasks.spawn(health::serve(
             listener,
             runner.engine().clone(),
+            config.common.metrics_token,
             health_stop.clone(),
         ));
     }
@@ -116,7 +134,7 @@ pub async fn run(
     let drained = runner.shutdown().await;
     health_stop.cancel();
     tasks.close();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), tasks.wait()).await;
+    let _ = tokio::time::timeout(LAST_PROBES, tasks.wait()).await;
     anyhow::ensure!(!broken, "a part of the engine ended; the log says why");
     Ok(drained)
 }

@@ -7,7 +7,7 @@ use shared::{shutdown, telemetry};
 use tokio::runtime::Runtime;
 use worker::{
     bench,
-    config::{Args, Command},
+    config::{Args, Command, WorkerConfig},
     registry::Registry,
     runner::Drained,
 };
@@ -16,13 +16,6 @@ use worker::{
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new()?;
-    let ended = runtime.block_on(run());
-    runtime.shutdown_timeout(LAST_THREADS);
-    ended
-}
-
-async fn run() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let config = match args.check() {
         Ok(config) => config,
@@ -37,9 +30,17 @@ async fn run() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    telemetry::init(&config.common.telemetry);
+    // Dropped last: it sends the errors of the shutdown, too.
+    let _telemetry = telemetry::init(&config.common.telemetry, "baatcheet-worker")?;
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(run(config, args.command));
+    runtime.shutdown_timeout(LAST_THREADS);
+    ended
+}
+
+async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal()?;
-    if let Some(Command::Bench(args)) = args.command {
+    if let Some(Command::Bench(args)) = command {
         bench::run(config, args, stop).await?;
         return Ok(ExitCode::SUCCESS);
     }

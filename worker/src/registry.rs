@@ -6,7 +6,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
     jobs::{DeliverWebhook, PurgeConversation, RecognizeText},
-    queue::{Backoff, Job},
+    queue::{Backoff, Job, Queue},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ type Runner =
 pub struct Kind {
     /// Wait between tries.
     pub backoff: Backoff,
+    /// Where it waits; nothing for work that is only measured.
+    pub queue: Option<Queue>,
     runner: Box<Runner>,
 }
 
@@ -38,6 +40,7 @@ impl Kind {
         };
         Self {
             backoff: J::BACKOFF,
+            queue: Some(J::QUEUE),
             runner: Box::new(runner),
         }
     }
@@ -89,10 +92,16 @@ impl Registry {
             name,
             Arc::new(Kind {
                 backoff: Backoff::default(),
+                queue: None,
                 runner: Box::new(runner),
             }),
         );
         self
+    }
+
+    /// All jobs by name, former names included.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&'static str, &Kind)> {
+        self.0.iter().map(|(&name, kind)| (name, &**kind))
     }
 
     /// Finds a job.

@@ -7,19 +7,28 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
     middleware::Next,
     response::Response,
 };
+use shared::telemetry::{Ended, Trace};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{app::App, config::LogIp, error::Error, error::Problem, idempotency::Repeatable};
+use crate::{
+    app::App,
+    config::LogIp,
+    error::{Error, Problem},
+    idempotency::Repeatable,
+    metrics::UNMATCHED,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest id taken from a client.
 const LONGEST_ID: usize = 128;
+/// Routes that machines ask all the time; their traces would tell nothing.
+const NOT_TRACED: [&str; 2] = ["/api/health", "/api/metrics"];
 
 /// How a request is known, here and in everything it causes.
 #[derive(Debug, Clone)]
@@ -75,7 +84,7 @@ fn sane_traceparent(value: &HeaderValue) -> Option<&str> {
     }
 }
 
-/// Gives the request its id, logs it once it is answered, and completes problems.
+/// Gives the request its id, logs and counts it once it is answered, and completes problems.
 pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request
@@ -89,17 +98,23 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         .and_then(sane_traceparent)
         .map(str::to_owned);
     let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
     // The route's template keeps ids out of the line; the whole path is logged only where nothing matched.
-    let path = request.extensions().get::<MatchedPath>().map_or_else(
-        || request.uri().path().to_owned(),
-        |matched| matched.as_str().to_owned(),
-    );
+    let path = route.unwrap_or(request.uri().path()).to_owned();
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.ip());
     let ip = peer.and_then(|ip| shown(ip, app.config.log_ip));
     let repeatable = Repeatable::of(&request);
+    let trace = Trace::begin(
+        "http.server",
+        &format!("{method} {}", route.unwrap_or(UNMATCHED)),
+        route.is_some_and(|route| !NOT_TRACED.iter().any(|known| route.starts_with(known))),
+        traceparent.as_deref(),
+        &[("requestId", &id)],
+    );
     request.extensions_mut().insert(RequestId {
         id: id.clone(),
         traceparent,
@@ -107,7 +122,8 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     });
 
     let span = tracing::info_span!("request", requestId = %id, userId = tracing::field::Empty);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let work = next.run(request).instrument(span.clone());
+    let mut response = trace.cover(work).await;
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = Some(id.clone());
         let allow = response.headers_mut().remove(axum::http::header::ALLOW);
@@ -121,12 +137,26 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
+    let (duration, status) = (started.elapsed(), response.status());
+    trace.end(ended(status), Some(status.as_u16()));
+    app.metrics
+        .answered(&method, route.unwrap_or(UNMATCHED), status, duration);
     span.in_scope(|| {
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let status = response.status().as_u16();
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let status = status.as_u16();
         tracing::info!(%method, path, status, durationMs = duration_ms, ip, "{method} {path} {status}");
     });
     response
+}
+
+fn ended(status: StatusCode) -> Ended {
+    if status.is_server_error() {
+        Ended::Failed
+    } else if status.is_client_error() {
+        Ended::Refused
+    } else {
+        Ended::Ok
+    }
 }
 
 /// The address as the operator wants it in logs.

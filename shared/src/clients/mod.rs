@@ -1,4 +1,5 @@
 //! Clients of everything outside: one file per service.
 
 pub mod outbound;
+pub mod sentry;
 pub mod storage;

@@ -34,6 +34,7 @@ impl CommonArgs {
         let storage = self.check_storage(problems);
         let outbound_allow = self.check_outbound(problems);
         let telemetry = self.check_telemetry(environment, problems);
+        let metrics_token = self.check_metrics_token(problems);
         Some(CommonConfig {
             environment,
             database: database?,
@@ -42,6 +43,7 @@ impl CommonArgs {
             storage: storage?,
             outbound_allow,
             telemetry,
+            metrics_token,
         })
     }
 
@@ -212,7 +214,11 @@ impl CommonArgs {
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
             problems.add("RUST_LOG", format!("{filter:?}: {error}"));
         }
-        TelemetryConfig { json, filter }
+        TelemetryConfig {
+            json,
+            filter,
+            sentry: self.check_sentry(environment, problems),
+        }
     }
 }
 

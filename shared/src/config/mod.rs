@@ -5,6 +5,7 @@
 
 mod check;
 mod problems;
+mod telemetry;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -12,7 +13,10 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
-pub use self::problems::{Problems, given};
+pub use self::{
+    problems::{Problems, given},
+    telemetry::SentryConfig,
+};
 
 /// Where the program runs; changes defaults only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +83,18 @@ pub struct CommonArgs {
     /// Filter in tracing's syntax [default: info]
     #[arg(long, env = "RUST_LOG")]
     pub rust_log: Option<String>,
+    /// Where errors are reported, like <https://key@host/project> [default: nowhere]
+    #[arg(long, env = "SENTRY_DSN", hide_env_values = true)]
+    pub sentry_dsn: Option<String>,
+    /// Name of this deployment in error reports [default: `ENVIRONMENT`]
+    #[arg(long, env = "SENTRY_ENVIRONMENT")]
+    pub sentry_environment: Option<String>,
+    /// Share of requests and of runs of jobs that are traced, 0 to 1 [default: 0.1]
+    #[arg(long, env = "SENTRY_TRACES_SAMPLE_RATE")]
+    pub sentry_traces_sample_rate: Option<String>,
+    /// Bearer token of the metrics, 16 bytes or more [default: none; then anybody who reaches them may read them]
+    #[arg(long, env = "METRICS_TOKEN", hide_env_values = true)]
+    pub metrics_token: Option<String>,
 }
 
 /// What both programs need.
@@ -96,8 +112,10 @@ pub struct CommonConfig {
     pub storage: StorageConfig,
     /// Networks that users' URLs may reach although they are not public.
     pub outbound_allow: Vec<IpNet>,
-    /// Logs.
+    /// Logs and error reports.
     pub telemetry: TelemetryConfig,
+    /// What a reader of the metrics must know.
+    pub metrics_token: Option<SecretString>,
 }
 
 /// Postgres.
@@ -166,13 +184,15 @@ pub enum StorageConfig {
     Folder(PathBuf),
 }
 
-/// Logs.
+/// Logs and error reports.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// One JSON object a line, instead of text for people.
     pub json: bool,
     /// tracing's filter.
     pub filter: String,
+    /// Where errors are reported.
+    pub sentry: Option<SentryConfig>,
 }
 
 impl SecretConfig {

@@ -1,3 +1,4 @@
 //! Other companies' services, as scripted HTTP servers.
 
 pub mod receiver;
+pub mod sentry;

@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::{
     database::Origin,
@@ -25,7 +27,8 @@ const CLAIM: &str = "
     UPDATE jobs SET state = 'running', attempt = attempt + 1, epoch = epoch + 1, started_at = job_now(),
            lease_until = job_now() + $3 * interval '1 millisecond', worker_id = $2
      WHERE id = ANY($1) AND (state IN ('dispatched', 'queued')) IS TRUE AND run_at <= job_now()
-    RETURNING id, kind, payload, attempt, max_attempts, epoch, timeout_ms, user_id, request_id, traceparent";
+    RETURNING id, kind, payload, attempt, max_attempts, epoch, timeout_ms, user_id, request_id, traceparent,
+              run_at, started_at";
 
 /// An id with the slot it will run in.
 pub(super) struct ClaimRequest {
@@ -46,11 +49,18 @@ pub(crate) struct Claimed {
     pub(crate) user_id: Option<Uuid>,
     pub(crate) request_id: Option<String>,
     pub(crate) traceparent: Option<String>,
+    pub(crate) run_at: DateTime<Utc>,
+    pub(crate) started_at: DateTime<Utc>,
 }
 
 impl Claimed {
     pub(crate) fn key(&self) -> super::RunKey {
         (JobId(self.id), self.epoch)
+    }
+
+    /// How long it has waited since it was due.
+    pub(crate) fn waited(&self) -> Duration {
+        (self.started_at - self.run_at).to_std().unwrap_or_default()
     }
 
     /// On whose behalf it runs; what it enqueues inherits that.

@@ -1,13 +1,18 @@
 //! One run: under the job's time limit, a panic guard and a way to stop it, and then its end.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 use serde_json::{Value, json};
 use shared::{
     database::Error,
-    ids::JobId,
-    queue::{Backoff, End, LiveJob},
+    ids::{JobId, UserId},
+    queue::{Backoff, End, LiveJob, Queue},
+    telemetry::{Ended, Trace, report_user},
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
@@ -21,6 +26,7 @@ use super::{
 use crate::{
     context::{JobContext, LostJob},
     jobs::Outcome,
+    metrics::{self, Fate},
     registry::Kind,
 };
 
@@ -36,6 +42,17 @@ enum Verdict {
     Failed(FailedRun),
     Cancelled,
     Released,
+}
+
+impl Verdict {
+    /// The same for a trace.
+    fn ended(&self) -> Ended {
+        match self {
+            Self::Nothing | Self::Done(_) => Ended::Ok,
+            Self::Failed(_) => Ended::Failed,
+            Self::Cancelled | Self::Released => Ended::Cancelled,
+        }
+    }
 }
 
 impl Engine {
@@ -63,18 +80,41 @@ impl Engine {
             max_attempts: job.max_attempts,
             backoff,
         };
-        async {
+        let counts = self.kinds.find(&job.kind);
+        counts.began(job.waited());
+        let queue = kind.as_ref().and_then(|kind| kind.queue);
+        let trace = Trace::begin(
+            "queue.process",
+            &job.kind,
+            true,
+            job.traceparent.as_deref(),
+            &[
+                ("jobId", &job.id),
+                ("kind", &job.kind),
+                ("queue", &queue.map_or("unknown", Queue::name)),
+                ("attempt", &job.attempt),
+                ("requestId", &job.request_id.as_deref().unwrap_or_default()),
+            ],
+        );
+        let work = async {
+            if let Some(user) = job.user_id {
+                report_user(UserId(user));
+            }
+            let began = Instant::now();
             let verdict = self.attempt(&job, &run, kind.as_deref(), tries).await;
+            counts.ran(began);
             // The work is over: writing its end may take its time, the next job need not wait for that.
             drop(slot);
+            let ended = verdict.ended();
             match verdict {
                 Verdict::Nothing => self.forget([job.key()]),
                 Verdict::Done(result) => self.hand_over(&job, result).await,
                 verdict => self.write_end(&job, &verdict, tries).await,
             }
-        }
-        .instrument(span)
-        .await;
+            ended
+        };
+        let ended = trace.cover(work.instrument(span)).await;
+        trace.end(ended, None);
     }
 
     async fn attempt(
@@ -90,7 +130,8 @@ impl Engine {
                 job.kind
             )));
         };
-        let context = JobContext::new(self.context.clone(), job, tries);
+        let counts = self.kinds.find(&job.kind).clone();
+        let context = JobContext::new(self.context.clone(), job, tries, counts);
         let limit = Duration::from_millis(u64::try_from(job.timeout_ms).unwrap_or(0));
         let work = AssertUnwindSafe(kind.run(job.payload.clone(), context)).catch_unwind();
         let ended = tokio::select! {
@@ -122,6 +163,7 @@ impl Engine {
     async fn hand_over(&self, job: &Claimed, result: Option<Value>) {
         let finished = Finished {
             key: job.key(),
+            counts: self.kinds.find(&job.kind).clone(),
             result,
             user: job.user_id.is_some(),
         };
@@ -135,7 +177,12 @@ impl Engine {
     async fn write_end(&self, job: &Claimed, verdict: &Verdict, tries: Tries) {
         loop {
             match self.try_write_end(job, verdict, tries).await {
-                Ok(()) => return self.forget([job.key()]),
+                Ok(fate) => {
+                    if let Some(fate) = fate {
+                        self.kinds.find(&job.kind).ended(fate);
+                    }
+                    return self.forget([job.key()]);
+                }
                 Err(Error::Unavailable(error)) => {
                     tracing::debug!(error = %error, "could not write a job's end yet");
                     tokio::time::sleep(AWAY_PAUSE).await;
@@ -149,32 +196,37 @@ impl Engine {
         }
     }
 
+    /// Writes it, and tells what became of the job; nothing when it waits as if it had not run, or is not ours.
     async fn try_write_end(
         &self,
         claimed: &Claimed,
         verdict: &Verdict,
         tries: Tries,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Fate>, Error> {
         let mut tx = self.context.begin_for(claimed).await?;
         let Some(job) = LiveJob::lock_run(&tx, JobId(claimed.id), claimed.epoch).await? else {
+            self.context.metrics.fenced.inc();
             tracing::info!("the job has gone to another worker; this run changed nothing");
-            return Ok(());
+            return Ok(None);
         };
-        match verdict {
+        let fate = match verdict {
             Verdict::Failed(failed) => {
-                failed
-                    .write(&mut tx, &job, tries, self.context.random())
-                    .await?;
+                let random = self.context.random();
+                Some(failed.write(&mut tx, &job, tries, random).await?)
             }
             // A cancel that came late and was meant for an earlier run gives the job back, too.
             Verdict::Released | Verdict::Cancelled if !job.cancel_requested => {
                 tracing::info!("giving the job back to its queue");
                 job.release(&mut tx).await?;
+                None
             }
-            _ => shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?,
-        }
+            _ => {
+                shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?;
+                Some(Fate::Ended(metrics::Outcome::Cancelled))
+            }
+        };
         tx.commit().await?;
-        Ok(())
+        Ok(fate)
     }
 }
 

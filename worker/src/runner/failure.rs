@@ -7,7 +7,10 @@ use shared::{
     queue::{Backoff, End, LiveJob},
 };
 
-use crate::jobs::Failure;
+use crate::{
+    jobs::Failure,
+    metrics::{Fate, Outcome},
+};
 
 /// What a user reads of an error that is not meant for users.
 const INTERNAL: &str = "internal error";
@@ -64,7 +67,7 @@ impl FailedRun {
         }
     }
 
-    /// Writes what follows into the transaction that holds the job's row.
+    /// Writes what follows into the transaction that holds the job's row, and tells what that is.
     ///
     /// # Errors
     /// As the database fails.
@@ -74,7 +77,7 @@ impl FailedRun {
         job: &LiveJob,
         tries: Tries,
         random: f64,
-    ) -> Result<()> {
+    ) -> Result<Fate> {
         let Self {
             reason,
             detail,
@@ -83,18 +86,21 @@ impl FailedRun {
         } = self;
         let (id, kind) = (job.id, &job.kind);
         if job.cancel_requested {
-            return shared::queue::end(tx, job, &End::Cancelled, None).await;
+            shared::queue::end(tx, job, &End::Cancelled, None).await?;
+            return Ok(Fate::Ended(Outcome::Cancelled));
         }
         let errors = job.errors_with(detail, tx.now().await?);
         if *permanent || tries.attempt >= tries.max_attempts {
             tracing::error!(jobId = %id, error = %detail, permanent, "job {kind} failed: {reason}");
-            return shared::queue::end(tx, job, &End::Failed(reason.clone()), Some(errors)).await;
+            shared::queue::end(tx, job, &End::Failed(reason.clone()), Some(errors)).await?;
+            return Ok(Fate::Ended(Outcome::Failed));
         }
         let attempt = u32::try_from(tries.attempt).unwrap_or(1);
         let wait = tries.backoff.wait(attempt, random, *retry_after);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(jobId = %id, error = %detail, waitMs = wait_ms, "job {kind} failed and is tried again: {reason}");
-        job.requeue(tx, wait, reason, errors).await
+        job.requeue(tx, wait, reason, errors).await?;
+        Ok(Fate::Retried)
     }
 }
 

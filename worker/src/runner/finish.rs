@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{Engine, RunKey};
+use crate::metrics::{Counts, Fate, Outcome};
 
 /// Most ends in one statement.
 const BATCH: usize = 512;
@@ -29,11 +30,12 @@ const FINISH: &str = "
            result = u.result, last_error = NULL, lease_until = NULL, worker_id = NULL, rerun = false
       FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) u(id, epoch, result)
      WHERE j.id = u.id AND j.epoch = u.epoch AND (j.state = 'running') IS TRUE
-    RETURNING CASE WHEN j.state = 'queued' THEN j.queue END AS again";
+    RETURNING j.id, CASE WHEN j.state = 'queued' THEN j.queue END AS again";
 
 /// A run that succeeded.
 pub(super) struct Finished {
     pub(super) key: RunKey,
+    pub(super) counts: Arc<Counts>,
     pub(super) result: Option<Value>,
     /// Somebody may be watching.
     pub(super) user: bool,
@@ -54,11 +56,11 @@ impl Engine {
         let epochs: Vec<i32> = batch.iter().map(|end| end.key.1).collect();
         let results: Vec<Option<Value>> = batch.iter().map(|end| end.result.clone()).collect();
         // One for each row that ended; a queue, where the job waits for its next run.
-        let ended: Vec<Option<String>> = loop {
+        let ended: Vec<(Uuid, Option<String>)> = loop {
             let rows = self
                 .finishing
                 .run(async |db| {
-                    sqlx::query_scalar(FINISH)
+                    sqlx::query_as(FINISH)
                         .bind(&ids)
                         .bind(&epochs)
                         .bind(&results)
@@ -84,16 +86,23 @@ impl Engine {
                 }
             }
         };
-        if ended.len() < batch.len() {
+        let rejected = batch.len() - ended.len();
+        for end in batch {
+            if rejected == 0 || ended.iter().any(|(id, _)| *id == end.key.0.0) {
+                end.counts.ended(Fate::Ended(Outcome::Succeeded));
+            }
+        }
+        if rejected > 0 {
+            self.context.metrics.fenced.inc_by(rejected as u64);
             tracing::info!(
-                jobs = batch.len() - ended.len(),
+                jobs = rejected,
                 "some jobs had gone to another worker; their runs changed nothing"
             );
         }
         self.forget(batch.iter().map(|end| end.key));
         for queue in ended
             .iter()
-            .flatten()
+            .filter_map(|(_, again)| again.as_ref())
             .filter_map(|queue| queue.parse::<Queue>().ok())
         {
             self.want_dispatch(queue);

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Drained, Engine, Settings, Stop,
     claim::{self, ClaimRequest},
-    dispatch, finish, lease,
+    dispatch, figures, finish, lease,
     slots::{self, SlotLayer},
     sweep,
     transport::{JobRef, QueueBackend, Transport},
@@ -70,6 +70,11 @@ impl Runner {
             dispatch::run(engine.clone()),
         ));
         tasks.spawn(guarded(&engine, intake.clone(), sweep::run(engine.clone())));
+        tasks.spawn(guarded(
+            &engine,
+            intake.clone(),
+            figures::run(engine.clone()),
+        ));
         tasks.spawn(guarded(&engine, rest.clone(), lease::run(engine.clone())));
         let claiming = tasks.spawn(guarded(
             &engine,

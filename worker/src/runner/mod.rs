@@ -2,12 +2,13 @@
 //!
 //! `dispatch` moves due rows' ids to Redis · `transport` takes them as free `slots` allow · `claim` makes rows
 //! ours · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost ·
-//! `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
+//! `figures` counts the queues · `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
 
 mod claim;
 mod dispatch;
 mod execute;
 mod failure;
+mod figures;
 mod finish;
 mod inline;
 mod lease;
@@ -47,7 +48,7 @@ use self::{
     session::{Durability, Session},
     transport::Transport,
 };
-use crate::{context::Context, registry::Registry};
+use crate::{context::Context, metrics::Kinds, registry::Registry};
 
 /// Ends that may wait for their statement; a job that ends when it is full waits.
 const FINISH_CHANNEL: usize = 2048;
@@ -147,6 +148,7 @@ pub struct Engine {
     settings: Settings,
     context: Context,
     registry: Registry,
+    kinds: Kinds,
     dispatching: Session,
     claiming: Session,
     finishing: Session,
@@ -203,6 +205,7 @@ impl Engine {
             runs: TaskTracker::new(),
             started: Instant::now(),
             last_tick: AtomicU64::new(0),
+            kinds: context.metrics.kinds(&registry),
             settings,
             context,
             registry,
@@ -262,6 +265,11 @@ impl Engine {
     fn ticked(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_tick.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// What this worker counts, for Prometheus.
+    pub async fn metrics(&self) -> String {
+        self.context.metrics.render(&self.context.db).await
     }
 
     /// Time since the engine last saw Postgres; nothing if it never did.

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::Engine;
+use crate::metrics::{Fate, Outcome};
 
 const TICK: Duration = Duration::from_secs(1);
 /// An id that was dispatched this long ago, is not claimed and is not in Redis, is lost.
@@ -181,18 +182,20 @@ impl Engine {
         let Some(job) = LiveJob::lock_expired(&tx, id, epoch).await? else {
             return Ok(());
         };
-        let end = if job.cancel_requested {
-            End::Cancelled
+        let (end, outcome) = if job.cancel_requested {
+            (End::Cancelled, Outcome::Cancelled)
         } else if poison {
-            End::Quarantined(format!("{CRASHES} workers died while they ran it"))
+            let reason = format!("{CRASHES} workers died while they ran it");
+            (End::Quarantined(reason), Outcome::Quarantined)
         } else {
-            End::Failed(DIED.to_owned())
+            (End::Failed(DIED.to_owned()), Outcome::Failed)
         };
         tracing::error!(jobId = %id, kind = %job.kind, "job {} is given up: {}", job.kind, end.reason().unwrap_or("cancelled"));
         job.count_crash(&mut tx).await?;
         let errors = job.errors_with(DIED, tx.now().await?);
         shared::queue::end(&mut tx, &job, &end, Some(errors)).await?;
         tx.commit().await?;
+        self.kinds.find(&job.kind).ended(Fate::Ended(outcome));
         Ok(())
     }
 
