@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod accounts;
+mod canary;
 mod config;
 mod conversations;
 mod engine;
