@@ -339,6 +339,25 @@ need_nextest() {
   CARGO_PROFILE_RELEASE_OPT_LEVEL=1 need_tool cargo-nextest cargo-nextest "$NEXTEST_VERSION" --no-default-features --features default-no-update
 }
 
+# Sets PROMTOOL. Debian's package brings a server that it starts, so only the tool is taken out of it, and kept.
+need_promtool() {
+  PROMTOOL=$(command -v promtool || true)
+  [[ -n $PROMTOOL ]] && return
+  [[ $(uname) == Darwin ]] && die "something is missing. Install it with: brew install prometheus"
+  command -v apt-get >/dev/null || die "missing, and there is no apt-get to fetch it with: promtool (of prometheus)"
+  scratch
+  PROMTOOL=$(cache_folder)/promtool || PROMTOOL=$SCRATCH/promtool
+  [[ -x $PROMTOOL ]] && return
+  step "Fetching promtool (20 MB, only once)" fetch_promtool "$PROMTOOL" || die "could not fetch promtool"
+}
+
+fetch_promtool() {
+  local folder=$SCRATCH/prometheus
+  mkdir -p "$folder"
+  (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb .) &&
+    mv "$folder/usr/bin/promtool" "$1.new" && mv "$1.new" "$1"
+}
+
 # The profile that demo and dev build: sets PROGRAMS (the folder of the programs), builds them.
 build_programs() {
   local flags=() target=${CARGO_TARGET_DIR:-target}
@@ -561,7 +580,7 @@ test_environment() {
   # The tests get their settings from the harness; what the caller's shell holds is for other runs.
   unset DATABASE_URL DATABASE_DIRECT_URL REDIS_URL REDIS_PREFIX TEST_DATABASE_URL TEST_REDIS_URL SECRET_KEY \
     SECRET_KEY_PREVIOUS STORAGE_URL ENVIRONMENT PORT HOST PUBLIC_URL LOG_FORMAT RUST_LOG OUTBOUND_ALLOW \
-    WORKER_PORT WORKER_QUEUES WORKER_CONCURRENCY
+    WORKER_PORT WORKER_QUEUES WORKER_CONCURRENCY SENTRY_DSN SENTRY_ENVIRONMENT SENTRY_TRACES_SAMPLE_RATE METRICS_TOKEN
   export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}" no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
   export INSTA_UPDATE=no CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
   # Incremental builds cost time and disk, and pay back only on the second build.
