@@ -75,6 +75,12 @@ pub(crate) enum Error {
     /// A picture with more pixels than we decode.
     #[error("{0}")]
     ImageTooLarge(String),
+    /// None of the bytes that are asked for are there.
+    #[error("the file has {length_bytes} bytes, and none of them is in the range")]
+    RangeNotSatisfiable {
+        /// What is there.
+        length_bytes: u64,
+    },
     /// A URL that we do not call.
     #[error("the URL is not allowed: {0}")]
     UrlRefused(Refused),
@@ -148,6 +154,11 @@ impl Error {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "image_too_large",
                 "Image too large",
+            ),
+            Self::RangeNotSatisfiable { .. } => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range_not_satisfiable",
+                "Range not satisfiable",
             ),
             Self::UrlRefused(refused) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -279,6 +290,12 @@ impl IntoResponse for Error {
         let detail = self.to_string();
         let retry_after =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs());
+        let content_range = match &self {
+            Self::RangeNotSatisfiable { length_bytes } => {
+                HeaderValue::try_from(format!("bytes */{length_bytes}")).ok()
+            }
+            _ => None,
+        };
         let errors = if let Self::Invalid(fields) = self {
             fields
         } else {
@@ -297,6 +314,11 @@ impl IntoResponse for Error {
         };
         let mut response = status.into_response();
         response.extensions_mut().insert(problem);
+        if let Some(content_range) = content_range {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_RANGE, content_range);
+        }
         response
     }
 }

@@ -70,6 +70,11 @@ impl Keys {
     pub fn changed(&self) -> String {
         format!("{}jobs:changed", self.0)
     }
+
+    /// What was read in an attachment; removed with it.
+    pub fn attachment_text(&self, id: crate::ids::AttachmentId) -> String {
+        format!("{}cache:attachment:{id}:text", self.0)
+    }
 }
 
 /// Why a command was not carried out.

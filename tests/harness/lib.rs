@@ -65,6 +65,8 @@ pub struct Options {
     pub outbound_allow: Option<String>,
     /// What a reader of the metrics must know.
     pub metrics_token: Option<String>,
+    /// Where uploads are kept; the product's own folder unless told otherwise.
+    pub storage_url: Option<String>,
 }
 
 /// The product.
@@ -73,6 +75,7 @@ pub struct TestApp {
     pub database: TestDatabase,
     pub clock: Clock,
     pub folder: tempfile::TempDir,
+    pub storage_url: String,
     pub prefix: String,
     pub redis_url: String,
     pub context: Context,
@@ -115,6 +118,9 @@ impl TestApp {
             Clock::frozen(at)
         };
         let folder = tempfile::tempdir().expect("a folder");
+        let storage_url = options
+            .storage_url
+            .unwrap_or_else(|| format!("file://{}", folder.path().display()));
         let prefix = format!("{}:", database.name);
         let redis_url = options
             .redis_url
@@ -125,7 +131,7 @@ impl TestApp {
             redis_url: Some(redis_url.clone()),
             redis_prefix: Some(prefix.clone()),
             secret_key: Some(SECRET_KEY.to_owned()),
-            storage_url: Some(format!("file://{}", folder.path().display())),
+            storage_url: Some(storage_url.clone()),
             outbound_allow: Some(
                 options
                     .outbound_allow
@@ -184,6 +190,7 @@ impl TestApp {
             base,
             clock,
             folder,
+            storage_url,
             prefix,
             redis_url,
             inline: tokio::sync::Mutex::new(inline.expect("an engine")),
@@ -270,6 +277,11 @@ impl TestApp {
         self.inline.lock().await.sweep().await
     }
 
+    /// Looks once for objects of uploads that came to nothing.
+    pub async fn sweep_objects(&self) -> usize {
+        self.inline.lock().await.sweep_objects().await
+    }
+
     /// Starts a worker in this process.
     pub fn start_worker(&self) -> Runner {
         self.start_worker_with(|_| {})
@@ -346,10 +358,7 @@ impl TestApp {
             ("REDIS_URL", self.redis_url.clone()),
             ("REDIS_PREFIX", self.prefix.clone()),
             ("SECRET_KEY", SECRET_KEY.to_owned()),
-            (
-                "STORAGE_URL",
-                format!("file://{}", self.folder.path().display()),
-            ),
+            ("STORAGE_URL", self.storage_url.clone()),
             ("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ]

@@ -48,6 +48,12 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         conversation: shared::ids::ConversationId(id),
     };
     insta::assert_json_snapshot!("payload_purge_conversation", purge);
+    let delete = shared::jobs::DeleteObject {
+        storage_key: "objects/00/0000".to_owned(),
+        unfinished: false,
+        attachment: Some(shared::ids::AttachmentId(id)),
+    };
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
+    insta::assert_json_snapshot!("payload_delete_object", delete);
     insta::assert_json_snapshot!("payload_deliver_webhook", deliver);
 }

@@ -46,6 +46,7 @@ async fn every_entity_can_be_selected() {
     select::<models::idempotency_key::Entity>(&database).await;
     select::<models::job::Entity>(&database).await;
     select::<models::message::Entity>(&database).await;
+    select::<models::pending_object::Entity>(&database).await;
     select::<models::project::Entity>(&database).await;
     select::<models::queue_figure::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;

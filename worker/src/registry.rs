@@ -5,8 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeliverWebhook, PurgeConversation, RecognizeText},
-    queue::{Backoff, Job, Queue},
+    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText}, queue::{Backoff, Job, Queue},
 };
 
 use crate::{
@@ -63,6 +62,7 @@ impl Registry {
     /// All jobs of the product.
     pub fn all() -> Self {
         Self::default()
+            .with::<DeleteObject>()
             .with::<DeliverWebhook>()
             .with::<PurgeConversation>()
             .with::<RecognizeText>()

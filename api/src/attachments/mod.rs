@@ -2,7 +2,9 @@
 //!
 //! An upload is stored and answered at once; reading its text is a job, a row of the same transaction.
 
+mod content;
 mod dto;
+mod range;
 mod routes;
 mod signed_url;
 mod upload;
@@ -14,8 +16,8 @@ use crate::app::App;
 /// The feature's routes, but for the upload.
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(routes::get_attachment))
-        .routes(routes!(routes::get_attachment_content))
+        .routes(routes!(routes::get_attachment, routes::delete_attachment))
+        .routes(routes!(content::get_attachment_content))
 }
 
 /// The upload: it counts its bytes itself, and may take longer than other requests.

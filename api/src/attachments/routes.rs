@@ -1,13 +1,10 @@
 //! Handlers of attachments.
 
 use axum::{
-    body::Body,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    http::StatusCode,
 };
 use shared::{
-    clients::storage,
     ids::AttachmentId,
     jobs::RecognizeText,
     models::{attachment, job, recognition},
@@ -15,16 +12,16 @@ use shared::{
 };
 
 use super::{
-    dto::{Attachment, CreatedAttachment, GetAttachmentContent, UploadForm},
-    signed_url,
+    content,
+    dto::{Attachment, CreatedAttachment, UploadForm},
     upload::{self, Uploaded},
 };
 use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
-    error::{Error, Problems, Result},
-    extract::{Json, Path, Query},
+    error::{Problems, Result},
+    extract::{Json, Path},
     middleware::RequestId,
 };
 
@@ -44,13 +41,7 @@ pub(super) async fn create_attachment(
     id: RequestId,
     request: Request,
 ) -> Result<Answer> {
-    let uploaded = upload::receive(
-        request,
-        &app.storage,
-        caller.user,
-        app.config.max_image_bytes,
-    )
-    .await?;
+    let uploaded = upload::receive(request, &app, caller.user, app.config.max_image_bytes).await?;
     store(&app, &caller, &id, uploaded).await
 }
 
@@ -69,7 +60,7 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
     let job = queue::enqueue(&mut tx, asked).await?;
     let recognition = recognition::begin(&mut tx, row.id, job.id, now).await?;
     let job = job::get(tx.orm(), caller.user, job.id).await?;
-    let url = signed_url::make(&app.keyring, &app.config.public_url, row.id, now);
+    let url = content::url(app, &row).await?;
     let created = CreatedAttachment {
         attachment: Attachment::new(row, Some(recognition), vec![job.clone()], url),
         job: Some(job.into()),
@@ -99,79 +90,26 @@ pub(super) async fn get_attachment(
         Some(recognition) => job::find_all(&app.db, &[recognition.job_id]).await?,
         None => Vec::new(),
     };
-    let url = signed_url::make(
-        &app.keyring,
-        &app.config.public_url,
-        row.id,
-        app.clock.now(),
-    );
+    let url = content::url(&app, &row).await?;
     Ok(Json(Attachment::new(row, recognition, jobs, url)))
 }
 
-/// Gets the content of an attachment by its signed URL, without credentials.
+/// Deletes an attachment, with what was read in it. Its content is gone soon after, by every URL; a job that reads it is
+/// stopped.
 #[utoipa::path(
-    get, path = "/api/v1/attachments/{id}/content", tag = "attachments",
-    params(("id" = AttachmentId, Path, description = "The attachment"), GetAttachmentContent),
-    responses(
-        (status = 200, description = "The file", body = String, content_type = "application/octet-stream"),
-        Problems,
-    ),
+    delete, path = "/api/v1/attachments/{id}", tag = "attachments",
+    params(("id" = AttachmentId, Path, description = "The attachment")),
+    responses((status = 204, description = "Deleted"), Problems),
+    security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(attachmentId = %id))]
-pub(super) async fn get_attachment_content(
+pub(super) async fn delete_attachment(
     State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
     Path(id): Path<AttachmentId>,
-    Query(input): Query<GetAttachmentContent>,
-) -> Result<Response> {
-    if !signed_url::is_good(&app.keyring, id, input.exp.0, &input.sig, app.clock.now()) {
-        return Err(Error::NotFound("attachment"));
-    }
-    let row = attachment::find_for_any_user(&app.db, id)
-        .await?
-        .ok_or(Error::NotFound("attachment"))?;
-    let content = app
-        .storage
-        .stream(&row.storage_key)
-        .await
-        .map_err(|error| match error {
-            storage::Error::NotFound => Error::NotFound("attachment"),
-            error @ storage::Error::Failed(_) => Error::Internal(error.into()),
-        })?;
-    let mut response = Body::from_stream(content).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_str(&row.media_type).map_err(anyhow::Error::from)?,
-    );
-    headers.insert(header::CONTENT_LENGTH, row.size_bytes.into());
-    headers.insert(header::CONTENT_DISPOSITION, disposition(&row.file_name));
-    // Whatever the file is, it runs nothing in a browser.
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("sandbox; default-src 'none'"),
-    );
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, max-age=3600"),
-    );
-    Ok(response)
-}
-
-/// RFC 6266: the name in UTF-8, percent-encoded.
-fn disposition(file_name: &str) -> HeaderValue {
-    let name: String = file_name
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    HeaderValue::try_from(format!("attachment; filename*=UTF-8''{name}"))
-        .expect("percent-encoded text is a header value")
+) -> Result<Answer> {
+    let mut tx = app.begin(&caller, &request).await?;
+    attachment::delete(&mut tx, caller.user, id, app.clock.now()).await?;
+    tx.no_content().await
 }

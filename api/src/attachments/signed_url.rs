@@ -1,11 +1,13 @@
 //! URLs that carry their own permission, for `<img>` tags and download managers.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use shared::{ids::AttachmentId, keyring::Keyring};
 use url::Url;
 
 /// How long a URL is good.
-const LIFETIME: TimeDelta = TimeDelta::hours(1);
+pub(super) const LIFETIME: Duration = Duration::from_hours(1);
 const USAGE: &str = "attachment-url";
 
 fn message(id: AttachmentId, expires: i64) -> String {

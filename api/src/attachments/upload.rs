@@ -14,10 +14,11 @@ use shared::{
     clients::storage::{Storage, Unclaimed, Upload},
     ids::{AttachmentId, UserId},
     keyring::Sha256,
-    models::attachment,
+    models::{attachment, pending_object},
 };
 
 use crate::{
+    app::App,
     error::{Error, Result},
     extract::Rule,
 };
@@ -71,7 +72,7 @@ impl Uploaded {
 /// As the request is wrong, or as the storage fails.
 pub(super) async fn receive(
     mut request: Request,
-    storage: &Storage,
+    app: &App,
     user: UserId,
     max_bytes: u64,
 ) -> Result<Uploaded> {
@@ -93,7 +94,7 @@ pub(super) async fn receive(
             "the body must be multipart/form-data with a boundary".to_owned(),
         )
     })?;
-    let received = receive_form(&mut form, storage, user, max_bytes).await;
+    let received = receive_form(&mut form, app, user, max_bytes).await;
     if received.is_err() {
         drain(&mut form).await;
     }
@@ -102,7 +103,7 @@ pub(super) async fn receive(
 
 async fn receive_form(
     form: &mut Multipart,
-    storage: &Storage,
+    app: &App,
     user: UserId,
     max_bytes: u64,
 ) -> Result<Uploaded> {
@@ -110,7 +111,7 @@ async fn receive_form(
     while let Some(field) = in_time(form.next_field(), max_bytes).await? {
         match field.name() {
             Some("file") if file.is_none() => {
-                file = Some(receive_file(field, storage, user, max_bytes).await?);
+                file = Some(receive_file(field, app, user, max_bytes).await?);
             }
             Some("language") if language.is_none() => {
                 language = Some(receive_language(field, max_bytes).await?);
@@ -135,7 +136,7 @@ async fn receive_form(
 
 async fn receive_file(
     mut field: Field<'_>,
-    storage: &Storage,
+    app: &App,
     user: UserId,
     max_bytes: u64,
 ) -> Result<(attachment::New, Unclaimed)> {
@@ -160,8 +161,10 @@ async fn receive_file(
     let size = pixels(&head)?;
 
     let storage_key = Storage::random_key();
-    let upload = storage
-        .upload(&storage_key)
+    pending_object::begin(&app.db, &storage_key).await?;
+    let upload = app
+        .storage
+        .upload(&storage_key, media_type)
         .await
         .map_err(anyhow::Error::from)?;
     let mut stored = Stored {

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -126,12 +126,12 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let mut response = trace.cover(work).await;
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = Some(id.clone());
-        let allow = response.headers_mut().remove(axum::http::header::ALLOW);
+        let mut kept = std::mem::take(response.headers_mut());
         response = problem.into_response();
-        if let Some(allow) = allow {
-            response
-                .headers_mut()
-                .insert(axum::http::header::ALLOW, allow);
+        for name in [header::ALLOW, header::CONTENT_RANGE] {
+            if let Some(value) = kept.remove(&name) {
+                response.headers_mut().insert(name, value);
+            }
         }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {

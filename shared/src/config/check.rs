@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{
     CommonArgs, CommonConfig, DatabaseConfig, Environment, Problems, RedisConfig, SecretConfig,
-    StorageConfig, TelemetryConfig, given,
+    TelemetryConfig, given,
 };
 
 /// Least length of `SECRET_KEY` in bytes.
@@ -151,30 +151,6 @@ impl CommonArgs {
             current: current.into(),
             previous,
         })
-    }
-
-    fn check_storage(&self, problems: &mut Problems) -> Option<StorageConfig> {
-        let Some(text) = given(&self.storage_url) else {
-            return std::path::absolute("data/storage")
-                .map(StorageConfig::Folder)
-                .map_err(|error| {
-                    problems.add(
-                        "STORAGE_URL",
-                        format!("is not set, and ./data/storage has no path: {error}"),
-                    );
-                })
-                .ok();
-        };
-        if let Some(path) = Url::parse(text)
-            .ok()
-            .filter(|url| url.scheme() == "file")
-            .and_then(|url| url.to_file_path().ok())
-        {
-            Some(StorageConfig::Folder(path))
-        } else {
-            problems.add("STORAGE_URL", "is not a file:///absolute/path URL");
-            None
-        }
     }
 
     fn check_outbound(&self, problems: &mut Problems) -> Vec<IpNet> {

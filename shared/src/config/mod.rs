@@ -5,9 +5,10 @@
 
 mod check;
 mod problems;
+mod storage;
 mod telemetry;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,7 +16,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use self::{
     problems::{Problems, given},
-    telemetry::SentryConfig,
+    storage::{BucketConfig, StorageConfig}, telemetry::SentryConfig,
 };
 
 /// Where the program runs; changes defaults only.
@@ -71,9 +72,19 @@ pub struct CommonArgs {
     /// Former values of `SECRET_KEY`, comma-separated: they still open what they closed
     #[arg(long, env = "SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub secret_key_previous: Option<String>,
-    /// <file:///path> of the folder for uploads [default: ./data/storage]
+    /// Where uploads are kept: <file:///path>, or `s3://bucket?region=…`, with `&endpoint=…` for any store but Amazon's;
+    /// `access_key_id` and `secret_access_key` may be options of it, too [default: ./data/storage]
     #[arg(long, env = "STORAGE_URL", hide_env_values = true)]
     pub storage_url: Option<String>,
+    /// Stands in for `access_key_id` of an s3:// URL
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
+    pub aws_access_key_id: Option<String>,
+    /// Stands in for `secret_access_key` of an s3:// URL
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub aws_secret_access_key: Option<String>,
+    /// Stands in for `region` of an s3:// URL
+    #[arg(long, env = "AWS_REGION")]
+    pub aws_region: Option<String>,
     /// Networks in CIDR form, comma-separated, that URLs given by users may reach [default: none]
     #[arg(long, env = "OUTBOUND_ALLOW")]
     pub outbound_allow: Option<String>,
@@ -175,13 +186,6 @@ pub struct SecretConfig {
     pub current: SecretString,
     /// Only open.
     pub previous: Vec<SecretString>,
-}
-
-/// Where uploads are kept.
-#[derive(Debug, Clone)]
-pub enum StorageConfig {
-    /// A folder of this machine.
-    Folder(PathBuf),
 }
 
 /// Logs and error reports.

@@ -23,6 +23,7 @@ pub const NAMES: &[&str] = &[
     "conversation.archived",
     "conversation.deleted",
     "message.created",
+    "attachment.deleted",
     "image.ocr_completed",
     "image.ocr_failed",
 ];
@@ -44,6 +45,20 @@ pub enum Event {
     ImageOcrCompleted(OcrResult),
     /// The text of a picture could not be read.
     ImageOcrFailed(OcrResult),
+    /// A user deleted an attachment. One that goes with its conversation is not told by itself.
+    AttachmentDeleted(DeletedAttachment),
+}
+
+/// The `data` of `attachment.deleted`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedAttachment {
+    /// What is gone.
+    pub attachment_id: AttachmentId,
+    /// Where it was sent to.
+    pub conversation_id: Option<ConversationId>,
+    /// The message it belonged to.
+    pub message_id: Option<MessageId>,
 }
 
 /// The `data` of the OCR events.
@@ -146,6 +161,7 @@ impl Event {
             Self::ConversationArchived(_) => "conversation.archived",
             Self::ConversationDeleted(_) => "conversation.deleted",
             Self::MessageCreated(_) => "message.created",
+            Self::AttachmentDeleted(_) => "attachment.deleted",
             Self::ImageOcrCompleted(_) => "image.ocr_completed",
             Self::ImageOcrFailed(_) => "image.ocr_failed",
         }
@@ -165,6 +181,7 @@ impl Event {
             | Self::ConversationArchived(summary)
             | Self::ConversationDeleted(summary) => plain(summary),
             Self::MessageCreated(summary) => plain(summary),
+            Self::AttachmentDeleted(deleted) => plain(deleted),
         }
     }
 }

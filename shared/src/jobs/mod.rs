@@ -1,6 +1,7 @@
 //! The contract of each job: its payload and its rules. The work itself is in the worker, in a file of the same
 //! name.
 
+mod delete_object;
 mod deliver_webhook;
 mod purge_conversation;
 mod recognize_text;
@@ -8,8 +9,7 @@ mod recognize_text;
 use serde_json::Value;
 
 pub use self::{
-    deliver_webhook::DeliverWebhook, purge_conversation::PurgeConversation,
-    recognize_text::RecognizeText,
+    delete_object::DeleteObject, deliver_webhook::DeliverWebhook, purge_conversation::PurgeConversation, recognize_text::RecognizeText,
 };
 use crate::{
     database::{Result, Tx},
@@ -19,7 +19,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeliverWebhook, PurgeConversation, RecognizeText; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

@@ -1,12 +1,19 @@
 //! Uploaded files.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, Condition, ConnectionTrait, QuerySelect, entity::prelude::*};
+use sea_orm::{ActiveValue::Set, Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _, entity::prelude::*};
 
 use crate::{
-    database::{Error, Result, Tx},
+    database::{Error, Refusal, Result, Tx},
+    events::{self, DeletedAttachment, Event},
     ids::{AttachmentId, ConversationId, MessageId, UserId},
+    jobs::DeleteObject,
+    models::{pending_object, recognition},
+    queue::{self, Enqueue},
 };
+
+/// Attachments that go in one transaction.
+const DELETE_BATCH: u64 = 100;
 
 /// A row of `attachments`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -70,11 +77,12 @@ pub struct New {
     pub storage_key: String,
 }
 
-/// Records an upload.
+/// Records an upload, whose object was noted by [`pending_object::begin`].
 ///
 /// # Errors
-/// As the database fails.
+/// When the object is not pending any more; or as the database fails.
 pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> {
+    pending_object::claim(tx, &new.storage_key).await?;
     let (width, height) = new.size.unzip();
     let row = ActiveModel {
         id: Set(new.id),
@@ -170,4 +178,86 @@ pub async fn find_for_any_user(
     id: AttachmentId,
 ) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).one(db).await?)
+}
+
+/// Deletes an attachment of `user`, with what was read in it, and tells the user's webhooks. Its job is cancelled; its
+/// object goes by a job of its own.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn delete(tx: &mut Tx, user: UserId, id: AttachmentId, now: DateTime<Utc>) -> Result<()> {
+    let row = Entity::find_by_id(id)
+        .filter(Column::UserId.eq(user))
+        .lock_exclusive()
+        .one(tx.orm())
+        .await?
+        .ok_or(Error::NotFound("attachment"))?;
+    let event = Event::AttachmentDeleted(DeletedAttachment {
+        attachment_id: row.id,
+        conversation_id: row.conversation_id,
+        message_id: row.message_id,
+    });
+    remove(tx, row).await?;
+    events::emit(tx, user, &event, now).await
+}
+
+/// Deletes some attachments of a conversation that is going, whose it was is known. No event tells of each. Tells how
+/// many went; zero when there are no more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn delete_some_of_conversation(
+    tx: &mut Tx,
+    conversation: ConversationId,
+) -> Result<usize> {
+    let rows = Entity::find()
+        .filter(Column::ConversationId.eq(conversation))
+        .order_by_asc(Column::Id)
+        .limit(DELETE_BATCH)
+        .lock_exclusive()
+        .all(tx.orm())
+        .await?;
+    let deleted = rows.len();
+    for row in rows {
+        remove(tx, row).await?;
+    }
+    Ok(deleted)
+}
+
+/// The job first: its run takes the same locks in the same order.
+async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
+    if let Some(recognition) = recognition::find(tx.orm(), row.id).await? {
+        match queue::cancel(tx, row.user_id, recognition.job_id).await {
+            Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let job = DeleteObject {
+        storage_key: row.storage_key.clone(),
+        unfinished: false,
+        attachment: Some(row.id),
+    };
+    row.delete(tx.orm()).await?;
+    queue::enqueue(tx, Enqueue::new(job).of_nobody()).await?;
+    Ok(())
+}
+
+/// Keys of attachments after `key`, in the order of their bytes, with whose they are.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list_keys_for_any_user(
+    db: &impl ConnectionTrait,
+    after: &str,
+    limit: u64,
+) -> Result<Vec<(String, AttachmentId)>> {
+    Ok(Entity::find()
+        .select_only()
+        .columns([Column::StorageKey, Column::Id])
+        .filter(Column::StorageKey.gt(after))
+        .order_by_asc(Column::StorageKey)
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?)
 }

@@ -17,6 +17,7 @@ pub struct Enqueue<J> {
     delay: Duration,
     priority: Priority,
     unique_key: Option<String>,
+    of_nobody: bool,
 }
 
 impl<J: Job> From<J> for Enqueue<J> {
@@ -26,6 +27,7 @@ impl<J: Job> From<J> for Enqueue<J> {
             delay: Duration::ZERO,
             priority: J::PRIORITY,
             unique_key: None,
+            of_nobody: false,
         }
     }
 }
@@ -55,6 +57,13 @@ impl<J: Job> Enqueue<J> {
     #[must_use]
     pub fn unique(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(key.into());
+        self
+    }
+
+    /// Not the user's, who then neither sees nor cancels it.
+    #[must_use]
+    pub fn of_nobody(mut self) -> Self {
+        self.of_nobody = true;
         self
     }
 }
@@ -87,6 +96,7 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
     let payload = serde_json::to_value(&request.job).expect("a job's payload is plain data");
     let id = JobId::new();
     let origin = tx.origin.clone();
+    let user = origin.user.filter(|_| !request.of_nobody);
     let row = tx
         .orm()
         .query_one_raw(Statement::from_sql_and_values(
@@ -106,7 +116,7 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
                     .unwrap_or(i64::MAX)
                     .into(),
                 request.unique_key.into(),
-                origin.user.into(),
+                user.into(),
                 origin.request_id.into(),
                 origin.traceparent.into(),
             ],

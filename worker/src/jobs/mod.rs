@@ -1,5 +1,6 @@
 //! The work of each job; what it is asked with is in `shared::jobs`, in a file of the same name.
 
+mod delete_object;
 mod deliver_webhook;
 mod purge_conversation;
 mod recognize_text;

@@ -1,6 +1,9 @@
 //! Removing what is left of a deleted conversation.
 
-use shared::{jobs::PurgeConversation, models::conversation};
+use shared::{
+    jobs::PurgeConversation,
+    models::{attachment, conversation},
+};
 
 use super::{Outcome, Run};
 use crate::context::JobContext;
@@ -13,6 +16,14 @@ impl Run for PurgeConversation {
         loop {
             let mut tx = ctx.begin().await?;
             let gone = conversation::purge_messages(&mut tx, self.conversation, BATCH).await?;
+            tx.commit().await?;
+            if gone == 0 {
+                break;
+            }
+        }
+        loop {
+            let mut tx = ctx.begin().await?;
+            let gone = attachment::delete_some_of_conversation(&mut tx, self.conversation).await?;
             tx.commit().await?;
             if gone == 0 {
                 break;

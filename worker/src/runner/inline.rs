@@ -65,4 +65,9 @@ impl Inline {
     pub async fn sweep(&self) -> usize {
         self.engine.sweep_expired().await
     }
+
+    /// Looks once for objects of uploads that came to nothing, and tells how many there were.
+    pub async fn sweep_objects(&self) -> usize {
+        self.engine.sweep_objects().await
+    }
 }

@@ -1,10 +1,12 @@
-//! Finding what was lost: jobs of dead workers, ids that Redis forgot, and rows that nobody needs any more.
+//! Finding what was lost: jobs of dead workers, ids that Redis forgot, rows that nobody needs any more, and objects of
+//! uploads that came to nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use shared::{
     database::Error,
     ids::JobId,
+    models::pending_object,
     queue::{End, LiveJob, Queue},
 };
 use sqlx::Row as _;
@@ -91,8 +93,36 @@ impl Engine {
         }
         if prune {
             self.prune().await?;
+            self.sweep_objects().await;
         }
         Ok(())
+    }
+
+    /// Objects of uploads that came to nothing become jobs, which delete them.
+    pub(super) async fn sweep_objects(&self) -> usize {
+        let mut found = 0;
+        let sweep = async {
+            loop {
+                let mut tx = self.context.begin().await?;
+                let jobs = pending_object::sweep(&mut tx).await?;
+                if jobs == 0 {
+                    return Ok::<_, Error>(());
+                }
+                tx.commit().await?;
+                found += jobs;
+            }
+        };
+        if let Err(error) = sweep.await {
+            let error = anyhow::Error::from(error);
+            tracing::debug!(error = %format!("{error:#}"), "could not look for objects of broken uploads");
+        }
+        if found > 0 {
+            tracing::info!(
+                objects = found,
+                "objects of uploads that came to nothing are removed"
+            );
+        }
+        found
     }
 
     async fn prune(&self) -> sqlx::Result<()> {

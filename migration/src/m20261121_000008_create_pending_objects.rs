@@ -1,0 +1,22 @@
+//! Objects that no attachment names yet, and what it takes that no object is ever forgotten.
+//!
+//! Keys are compared by their bytes, as stores list them, so that both sides can be walked together.
+//!
+//! No deletion cascades to attachments: with their rows would go what says which objects are to be removed.
+
+crate::sql_migration!(
+    "CREATE TABLE pending_objects (
+        storage_key text COLLATE \"C\" CONSTRAINT pending_objects_pkey PRIMARY KEY,
+        created_at timestamptz NOT NULL
+    );
+    CREATE INDEX pending_objects_created_at ON pending_objects (created_at);
+    ALTER TABLE attachments ALTER COLUMN storage_key TYPE text COLLATE \"C\",
+        DROP CONSTRAINT attachments_user_id_fkey,
+        ADD CONSTRAINT attachments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users;
+    CREATE INDEX attachments_conversation_id ON attachments (conversation_id, id) WHERE conversation_id IS NOT NULL;",
+    "DROP INDEX attachments_conversation_id;
+    ALTER TABLE attachments ALTER COLUMN storage_key TYPE text COLLATE \"default\",
+        DROP CONSTRAINT attachments_user_id_fkey,
+        ADD CONSTRAINT attachments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE;
+    DROP TABLE pending_objects;"
+);

@@ -1,0 +1,221 @@
+//! Where uploads are kept: a folder of this machine, or a bucket of a store that speaks S3.
+//!
+//! Both are driven by opendal; what they do differently is [`Store`].
+
+mod bucket;
+mod folder;
+mod unfinished;
+mod upload;
+
+use std::{io, ops::Range, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use opendal::{
+    Entry, ErrorKind, Operator,
+    options::{ReaderOptions, WriteOptions},
+};
+
+pub use self::upload::{Unclaimed, Upload};
+use self::{bucket::Bucket, folder::Folder};
+use crate::{config::StorageConfig, keyring::random};
+
+/// Where all objects are, as the beginning of their keys.
+const OBJECTS: &str = "objects/";
+
+/// An object store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Storage(Arc<dyn Store>);
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such object.
+    #[error("no such object")]
+    NotFound,
+    /// The store knows neither our key nor our right to do this; trying again does not help.
+    #[error(
+        "the storage refuses our credentials: they must be right, and may read, write, delete and list objects"
+    )]
+    Denied(#[source] anyhow::Error),
+    /// The store failed, or cannot be reached.
+    #[error("the storage failed")]
+    Failed(#[source] anyhow::Error),
+}
+
+impl From<opendal::Error> for Error {
+    fn from(error: opendal::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::PermissionDenied => Self::Denied(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// How a browser is to take an object that it gets from the store itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// `Content-Type`.
+    pub media_type: &'a str,
+    /// `Content-Disposition`.
+    pub disposition: &'a str,
+}
+
+/// An object, as a list tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// When it was finished.
+    pub modified: Option<DateTime<Utc>>,
+}
+
+impl From<Entry> for Object {
+    fn from(entry: Entry) -> Self {
+        let (key, metadata) = entry.into_parts();
+        let modified = metadata
+            .last_modified()
+            .and_then(|at| DateTime::from_timestamp_micros(at.into_inner().as_microsecond()));
+        Self {
+            key,
+            size_bytes: metadata.content_length(),
+            modified,
+        }
+    }
+}
+
+/// What stores do differently.
+#[async_trait::async_trait]
+trait Store: std::fmt::Debug + Send + Sync {
+    /// Reads, writes and deletes.
+    fn operator(&self) -> &Operator;
+
+    /// How an object of a type is written.
+    fn writing(&self, media_type: &str) -> WriteOptions;
+
+    /// How an object is read piece by piece.
+    fn reading(&self) -> ReaderOptions;
+
+    /// A URL at which the store itself gives out an object; none where it has no such.
+    async fn url(
+        &self,
+        key: &str,
+        shown: Shown<'_>,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error>;
+
+    /// Removes the parts of an object whose writer died.
+    async fn clear_unfinished(&self, key: &str) -> Result<(), Error>;
+
+    /// All objects, in the order of their keys' bytes.
+    fn list(&self) -> BoxStream<'static, Result<Object, Error>>;
+}
+
+impl Storage {
+    /// Opens the configured store. A folder is made if there is none; nobody asks a bucket yet, as it may be away.
+    ///
+    /// # Errors
+    /// When the folder or the client cannot be used.
+    pub fn open(config: &StorageConfig) -> anyhow::Result<Self> {
+        Ok(Self(match config {
+            StorageConfig::Folder(folder) => Arc::new(Folder::open(folder)?),
+            StorageConfig::Bucket(bucket) => Arc::new(Bucket::open(bucket)?),
+        }))
+    }
+
+    /// Makes a key that nobody can guess, and that says nothing about its file.
+    pub fn random_key() -> String {
+        let name = hex::encode(random::<16>());
+        format!("{OBJECTS}{}/{name}", &name[..2])
+    }
+
+    /// Begins an object; it exists once [`Upload::finish`] returned. `media_type` is kept with it where the store can.
+    ///
+    /// Nothing here survives the death of the process, so the key is best noted before
+    /// (`models::pending_object`): what is found by it later is removed by [`Storage::discard`].
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn upload(&self, key: &str, media_type: &str) -> Result<Upload, Error> {
+        let options = self.0.writing(media_type);
+        let writer = self.0.operator().writer_options(key, options).await?;
+        Ok(Upload::new(self.clone(), key.to_owned(), writer))
+    }
+
+    /// Loads an object whole.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or as the store fails.
+    pub async fn read(&self, key: &str) -> Result<Bytes, Error> {
+        Ok(self.0.operator().read(key).await?.to_bytes())
+    }
+
+    /// Loads some of an object's bytes, piece by piece. All of them must be there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or as the store fails; what fails later ends the stream.
+    pub async fn stream(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Error> {
+        let reader = self
+            .0
+            .operator()
+            .reader_options(key, self.0.reading())
+            .await?;
+        let mut pieces = reader.into_stream(range).await?.boxed();
+        // Only the first piece shows whether there is such an object.
+        let first = pieces.try_next().await?;
+        let pieces = stream::iter(first.map(Ok)).chain(pieces);
+        Ok(pieces.map(|piece| Ok(piece.map_err(io::Error::from)?.to_bytes())))
+    }
+
+    /// Whether there is such an object.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn exists(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.0.operator().exists(key).await?)
+    }
+
+    /// Deletes an object; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn delete(&self, key: &str) -> Result<(), Error> {
+        Ok(self.0.operator().delete(key).await?)
+    }
+
+    /// Removes whatever is there of an upload that came to nothing: the object, and parts of it that nobody finished.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn discard(&self, key: &str) -> Result<(), Error> {
+        self.0.clear_unfinished(key).await?;
+        self.delete(key).await
+    }
+
+    /// Makes a URL at which the store itself gives out an object for `lifetime`, as `shown`. None where the store has
+    /// no such: then we must serve it.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn url(
+        &self,
+        key: &str,
+        shown: Shown<'_>,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error> {
+        self.0.url(key, shown, lifetime).await
+    }
+
+    /// Lists all objects in the order of their keys' bytes, a few thousand at a time.
+    pub fn list(&self) -> BoxStream<'static, Result<Object, Error>> {
+        self.0.list()
+    }
+}
