@@ -27,4 +27,5 @@ mod schema;
 mod search;
 mod storage;
 mod transport;
+mod verify;
 mod webhooks;

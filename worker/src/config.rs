@@ -11,6 +11,7 @@ use shared::{
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
     runner::Settings,
+    storage::StorageCommand,
 };
 
 /// All must have ended 25 s after SIGTERM (platforms kill after 30 s); what follows the grace takes up to 5 s.
@@ -38,6 +39,9 @@ pub enum Command {
     Run,
     /// Measures the engine: makes jobs that do nothing, runs them, and prints figures
     Bench(BenchArgs),
+    /// Looks after the store of uploads
+    #[command(subcommand)]
+    Storage(StorageCommand),
 }
 
 /// Variables of the worker.

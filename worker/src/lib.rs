@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod registry;
 pub mod runner;
 pub mod signature;
+pub mod storage;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use worker::{
     config::{Args, Command, WorkerConfig},
     registry::Registry,
     runner::Drained,
+    storage,
 };
 
 /// Longest wait for work on threads that cannot be stopped, once everything else has ended.
@@ -40,9 +41,13 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal()?;
-    if let Some(Command::Bench(args)) = command {
-        bench::run(config, args, stop).await?;
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Some(Command::Bench(args)) => {
+            bench::run(config, args, stop).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Storage(command)) => return Ok(storage::run(&config, command, stop).await),
+        Some(Command::Run) | None => {}
     }
     match worker::run(config, Registry::all(), stop).await? {
         Drained::Whole => {

@@ -1,0 +1,176 @@
+//! `baatcheet-worker storage`: the real program over both stores.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde_json::Value;
+use shared::clients::storage::Storage;
+use tests::{
+    Options, TestApp, fixture,
+    process::{Process, program},
+};
+
+use crate::{deletions::objects, s3_server::S3Server};
+
+/// Runs the program, and gives its exit code and the lines of JSON that it printed.
+async fn run(app: &TestApp, args: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let environment = app.environment();
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let args: Vec<&str> = ["storage"].iter().chain(args).copied().collect();
+    let mut process = Process::start(&program("baatcheet-worker"), &args, &environment);
+    let code = process.wait().await;
+    // Its last line is read after its end.
+    tests::eventually("it has said all", || async {
+        process.output().lines().any(|line| {
+            line.contains("\"objects\"") || line.contains("mebibytes") || line.contains("\"error\"")
+        })
+    })
+    .await;
+    let lines = process
+        .output()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    (code, lines)
+}
+
+/// Puts an object into the store, past everything of ours.
+fn stray(bucket: &Path, age: Duration) -> String {
+    let key = Storage::random_key();
+    let file = bucket.join(&key);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "stray").unwrap();
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
+    key
+}
+
+/// The attachment's id, and the key of its object.
+async fn upload(app: &TestApp, user: &tests::Actor) -> (String, String) {
+    let created = user
+        .upload("a.jpg", fixture("two-lines.jpg"), &[])
+        .await
+        .expect(201);
+    let id = created["attachment"]["id"].as_str().unwrap().to_owned();
+    let key = sqlx::query_scalar("SELECT storage_key FROM attachments WHERE id = $1::uuid")
+        .bind(&id)
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    (id, key)
+}
+
+async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
+    let verify = ["verify", "--json"];
+    let delete = ["verify", "--json", "--delete-orphans"];
+    let forgotten = stray(&bucket, Duration::from_hours(25));
+    let (code, said) = run(&app, &delete).await;
+    assert_eq!(code, Some(2), "an empty database: {said:?}");
+
+    let ana = app.user("ana").await;
+    let (_, whole) = upload(&app, &ana).await;
+    let (lost, key) = upload(&app, &ana).await;
+    app.run_jobs().await;
+    let young = stray(&bucket, Duration::from_hours(23));
+    // About to be deleted, or to become an attachment: these are known.
+    let (deleted, leaving) = upload(&app, &ana).await;
+    let deleted = ana.delete(&format!("/api/v1/attachments/{deleted}")).await;
+    assert_eq!(deleted.status, 204);
+    let pending = stray(&bucket, Duration::from_hours(48));
+    shared::models::pending_object::begin(&app.context.db, &pending)
+        .await
+        .unwrap();
+    let old = std::fs::File::options()
+        .write(true)
+        .open(bucket.join(&leaving))
+        .unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_hours(48))
+        .unwrap();
+    app.context.storage.delete(&key).await.unwrap();
+
+    let (code, said) = run(&app, &verify).await;
+    assert_eq!(code, Some(1), "{said:?}");
+    let (counts, findings) = said.split_last().unwrap();
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    let of = |finding: &str| {
+        let found = findings.iter().find(|line| line["finding"] == finding);
+        found.unwrap_or_else(|| panic!("no {finding} in {findings:?}"))
+    };
+    let orphan = of("object_without_row");
+    assert_eq!(
+        (&orphan["key"], &orphan["sizeBytes"], &orphan["deleted"]),
+        (&forgotten.clone().into(), &5.into(), &false.into())
+    );
+    let row = of("row_without_object");
+    assert_eq!(
+        (&row["attachmentId"], &row["key"]),
+        (&lost.clone().into(), &key.into())
+    );
+    assert_eq!(
+        (&counts["objects"], &counts["rows"]),
+        (&5.into(), &2.into())
+    );
+
+    let (code, said) = run(&app, &delete).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(said.last().unwrap()["deleted"], 1);
+    let mut left = [whole.clone(), young, leaving, pending];
+    left.sort();
+    assert_eq!(objects(&app).await, left);
+
+    ana.delete(&format!("/api/v1/attachments/{lost}")).await;
+    app.run_jobs().await;
+    let (code, said) = run(&app, &verify).await;
+    assert_eq!(code, Some(0), "{said:?}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_has_no_counterpart_is_found_in_a_folder() {
+    let app = TestApp::spawn().await;
+    let folder = app.folder.path().to_owned();
+    finds_what_has_no_counterpart(app, folder).await;
+}
+
+#[tokio::test]
+async fn what_has_no_counterpart_is_found_in_a_bucket() {
+    let server = S3Server::start().await;
+    let app = TestApp::with(Options {
+        storage_url: Some(server.url()),
+        ..Options::default()
+    })
+    .await;
+    finds_what_has_no_counterpart(app, server.bucket()).await;
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_no_finding() {
+    let server = S3Server::start().await;
+    let app = TestApp::with(Options {
+        storage_url: Some(server.url_with_secret("wrong")),
+        ..Options::default()
+    })
+    .await;
+    let (code, said) = run(&app, &["verify"]).await;
+    assert_eq!(code, Some(2));
+    let error = said.last().unwrap()["error"].as_str().unwrap();
+    assert!(error.contains("refuses our credentials"), "{error}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_bench_leaves_nothing_behind() {
+    let app = TestApp::spawn().await;
+    let (code, said) = run(&app, &["bench", "--mebibytes", "20", "--json"]).await;
+    assert_eq!(code, Some(0), "{said:?}");
+    let figures = said.last().unwrap();
+    assert_eq!(figures["mebibytes"], 20);
+    assert!(figures["memoryPeakBytes"].as_u64() >= figures["memoryBeforeBytes"].as_u64());
+    assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}

@@ -1,0 +1,280 @@
+//! Objects without rows, and rows without objects.
+//!
+//! Both sides are walked together in the order of keys, so that millions of them take no memory. Both change meanwhile:
+//! whatever seems to have no counterpart is looked at once more before it is told.
+
+use std::{
+    cmp::Ordering,
+    collections::HashSet,
+    fmt,
+    io::{IsTerminal as _, Write as _},
+    pin::pin,
+};
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use sea_orm::DatabaseConnection;
+use serde::Serialize;
+use shared::{
+    clients::storage::{Object, Storage},
+    clock::Clock,
+    ids::AttachmentId,
+    models::{attachment, pending_object},
+};
+
+/// Rows read at once, and findings looked at once more together.
+const BATCH: usize = 1000;
+/// Objects asked for at once.
+const ASKED_AT_ONCE: usize = 16;
+const CANNOT_LIST: &str = "cannot list the storage";
+
+/// What is told, and what is done.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// Prints each finding as a line of JSON, and the counts as the last one
+    #[arg(long)]
+    pub json: bool,
+    /// Deletes objects that no row names
+    #[arg(long)]
+    pub delete_orphans: bool,
+}
+
+/// Something without its counterpart.
+#[derive(Debug, Serialize)]
+#[serde(
+    tag = "finding",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
+enum Finding {
+    /// It was finished a day ago or earlier; younger ones may belong to uploads that go on.
+    ObjectWithoutRow {
+        key: String,
+        size_bytes: u64,
+        modified: DateTime<Utc>,
+        deleted: bool,
+    },
+    RowWithoutObject {
+        attachment_id: AttachmentId,
+        key: String,
+    },
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    objects: u64,
+    rows: u64,
+    objects_without_row: u64,
+    rows_without_object: u64,
+    deleted: u64,
+}
+
+struct Verify<'a> {
+    db: &'a DatabaseConnection,
+    storage: &'a Storage,
+    args: &'a VerifyArgs,
+    /// What was finished later is left alone.
+    finished_before: DateTime<Utc>,
+    counts: Counts,
+    bar: ProgressBar,
+    strays: Vec<Object>,
+    missing: Vec<(String, AttachmentId)>,
+}
+
+/// Runs it, and tells whether anything was found.
+///
+/// # Errors
+/// When the database or the storage cannot be read.
+pub(super) async fn run(
+    db: &DatabaseConnection,
+    storage: &Storage,
+    clock: &Clock,
+    args: &VerifyArgs,
+) -> anyhow::Result<bool> {
+    let mut verify = Verify {
+        db,
+        storage,
+        args,
+        finished_before: clock.now() - pending_object::GRACE,
+        counts: Counts::default(),
+        bar: progress_bar(args),
+        strays: Vec::new(),
+        missing: Vec::new(),
+    };
+    let compared = verify.compare().await;
+    verify.bar.finish_and_clear();
+    compared?;
+    let counts = verify.counts;
+    print(&counts, args)?;
+    Ok(counts.objects_without_row + counts.rows_without_object > 0)
+}
+
+impl Verify<'_> {
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        let mut objects = self.storage.list();
+        let mut rows = pin!(rows(self.db));
+        let mut object = objects.try_next().await.context(CANNOT_LIST)?;
+        let mut row = rows.try_next().await?;
+        // More likely the wrong database than a store of nothing but orphans.
+        ensure!(
+            row.is_some() || !self.args.delete_orphans,
+            "the database has no attachments at all; nothing is deleted"
+        );
+        loop {
+            let order = match (&object, &row) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(object), Some((key, _))) => object.key.cmp(key),
+            };
+            if order.is_le() {
+                let next = objects.try_next().await.context(CANNOT_LIST)?;
+                let stray = std::mem::replace(&mut object, next);
+                self.strays.extend(stray.filter(|_| order.is_lt()));
+                self.counts.objects += 1;
+            }
+            if order.is_ge() {
+                let next = rows.try_next().await?;
+                let missing = std::mem::replace(&mut row, next);
+                self.missing.extend(missing.filter(|_| order.is_gt()));
+                self.counts.rows += 1;
+            }
+            self.bar
+                .set_position(self.counts.objects.max(self.counts.rows));
+            if self.strays.len().max(self.missing.len()) >= BATCH {
+                self.look_again().await?;
+            }
+        }
+        self.look_again().await
+    }
+
+    /// Tells what has no counterpart now either.
+    async fn look_again(&mut self) -> anyhow::Result<()> {
+        let mut strays = std::mem::take(&mut self.strays);
+        strays.retain(|object| {
+            object
+                .modified
+                .is_some_and(|modified| modified < self.finished_before)
+        });
+        let keys = strays.iter().map(|object| object.key.clone()).collect();
+        let forgotten: HashSet<String> = pending_object::find_forgotten(self.db, keys)
+            .await?
+            .into_iter()
+            .collect();
+        for object in strays {
+            let Some(modified) = object.modified.filter(|_| forgotten.contains(&object.key)) else {
+                continue;
+            };
+            if self.args.delete_orphans {
+                self.storage
+                    .delete(&object.key)
+                    .await
+                    .with_context(|| format!("cannot delete {}", object.key))?;
+                self.counts.deleted += 1;
+            }
+            self.counts.objects_without_row += 1;
+            self.tell(&Finding::ObjectWithoutRow {
+                key: object.key,
+                size_bytes: object.size_bytes,
+                modified,
+                deleted: self.args.delete_orphans,
+            })?;
+        }
+        let (db, storage) = (self.db, self.storage);
+        let missing = std::mem::take(&mut self.missing);
+        let missing: Vec<Option<(String, AttachmentId)>> = stream::iter(missing)
+            .map(|(key, id)| async move {
+                let row = attachment::find_for_any_user(db, id).await?;
+                let is_missing = row.is_some() && !storage.exists(&key).await?;
+                anyhow::Ok(is_missing.then_some((key, id)))
+            })
+            .buffered(ASKED_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (key, attachment_id) in missing.into_iter().flatten() {
+            self.counts.rows_without_object += 1;
+            self.tell(&Finding::RowWithoutObject { attachment_id, key })?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, finding: &Finding) -> anyhow::Result<()> {
+        let line = if self.args.json {
+            serde_json::to_string(finding)?
+        } else {
+            finding.to_string()
+        };
+        self.bar
+            .suspend(|| writeln!(std::io::stdout().lock(), "{line}"))?;
+        Ok(())
+    }
+}
+
+/// Keys of all attachments in their order, a page at a time.
+fn rows(
+    db: &DatabaseConnection,
+) -> impl Stream<Item = anyhow::Result<(String, AttachmentId)>> + use<'_> {
+    stream::try_unfold(String::new(), move |after| async move {
+        let page = attachment::list_keys_for_any_user(db, &after, BATCH as u64)
+            .await
+            .context("cannot read the attachments")?;
+        let last = page.last().map(|(key, _)| key.clone());
+        anyhow::Ok(last.map(|last| (stream::iter(page.into_iter().map(Ok)), last)))
+    })
+    .try_flatten()
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ObjectWithoutRow {
+                key,
+                size_bytes,
+                modified,
+                deleted,
+            } => {
+                let done = if *deleted { ", deleted" } else { "" };
+                write!(
+                    f,
+                    "object without a row: {key} ({size_bytes} bytes, {modified}){done}"
+                )
+            }
+            Self::RowWithoutObject { attachment_id, key } => {
+                write!(f, "row without its object: {attachment_id} ({key})")
+            }
+        }
+    }
+}
+
+fn progress_bar(args: &VerifyArgs) -> ProgressBar {
+    if args.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {pos} compared, {per_sec}");
+    ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn print(counts: &Counts, args: &VerifyArgs) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(counts)?)?;
+        return Ok(());
+    }
+    let Counts {
+        objects,
+        rows,
+        objects_without_row,
+        rows_without_object,
+        deleted,
+    } = counts;
+    writeln!(
+        out,
+        "{objects} objects, {rows} rows: {objects_without_row} objects without a row, {rows_without_object} rows \
+         without their object, {deleted} deleted"
+    )?;
+    Ok(())
+}
