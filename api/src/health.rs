@@ -3,7 +3,7 @@
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::database;
+use shared::{clients::storage, database, models::storage_view};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -12,6 +12,8 @@ use crate::{app::App, extract::Json};
 
 /// Longest wait for a sign of life.
 const LIMIT: Duration = Duration::from_secs(2);
+/// What to do when workers see other files.
+const OTHER_STORAGE: &str = "a worker sees another storage than the API: STORAGE_URL must name one bucket, or a folder that all programs share";
 
 /// The feature's routes.
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -32,7 +34,7 @@ enum Status {
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `unhealthy` without Postgres, `degraded` without Redis.
+    /// `unhealthy` without Postgres, `degraded` without Redis or where the storage is not well.
     status: Status,
     timestamp: DateTime<Utc>,
     /// Seconds since the start.
@@ -45,6 +47,7 @@ struct Health {
 struct Services {
     database: Service,
     redis: Service,
+    storage: Service,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,6 +55,9 @@ struct Service {
     status: Status,
     /// Milliseconds to its answer, or to our giving up.
     latency: u64,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 async fn probe<E>(probe: impl Future<Output = Result<(), E>>) -> Service {
@@ -65,7 +71,27 @@ async fn probe<E>(probe: impl Future<Output = Result<(), E>>) -> Service {
             Status::Unhealthy
         },
         latency,
+        hint: None,
     }
+}
+
+/// The store, and whether workers see the same one.
+async fn probe_storage(app: &App) -> Service {
+    let mut is_another_seen = false;
+    let mut service = probe(async {
+        let identity = app.storage.identity().await?;
+        // Postgres is looked at by itself.
+        is_another_seen = storage_view::is_another_seen(&app.db, &identity)
+            .await
+            .unwrap_or(false);
+        Ok::<_, storage::Error>(())
+    })
+    .await;
+    if is_another_seen {
+        service.status = Status::Degraded;
+        service.hint = Some(OTHER_STORAGE);
+    }
+    service
 }
 
 /// How the service and what it needs are. 503 when it cannot serve.
@@ -77,11 +103,16 @@ async fn probe<E>(probe: impl Future<Output = Result<(), E>>) -> Service {
     ),
 )]
 async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
-    let (database, redis) = tokio::join!(probe(database::ping(&app.db)), probe(app.redis.ping()));
+    let (database, redis, storage) = tokio::join!(
+        probe(database::ping(&app.db)),
+        probe(app.redis.ping()),
+        probe_storage(&app)
+    );
     let redis_is_down = redis.status != Status::Healthy;
+    let is_degraded = redis_is_down || storage.status != Status::Healthy;
     let is_down =
         database.status != Status::Healthy || (redis_is_down && app.config.health_redis_required);
-    let status = match (is_down, redis_is_down) {
+    let status = match (is_down, is_degraded) {
         (true, _) => Status::Unhealthy,
         (false, true) => Status::Degraded,
         (false, false) => Status::Healthy,
@@ -91,7 +122,11 @@ async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
         timestamp: app.clock.now(),
         uptime: app.uptime().as_secs(),
         version: env!("CARGO_PKG_VERSION"),
-        services: Services { database, redis },
+        services: Services {
+            database,
+            redis,
+            storage,
+        },
     };
     let code = if is_down {
         StatusCode::SERVICE_UNAVAILABLE

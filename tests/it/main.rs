@@ -26,6 +26,7 @@ mod s3_server;
 mod schema;
 mod search;
 mod storage;
+mod storage_health;
 mod transport;
 mod verify;
 mod webhooks;

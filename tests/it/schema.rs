@@ -51,6 +51,7 @@ async fn every_entity_can_be_selected() {
     select::<models::queue_figure::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;
     select::<models::session::Entity>(&database).await;
+    select::<models::storage_view::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
     select::<models::webhook::Entity>(&database).await;
 }

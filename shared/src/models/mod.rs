@@ -15,5 +15,6 @@ pub mod queue_figure;
 pub mod recognition;
 pub mod search;
 pub mod session;
+pub mod storage_view;
 pub mod user;
 pub mod webhook;

@@ -1,12 +1,12 @@
-//! Finding what was lost: jobs of dead workers, ids that Redis forgot, rows that nobody needs any more, and objects of
-//! uploads that came to nothing.
+//! Finding what was lost: jobs of dead workers, ids that Redis forgot, rows that nobody needs any more, objects of uploads
+//! that came to nothing, and files that are on another machine.
 
 use std::{sync::Arc, time::Duration};
 
 use shared::{
     database::Error,
     ids::JobId,
-    models::pending_object,
+    models::{pending_object, storage_view},
     queue::{End, LiveJob, Queue},
 };
 use sqlx::Row as _;
@@ -27,6 +27,9 @@ const PRUNE_EVERY: u32 = 60;
 const PRUNE_BATCH: u64 = 1000;
 /// Statements of one pruning: enough for 3,000 jobs a second.
 const PRUNE_BATCHES: u32 = 180;
+
+/// Longest wait for the storage: the sweep has more urgent things to do.
+const STORAGE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a user reads of a job whose worker died.
 const DIED: &str = "the worker that ran it died";
@@ -69,6 +72,9 @@ pub(super) async fn run(engine: Arc<Engine>) {
     let mut ticks = 0u32;
     loop {
         tick.tick().await;
+        if ticks.is_multiple_of(PRUNE_EVERY) {
+            engine.tell_storage().await;
+        }
         ticks = ticks.wrapping_add(1);
         if let Err(error) = engine.sweep(ticks.is_multiple_of(PRUNE_EVERY)).await {
             tracing::debug!(error = %error, "could not sweep");
@@ -96,6 +102,21 @@ impl Engine {
             self.sweep_objects().await;
         }
         Ok(())
+    }
+
+    /// Notes which storage this worker sees.
+    async fn tell_storage(&self) {
+        let context = &self.context;
+        let identity = tokio::time::timeout(STORAGE_LIMIT, context.storage.identity()).await;
+        let identity = identity.ok().and_then(Result::ok);
+        if identity.is_none() {
+            tracing::warn!("the storage cannot be reached");
+        }
+        let worker = &self.settings.worker_id;
+        let told = storage_view::record(&context.db, worker, identity.as_deref()).await;
+        if let Err(error) = told {
+            tracing::debug!(error = %error, "could not note which storage is seen here");
+        }
     }
 
     /// Objects of uploads that came to nothing become jobs, which delete them.

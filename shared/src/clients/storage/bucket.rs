@@ -23,15 +23,17 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: usize = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of a part: the least that S3 takes, since an upload has up to four of them in memory (gathered, ready, two on
-/// their way). 10,000 parts make 48 GiB.
+/// Bytes of a part: the least that S3 takes. One waits while the one before is sent, so an upload has two of them in
+/// memory; 10,000 make 48 GiB.
 const PART_BYTES: usize = 5 * 1024 * 1024;
-/// Parts on their way at once.
-const PARTS_AT_ONCE: usize = 2;
+
+/// A key that is asked for to see whether the store answers.
+const NO_OBJECT: &str = "objects/none";
 
 #[derive(Debug)]
 pub(super) struct Bucket {
     operator: Operator,
+    url: String,
     unfinished: Unfinished,
 }
 
@@ -75,9 +77,11 @@ impl Bucket {
             .with_context(OperationContext::new().with_http_transport(transport))
             .layer(timeouts)
             .layer(retries);
+        let url = place.bucket_url(&config.bucket);
         Ok(Self {
             operator,
-            unfinished: Unfinished::new(http, config, place.bucket_url(&config.bucket)),
+            unfinished: Unfinished::new(http, config, url.clone()),
+            url,
         })
     }
 }
@@ -125,7 +129,6 @@ impl Store for Bucket {
             content_type: Some(media_type.to_owned()),
             // Parts of one size, as some stores want.
             chunk: Some(PART_BYTES),
-            concurrent: PARTS_AT_ONCE,
             ..WriteOptions::default()
         }
     }
@@ -151,6 +154,11 @@ impl Store for Bucket {
             .presign_read_options(key, lifetime, options)
             .await?;
         Ok(Some(request.uri().to_string()))
+    }
+
+    async fn identity(&self) -> Result<String, Error> {
+        self.operator.exists(NO_OBJECT).await?;
+        Ok(self.url.clone())
     }
 
     async fn clear_unfinished(&self, key: &str) -> Result<(), Error> {

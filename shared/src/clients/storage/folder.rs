@@ -15,14 +15,18 @@ use opendal::{
 };
 
 use super::{Error, OBJECTS, Object, Shown, Store};
+use crate::keyring::random;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 256 * 1024;
+/// The file that holds the folder's name.
+const IDENTITY: &str = "storage-id";
 
 #[derive(Debug)]
 pub(super) struct Folder {
     operator: Operator,
     unfinished: PathBuf,
+    identity: PathBuf,
 }
 
 impl Folder {
@@ -37,7 +41,16 @@ impl Folder {
         Ok(Self {
             operator: Operator::new(service)?,
             unfinished,
+            identity: folder.join(IDENTITY),
         })
+    }
+
+    /// Gives the folder a name. Of two that do it at once the last wins, so the name is read again each time.
+    async fn name(&self) -> io::Result<()> {
+        let name = hex::encode(random::<16>());
+        let unfinished = self.unfinished.join(format!("{IDENTITY}.{name}"));
+        tokio::fs::write(&unfinished, &name).await?;
+        tokio::fs::rename(&unfinished, &self.identity).await
     }
 }
 
@@ -60,6 +73,19 @@ impl Store for Folder {
 
     async fn url(&self, _: &str, _: Shown<'_>, _: Duration) -> Result<Option<String>, Error> {
         Ok(None)
+    }
+
+    async fn identity(&self) -> Result<String, Error> {
+        let read = async || match tokio::fs::read_to_string(&self.identity).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.name().await?;
+                tokio::fs::read_to_string(&self.identity).await
+            }
+            read => read,
+        };
+        read().await.map_err(|error| {
+            Error::Failed(anyhow::Error::new(error).context("cannot read the folder's name"))
+        })
     }
 
     /// opendal calls an unfinished file by the last segment of its key, a dot and random letters.
@@ -245,6 +271,18 @@ mod tests {
         );
         let listed: Vec<String> = listed.into_iter().map(|object| object.key).collect();
         assert_eq!(listed, keys);
+    }
+
+    #[tokio::test]
+    async fn a_folder_keeps_its_name() {
+        let (folder, storage) = storage();
+        let name = storage.identity().await.unwrap();
+        assert_eq!(storage.identity().await.unwrap(), name);
+        let again = Storage::open(&StorageConfig::Folder(folder.path().to_owned())).unwrap();
+        assert_eq!(again.identity().await.unwrap(), name);
+        let (_other, other) = self::storage();
+        assert_ne!(other.identity().await.unwrap(), name);
+        assert_eq!(unfinished(&folder), 0);
     }
 
     #[tokio::test]

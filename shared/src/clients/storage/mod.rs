@@ -108,6 +108,9 @@ trait Store: std::fmt::Debug + Send + Sync {
         lifetime: Duration,
     ) -> Result<Option<String>, Error>;
 
+    /// What no other store is called; the store itself must answer for it.
+    async fn identity(&self) -> Result<String, Error>;
+
     /// Removes the parts of an object whose writer died.
     async fn clear_unfinished(&self, key: &str) -> Result<(), Error>;
 
@@ -198,6 +201,15 @@ impl Storage {
     pub async fn discard(&self, key: &str) -> Result<(), Error> {
         self.0.clear_unfinished(key).await?;
         self.delete(key).await
+    }
+
+    /// Tells which store it is: two processes that are told the same see the same objects. Asks the store, so it also
+    /// shows whether that is there.
+    ///
+    /// # Errors
+    /// As the store fails.
+    pub async fn identity(&self) -> Result<String, Error> {
+        self.0.identity().await
     }
 
     /// Makes a URL at which the store itself gives out an object for `lifetime`, as `shown`. None where the store has
