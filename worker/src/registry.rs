@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText}, queue::{Backoff, Job, Queue},
+    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText},
+    queue::{Backoff, Job, Queue},
 };
 
 use crate::{

@@ -16,7 +16,8 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use self::{
     problems::{Problems, given},
-    storage::{BucketConfig, StorageConfig}, telemetry::SentryConfig,
+    storage::{BucketConfig, StorageConfig},
+    telemetry::SentryConfig,
 };
 
 /// Where the program runs; changes defaults only.

@@ -9,7 +9,8 @@ mod recognize_text;
 use serde_json::Value;
 
 pub use self::{
-    delete_object::DeleteObject, deliver_webhook::DeliverWebhook, purge_conversation::PurgeConversation, recognize_text::RecognizeText,
+    delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
+    purge_conversation::PurgeConversation, recognize_text::RecognizeText,
 };
 use crate::{
     database::{Result, Tx},

@@ -1,7 +1,10 @@
 //! Uploaded files.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::Set, Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _,
+    entity::prelude::*,
+};
 
 use crate::{
     database::{Error, Refusal, Result, Tx},
