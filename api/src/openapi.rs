@@ -23,9 +23,10 @@ use crate::error::{FieldProblem, Problem};
         (name = "conversations", description = "Beginning, finding, filing and deleting conversations"),
         (name = "jobs", description = "Work in the background"),
         (name = "messages", description = "What is said in a conversation: a tree of messages"),
+        (name = "notifications", description = "What a user is told inside the product"),
         (name = "projects", description = "Folders of conversations, with instructions of their own"),
         (name = "search", description = "Finding what was said"),
-        (name = "webhooks", description = "Endpoints to which events are posted"),
+        (name = "webhooks", description = "Endpoints to which events are posted, and what came of it"),
         (name = "health", description = "How the service is"),
     ),
 )]

@@ -12,8 +12,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, app::App, attachments, conversations, error::Error, health, jobs, messages, metrics,
-    middleware, openapi::Document, projects, search, webhooks,
+    accounts, app::App, attachments, conversations, deliveries, error::Error, health, jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -26,6 +25,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(projects::router())
         .merge(search::router())
         .merge(webhooks::router())
+        .merge(deliveries::router())
+        .merge(notifications::router())
         .merge(health::router())
         .merge(metrics::router())
         .layer(layer::from_fn(middleware::limit));

@@ -69,6 +69,15 @@ pub enum Refusal {
     /// Succeeded, failed and cancelled jobs cannot be cancelled.
     #[error("the job has ended already")]
     JobEnded,
+    /// A user has only so many endpoints.
+    #[error("there are as many endpoints as a user may have; delete one to make another")]
+    WebhookLimitReached,
+    /// Nothing is sent to an endpoint that is off.
+    #[error("the endpoint is switched off; switch it on to send to it")]
+    WebhookInactive,
+    /// It is going to be sent anyway.
+    #[error("the delivery still waits for a try of its own")]
+    DeliveryPending,
 }
 
 impl Refusal {
@@ -82,6 +91,9 @@ impl Refusal {
             Self::JobNotFailed => "job_not_failed",
             Self::JobDuplicate => "job_duplicate",
             Self::JobEnded => "job_ended",
+            Self::WebhookLimitReached => "webhook_limit_reached",
+            Self::WebhookInactive => "webhook_inactive",
+            Self::DeliveryPending => "delivery_pending",
         }
     }
 

@@ -73,4 +73,6 @@ ids! {
     DeliveryId,
     /// One try of a delivery.
     AttemptId,
+    /// Something that a user is told inside the product.
+    NotificationId,
 }

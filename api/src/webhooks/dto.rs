@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use deserr::Deserr;
+use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
-use shared::{events, ids::WebhookId, models::webhook};
+use shared::{
+    events,
+    ids::WebhookId,
+    models::webhook::{self, Settings},
+};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
@@ -87,6 +91,86 @@ pub(super) struct CreateWebhook {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500)]
     pub(super) description: Option<Description>,
+}
+
+/// A field that is left alone, cleared with null, or set.
+#[derive(Debug, Default)]
+pub(super) enum Change<T> {
+    #[default]
+    Keep,
+    Clear,
+    Set(T),
+}
+
+impl<T: Deserr<E>, E: DeserializeError> Deserr<E> for Change<T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, E> {
+        let given = Option::deserialize_from_value(value, location)?;
+        Ok(given.map_or(Self::Clear, Self::Set))
+    }
+}
+
+/// Changes of an endpoint: at least one.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(
+    error = Fields, deny_unknown_fields, rename_all = camelCase,
+    validate = UpdateWebhook::check -> Rule,
+)]
+#[schema(rename_all = "camelCase", min_properties = 1)]
+pub(super) struct UpdateWebhook {
+    /// Where events are posted to: https on port 443, at a public address.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
+    pub(super) url: Option<WebhookUrl>,
+    /// Which events; the whole list.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1)]
+    events: Option<EventNames>,
+    /// For people; null clears it.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, max_length = 500)]
+    description: Change<Description>,
+    /// Whether events are sent. What waits for its next try when it is switched off is cancelled then; what happens while
+    /// it is off is not sent later.
+    #[deserr(default)]
+    is_active: Option<bool>,
+}
+
+impl UpdateWebhook {
+    fn check(self, _: ValuePointerRef<'_>) -> Result<Self, Rule> {
+        let Self {
+            url,
+            events,
+            description,
+            is_active,
+        } = &self;
+        if url.is_none()
+            && events.is_none()
+            && matches!(description, Change::Keep)
+            && is_active.is_none()
+        {
+            return Err(Rule::new(
+                "must have at least one of url, events, description, isActive",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// What an endpoint is like with these changes.
+    pub(super) fn over(self, now: Settings) -> Settings {
+        Settings {
+            url: self.url.map_or(now.url, |url| url.0.into()),
+            events: self.events.map_or(now.events, |events| events.0),
+            description: match self.description {
+                Change::Keep => now.description,
+                Change::Clear => None,
+                Change::Set(description) => Some(description.0),
+            },
+            is_active: self.is_active.unwrap_or(now.is_active),
+        }
+    }
 }
 
 /// An endpoint.

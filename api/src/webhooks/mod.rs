@@ -11,5 +11,9 @@ use crate::app::App;
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(routes::create_webhook, routes::list_webhooks))
-        .routes(routes!(routes::get_webhook, routes::delete_webhook))
+        .routes(routes!(
+            routes::get_webhook,
+            routes::update_webhook,
+            routes::delete_webhook
+        ))
 }

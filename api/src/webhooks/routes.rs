@@ -4,7 +4,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use shared::{ids::WebhookId, keyring::random, models::webhook};
 
-use super::dto::{CreateWebhook, CreatedWebhook, ListWebhooks, Webhook};
+use super::dto::{CreateWebhook, CreatedWebhook, ListWebhooks, UpdateWebhook, Webhook};
 use crate::{
     answer::Answer,
     app::App,
@@ -20,7 +20,8 @@ use crate::{
 ///
 /// Requests to it are signed by Standard Webhooks 1.0.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`), and
 /// beside that carry `X-BaatCheet-Signature` (lower-case hex of the HMAC-SHA256 of the raw body, under the text of the
-/// secret), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same on every try).
+/// secret), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same on every try). A user has 20 endpoints at most
+/// (409 `webhook_limit_reached`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks", tag = "webhooks", request_body = CreateWebhook,
     responses((status = 201, description = "Made", body = CreatedWebhook), Problems),
@@ -97,6 +98,37 @@ pub(super) async fn get_webhook(
 ) -> Result<Response> {
     let row = webhook::get(&app.db, caller.user, id).await?;
     preconditions.answer(row.version, &Webhook::from(row))
+}
+
+/// Changes an endpoint; a try that runs is not touched.
+///
+/// Switching it on again clears `disabledReason`.
+#[utoipa::path(
+    patch, path = "/api/v1/webhooks/{id}", tag = "webhooks", request_body = UpdateWebhook,
+    params(("id" = WebhookId, Path, description = "The endpoint")),
+    responses((status = 200, description = "Changed", body = Webhook), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn update_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Path(id): Path<WebhookId>,
+    Json(input): Json<UpdateWebhook>,
+) -> Result<Answer> {
+    if let Some(url) = &input.url {
+        let check = app.outbound.check_url(&url.0).await;
+        check.map_err(Error::UrlRefused)?;
+    }
+    let mut tx = app.begin(&caller, &request).await?;
+    let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
+    preconditions.check(row.version)?;
+    let settings = input.over(row.settings());
+    let row = row.change(&mut tx, settings, app.clock.now()).await?;
+    tx.answer_version(StatusCode::OK, row.version, &Webhook::from(row))
+        .await
 }
 
 /// Deletes an endpoint, with its deliveries. Nothing more is sent to it.

@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use crate::{
     database::{Result, Tx},
-    ids::{AttachmentId, ConversationId, MessageId, ProjectId, UserId},
+    ids::{
+        AttachmentId, ConversationId, DeliveryId, EventId, JobId, MessageId, ProjectId, UserId,
+        WebhookId,
+    },
     jobs::DeliverWebhook,
     models::{conversation, delivery, event, message, webhook},
     queue,
@@ -210,10 +213,25 @@ pub async fn emit(tx: &mut Tx, user: UserId, event: &Event, now: DateTime<Utc>) 
     }
     let id = event::create(tx, user, event.name(), event.data(), now).await?;
     for webhook in webhooks {
-        let delivery = delivery::create(tx, webhook, id, now).await?;
-        queue::enqueue(tx, DeliverWebhook { delivery }).await?;
+        deliver(tx, webhook, id, now).await?;
     }
     Ok(())
+}
+
+/// Sends an event to an endpoint: makes a delivery, and the job that tries.
+///
+/// # Errors
+/// As the database fails, also when the event or the endpoint is gone.
+pub async fn deliver(
+    tx: &mut Tx,
+    webhook: WebhookId,
+    event: EventId,
+    now: DateTime<Utc>,
+) -> Result<(DeliveryId, JobId)> {
+    let delivery = DeliveryId::new();
+    let job = queue::enqueue(tx, DeliverWebhook { delivery }).await?.id;
+    delivery::create(tx, delivery, webhook, event, job, now).await?;
+    Ok((delivery, job))
 }
 
 #[cfg(test)]

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::Url;
 
 use crate::{
     database::{Result, Tx},
     ids::DeliveryId,
-    models::delivery,
+    models::{
+        delivery, event,
+        notification::{self, Failure},
+        webhook,
+    },
     queue::{Backoff, End, Job, Queue},
 };
 
@@ -29,10 +35,62 @@ impl Job for DeliverWebhook {
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(5), Duration::from_hours(24));
 
     async fn ended(&self, tx: &mut Tx, end: &End) -> Result<()> {
-        delivery::close(tx, self.delivery, end).await
+        let closed = delivery::close(tx, self.delivery, end).await?;
+        match end.reason() {
+            Some(reason) if closed => tell_owner(tx, self.delivery, reason).await,
+            _ => Ok(()),
+        }
     }
 
     async fn reopened(&self, tx: &mut Tx) -> Result<()> {
-        delivery::reopen(tx, self.delivery).await
+        delivery::reopen(tx, self.delivery).await?;
+        Ok(())
     }
+}
+
+/// Tells the endpoint's owner that a delivery was given up, or that the endpoint was switched off with it.
+async fn tell_owner(tx: &mut Tx, delivery: DeliveryId, reason: &str) -> Result<()> {
+    let Some(delivery) = delivery::find_for_any_user(tx.orm(), delivery).await? else {
+        return Ok(());
+    };
+    let webhook = webhook::find_for_any_user(tx.orm(), delivery.webhook_id).await?;
+    let event = event::find_for_any_user(tx.orm(), delivery.event_id).await?;
+    let (Some(webhook), Some(event)) = (webhook, event) else {
+        return Ok(());
+    };
+    // The whole URL may hold a secret, and notifications are shown in passing.
+    let url = Url::parse(&webhook.url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or("its server");
+    let is_off = !webhook.is_active && webhook.disabled_reason.is_some();
+    let (kind, title, body) = if is_off {
+        (
+            "webhook.disabled",
+            "A webhook was switched off",
+            format!("Nothing is sent to {host} any more: {reason}."),
+        )
+    } else {
+        (
+            "webhook.delivery_failed",
+            "A webhook could not be delivered",
+            format!(
+                "{} did not reach {host}, and was given up: {reason}.",
+                event.kind
+            ),
+        )
+    };
+    let failure = Failure {
+        user: webhook.user_id,
+        kind,
+        topic: format!("webhook:{}", webhook.id),
+        title,
+        body,
+        data: json!({
+            "webhookId": webhook.id,
+            "deliveryId": delivery.id,
+            "event": event.kind,
+            "reason": reason,
+        }),
+    };
+    let now = tx.now().await?;
+    notification::tell_failure(tx, failure, now).await
 }

@@ -9,6 +9,7 @@ pub mod event;
 pub mod idempotency_key;
 pub mod job;
 pub mod message;
+pub mod notification;
 pub mod pending_object;
 pub mod project;
 pub mod queue_figure;

@@ -2,14 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, QueryOrder, QuerySelect, Value, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Select, Value,
+    entity::prelude::*, sea_query::LockType,
 };
 
+use super::user;
 use crate::{
-    database::{Error, Result, Tx},
+    database::{Error, Refusal, Result, Tx},
     ids::{UserId, WebhookId},
     keyring::{self, Keyring, Place},
 };
+
+/// Most endpoints of a user.
+pub const MAX_PER_USER: u64 = 20;
 
 /// A row of `webhooks`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -63,12 +68,57 @@ impl Model {
         let secret = keyring.open(&place(self.id), &self.secret)?;
         String::from_utf8(secret).map_err(|_| keyring::Error::Damaged)
     }
+
+    /// What its user says of it.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            url: self.url.clone(),
+            events: self.events.clone(),
+            description: self.description.clone(),
+            is_active: self.is_active,
+        }
+    }
+
+    /// Changes what its user says of it. Saying the same again changes nothing; switching it on forgets why it was off.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn change(self, tx: &mut Tx, to: Settings, now: DateTime<Utc>) -> Result<Self> {
+        if to == self.settings() {
+            return Ok(self);
+        }
+        let version = self.version + 1;
+        let mut row: ActiveModel = self.into();
+        if to.is_active {
+            row.disabled_reason = Set(None);
+        }
+        row.url = Set(to.url);
+        row.events = Set(to.events);
+        row.description = Set(to.description);
+        row.is_active = Set(to.is_active);
+        row.version = Set(version);
+        row.updated_at = Set(now);
+        Ok(row.update(tx.orm()).await?)
+    }
+}
+
+/// What a user says of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where events are posted to.
+    pub url: String,
+    /// Which ones.
+    pub events: Vec<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether events are sent.
+    pub is_active: bool,
 }
 
 /// Makes an endpoint.
 ///
 /// # Errors
-/// As the database fails.
+/// [`Refusal::WebhookLimitReached`] when the user has [`MAX_PER_USER`] already.
 #[expect(clippy::too_many_arguments, reason = "each is a column")]
 pub async fn create(
     tx: &mut Tx,
@@ -80,6 +130,18 @@ pub async fn create(
     secret: &str,
     now: DateTime<Utc>,
 ) -> Result<Model> {
+    // One after the other, so that two do not both count nineteen; who only refers to the user does not wait.
+    user::Entity::find_by_id(user)
+        .select_only()
+        .column(user::Column::Id)
+        .lock(LockType::NoKeyUpdate)
+        .into_tuple::<UserId>()
+        .one(tx.orm())
+        .await?;
+    let of_user = Entity::find().filter(Column::UserId.eq(user));
+    if of_user.count(tx.orm()).await? >= MAX_PER_USER {
+        return Err(Refusal::WebhookLimitReached.into());
+    }
     let id = WebhookId::new();
     let row = ActiveModel {
         id: Set(id),
@@ -164,7 +226,12 @@ pub async fn find_subscribed(
     user: UserId,
     event: &str,
 ) -> Result<Vec<WebhookId>> {
-    Ok(Entity::find()
+    Ok(select_subscribed(user, event).into_tuple().all(db).await?)
+}
+
+/// What [`find_subscribed`] asks the database, for its plan to be looked at.
+pub fn select_subscribed(user: UserId, event: &str) -> Select<Entity> {
+    Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::UserId.eq(user))
@@ -172,10 +239,7 @@ pub async fn find_subscribed(
         .filter(Expr::cust_with_values("$1 = ANY(events)", [event]))
         .order_by_asc(Column::Id)
         // One that is being deleted must not vanish before its delivery is there.
-        .lock(sea_orm::sea_query::LockType::KeyShare)
-        .into_tuple()
-        .all(db)
-        .await?)
+        .lock(LockType::KeyShare)
 }
 
 /// Deletes an endpoint of `user`, with its deliveries.
@@ -195,18 +259,26 @@ pub async fn delete(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<()> {
     }
 }
 
-/// Switches an endpoint off.
+/// Switches an endpoint off because of what `url` answered; false if it is off already, gone, or at another URL now.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn disable(tx: &mut Tx, id: WebhookId, reason: &str, now: DateTime<Utc>) -> Result<()> {
-    Entity::update_many()
+pub async fn disable(
+    tx: &mut Tx,
+    id: WebhookId,
+    url: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let disabled = Entity::update_many()
         .col_expr(Column::IsActive, Expr::value(false))
         .col_expr(Column::DisabledReason, Expr::value(reason))
         .col_expr(Column::Version, Expr::cust("version + 1"))
         .col_expr(Column::UpdatedAt, Expr::value(now))
         .filter(Column::Id.eq(id))
+        .filter(Column::Url.eq(url))
+        .filter(Column::IsActive.eq(true))
         .exec(tx.orm())
         .await?;
-    Ok(())
+    Ok(disabled.rows_affected > 0)
 }

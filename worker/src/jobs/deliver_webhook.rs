@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use reqwest::{
     StatusCode,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
@@ -14,10 +14,12 @@ use shared::{
     clients::outbound::{Answer, Limits, SendError},
     jobs::DeliverWebhook,
     models::{
-        delivery::{self, Try},
+        delivery::{
+            self,
+            attempt::{self, Try},
+        },
         event, webhook,
     },
-    queue::End,
 };
 use url::Url;
 
@@ -29,7 +31,11 @@ const LIMITS: Limits = Limits {
     max_answer_bytes: 64 * 1024,
 };
 /// How much of an answer is kept, in bytes: enough to see what the server complained about.
-const KEPT_ANSWER: usize = 2048;
+const KEPT_ANSWER: usize = 16 * 1024;
+/// Why there is nothing to do any more.
+const DELETED: &str = "the endpoint was deleted";
+/// Why an endpoint is off that wants nothing any more.
+const GONE: &str = "the endpoint answered 410 Gone";
 /// Longest wait that an endpoint may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
@@ -43,68 +49,47 @@ impl Run for DeliverWebhook {
         let endpoint = webhook::find_for_any_user(&ctx.db, open.webhook_id).await?;
         let event = event::find_for_any_user(&ctx.db, open.event_id).await?;
         let (Some(endpoint), Some(event)) = (endpoint, event) else {
-            return Ok(Outcome::Discard("the endpoint was deleted"));
+            return Ok(Outcome::Discard(DELETED));
         };
         if !endpoint.is_active {
             let mut tx = ctx.fenced().await?;
-            delivery::close(&mut tx, open.id, &End::Cancelled).await?;
-            return tx
-                .done(Some(json!({ "discarded": "the endpoint is switched off" })))
-                .await;
+            let reason = "the endpoint is switched off";
+            delivery::cancel(&mut tx, open.id, reason, ctx.clock.now()).await?;
+            return tx.done(Some(json!({ "discarded": reason }))).await;
         }
 
         let started_at = ctx.clock.now();
-        let body = payload(&event);
+        let body = Bytes::from(payload(&event).to_string());
         let secret = endpoint.open_secret(&ctx.keyring)?;
         let headers = headers(&open, &event, &secret, started_at, &body)?;
         let url = Url::parse(&endpoint.url)
             .context("an endpoint's URL was checked when it was stored")?;
         let begun = tokio::time::Instant::now();
         let reply = ctx.outbound.post(&url, headers, body, LIMITS).await;
+        let took = begun.elapsed();
 
-        let failure = failure(&reply, started_at);
         let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
-        let attempt = record(
-            ctx.attempt(),
-            &reply,
-            failure.as_ref(),
-            started_at,
-            begun.elapsed(),
-        );
-        delivery::record(&mut tx, open.id, attempt).await?;
-        match (&reply, failure) {
-            (_, None) => {
+        // The endpoint before its delivery: in this order whoever deletes it locks them.
+        let is_gone = matches!(&reply, Ok(answer) if answer.status == StatusCode::GONE);
+        let is_off = is_gone
+            && webhook::disable(&mut tx, endpoint.id, &endpoint.url, GONE, ctx.clock.now()).await?;
+        let failure = failure(&reply, is_off, started_at);
+        let of = outcome(&reply, failure.as_ref(), started_at, took);
+        if !attempt::record(&mut tx, open.id, of).await? {
+            return tx.done(Some(json!({ "discarded": DELETED }))).await;
+        }
+        match failure {
+            None => {
                 delivery::succeed(&mut tx, open.id, ctx.clock.now()).await?;
                 tx.done(None).await
             }
-            (
-                Ok(Answer {
-                    status: StatusCode::GONE,
-                    ..
-                }),
-                Some(failure),
-            ) => {
-                webhook::disable(
-                    &mut tx,
-                    endpoint.id,
-                    "the endpoint answered 410 Gone",
-                    ctx.clock.now(),
-                )
-                .await?;
-                tx.fail(&failure).await
-            }
-            (_, Some(failure)) => tx.fail(&failure).await,
+            Some(failure) => tx.fail(&failure).await,
         }
     }
 }
 
-/// The same bytes on every try.
-fn payload(event: &event::Model) -> Bytes {
-    let timestamp = event
-        .created_at
-        .to_rfc3339_opts(SecondsFormat::Micros, true);
-    let body = json!({ "type": event.kind, "timestamp": timestamp, "data": event.data });
-    body.to_string().into()
+fn payload(event: &event::Model) -> serde_json::Value {
+    event::payload(&event.kind, event.created_at, &event.data)
 }
 
 fn headers(
@@ -133,12 +118,14 @@ fn headers(
 }
 
 /// Why a try did not succeed, if it did not. Only 2xx is success (Standard Webhooks 1.0.0, "Deliverability").
-fn failure(reply: &Result<Answer, SendError>, now: DateTime<Utc>) -> Option<Failure> {
+fn failure(
+    reply: &Result<Answer, SendError>,
+    is_off: bool,
+    now: DateTime<Utc>,
+) -> Option<Failure> {
     match reply {
         Ok(answer) if answer.status.is_success() => None,
-        Ok(answer) if answer.status == StatusCode::GONE => Some(Failure::Permanent(
-            "the endpoint answered 410 Gone and was switched off".to_owned(),
-        )),
+        Ok(_) if is_off => Some(Failure::Permanent(format!("{GONE} and was switched off"))),
         Ok(answer) => Some(Failure::Temporary {
             reason: format!("the endpoint answered {}", answer.status.as_u16()),
             retry_after: retry_after(&answer.headers, now),
@@ -163,8 +150,7 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
-fn record(
-    attempt: i32,
+fn outcome(
     reply: &Result<Answer, SendError>,
     failure: Option<&Failure>,
     started_at: DateTime<Utc>,
@@ -172,17 +158,19 @@ fn record(
 ) -> Try {
     let answer = reply.as_ref().ok();
     Try {
-        attempt,
         status_code: answer.map_or(0, |answer| answer.status.as_u16()),
         error: failure.map(ToString::to_string),
-        response_body: answer.map(|answer| {
-            let kept = &answer.body[..answer.body.len().min(KEPT_ANSWER)];
-            // Postgres refuses U+0000 in text.
-            String::from_utf8_lossy(kept).replace('\0', "\u{fffd}")
-        }),
+        response_body: answer.map(|answer| shown(&answer.body)),
         duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
         started_at,
     }
+}
+
+/// The beginning of an answer as text that Postgres takes: whatever is sent, without U+0000.
+fn shown(body: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(body).replace('\0', "");
+    text.truncate(text.floor_char_boundary(KEPT_ANSWER));
+    text
 }
 
 #[cfg(test)]
@@ -193,6 +181,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, value.parse().unwrap());
         retry_after(&headers, DateTime::from_timestamp(784_111_777, 0).unwrap())
+    }
+
+    #[test]
+    fn an_answer_is_kept_in_part_and_as_text() {
+        assert_eq!(shown(b"a\0b\xffc"), "ab\u{fffd}c");
+        assert_eq!(shown(&[b'x'; KEPT_ANSWER + 1]).len(), KEPT_ANSWER);
+        let long = "\u{939}".repeat(KEPT_ANSWER);
+        let kept = shown(long.as_bytes());
+        assert!(kept.len() <= KEPT_ANSWER && long.starts_with(&kept));
+        // Each bad byte becomes three.
+        assert!(shown(&[0xff; KEPT_ANSWER]).len() <= KEPT_ANSWER);
     }
 
     #[test]

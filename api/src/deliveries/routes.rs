@@ -1,0 +1,146 @@
+//! Handlers of deliveries.
+
+use axum::{extract::State, http::StatusCode};
+use shared::{
+    ids::{AttemptId, DeliveryId, WebhookId},
+    models::{
+        delivery::{self, Filter, attempt},
+        webhook,
+    },
+};
+
+use super::{
+    dto::{
+        Delivery, DeliveryAttempt, DeliveryWithAttempts, ListDeliveries, ListDeliveryAttempts,
+        ResentDelivery,
+    },
+    resend::resend,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    caller::Caller,
+    error::{Problems, Result},
+    extract::{Json, Path, Query},
+    middleware::RequestId,
+    page::{Cursor, MAX_LIMIT, Page},
+};
+
+/// Lists what was sent to an endpoint, newest first, for the 30 days that it is kept.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks",
+    params(("id" = WebhookId, Path, description = "The endpoint"), ListDeliveries),
+    responses((status = 200, description = "A page of deliveries", body = Page<Delivery>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn list_deliveries(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<WebhookId>,
+    Query(input): Query<ListDeliveries>,
+) -> Result<Json<Page<Delivery>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let filter = Filter {
+        status: input.status.map(|status| status.0),
+        event: input.event.map(|event| event.0),
+        before: before.map(|cursor| (cursor.at, DeliveryId(cursor.id))),
+    };
+    webhook::get(&app.db, caller.user, id).await?;
+    let rows = delivery::list(&app.db, caller.user, id, &filter, input.limit.0 + 1).await?;
+    Ok(Json(Page::new(rows, input.limit, |row| Cursor {
+        at: row.created_at,
+        id: row.id.0,
+    })))
+}
+
+/// Gets a delivery, with its tries.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}", tag = "webhooks",
+    params(
+        ("id" = WebhookId, Path, description = "The endpoint"),
+        ("deliveryId" = DeliveryId, Path, description = "The delivery"),
+    ),
+    responses((status = 200, description = "The delivery", body = DeliveryWithAttempts), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]
+pub(super) async fn get_delivery(
+    State(app): State<App>,
+    caller: Caller,
+    Path((webhook, id)): Path<(WebhookId, DeliveryId)>,
+) -> Result<Json<DeliveryWithAttempts>> {
+    let delivery: Delivery = delivery::get(&app.db, caller.user, webhook, id)
+        .await?
+        .into();
+    let rows = attempt::list(&app.db, delivery.id, None, MAX_LIMIT).await?;
+    let attempts = rows
+        .into_iter()
+        .map(|row| DeliveryAttempt::new(row, &delivery, None))
+        .collect();
+    Ok(Json(DeliveryWithAttempts { delivery, attempts }))
+}
+
+/// Lists the tries of a delivery, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}/attempts", tag = "webhooks",
+    params(
+        ("id" = WebhookId, Path, description = "The endpoint"),
+        ("deliveryId" = DeliveryId, Path, description = "The delivery"),
+        ListDeliveryAttempts,
+    ),
+    responses((status = 200, description = "A page of tries", body = Page<DeliveryAttempt>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]
+pub(super) async fn list_delivery_attempts(
+    State(app): State<App>,
+    caller: Caller,
+    Path((webhook, id)): Path<(WebhookId, DeliveryId)>,
+    Query(input): Query<ListDeliveryAttempts>,
+) -> Result<Json<Page<DeliveryAttempt>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let before = before.map(|cursor| (cursor.at, AttemptId(cursor.id)));
+    let delivery: Delivery = delivery::get(&app.db, caller.user, webhook, id)
+        .await?
+        .into();
+    let rows = attempt::list(&app.db, delivery.id, before, input.limit.0 + 1).await?;
+    let rows: Vec<DeliveryAttempt> = rows
+        .into_iter()
+        .map(|row| DeliveryAttempt::new(row, &delivery, Some(delivery.payload.clone())))
+        .collect();
+    Ok(Json(Page::new(rows, input.limit, |row| Cursor {
+        at: row.created_at,
+        id: row.id.0,
+    })))
+}
+
+/// Sends the event of a delivery to its endpoint again, with fresh tries.
+///
+/// One that failed or was cancelled is tried again as itself; of one that succeeded another delivery is made. `webhook-id`
+/// is the event's in both, so that receivers know what they have seen. Refused while the delivery still waits for a try of
+/// its own (409 `delivery_pending`), and while the endpoint is off (409 `webhook_inactive`).
+#[utoipa::path(
+    post, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}/resend", tag = "webhooks",
+    params(
+        ("id" = WebhookId, Path, description = "The endpoint"),
+        ("deliveryId" = DeliveryId, Path, description = "The delivery"),
+    ),
+    responses((status = 202, description = "What is sent, and its job", body = ResentDelivery), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]
+pub(super) async fn resend_delivery(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path((webhook, id)): Path<(WebhookId, DeliveryId)>,
+) -> Result<Answer> {
+    let mut tx = app.begin(&caller, &request).await?;
+    let (delivery, job) = resend(&mut tx, caller.user, webhook, id, app.clock.now()).await?;
+    let resent = ResentDelivery {
+        delivery: delivery.into(),
+        job: job.into(),
+    };
+    tx.answer(StatusCode::ACCEPTED, &resent).await
+}

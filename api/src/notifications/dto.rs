@@ -1,0 +1,108 @@
+//! Bodies of notifications.
+
+use chrono::{DateTime, Utc};
+use deserr::Deserr;
+use serde::Serialize;
+use serde_json::Value;
+use shared::{ids::NotificationId, models::notification};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    extract::{Fields, Rule},
+    page::Limit,
+};
+
+/// Something that a user is told.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Notification {
+    id: NotificationId,
+    /// `webhook.delivery_failed`: given up; `webhook.disabled`: an endpoint was switched off.
+    #[schema(example = "webhook.delivery_failed")]
+    kind: String,
+    /// In a few words.
+    title: String,
+    /// In a sentence.
+    body: String,
+    /// For programs; its shape depends on `kind`. Of webhooks: `{webhookId, deliveryId, event, reason, failures}`, the
+    /// latest failure and how many there were since the user last read of that endpoint.
+    #[schema(value_type = Object)]
+    data: Value,
+    /// Null while it is unread.
+    read_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    /// When it told something new last.
+    updated_at: DateTime<Utc>,
+}
+
+impl From<notification::Model> for Notification {
+    fn from(row: notification::Model) -> Self {
+        let notification::Model {
+            id,
+            user_id: _,
+            kind,
+            topic: _,
+            title,
+            body,
+            data,
+            read_at,
+            created_at,
+            updated_at,
+        } = row;
+        Self {
+            id,
+            kind,
+            title,
+            body,
+            data,
+            read_at,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// How much is unread.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UnreadCount {
+    pub(super) unread_count: u64,
+}
+
+/// How much was read.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReadCount {
+    pub(super) read_count: u64,
+}
+
+/// Which notifications are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListNotifications {
+    /// 1 to 100.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+    /// `true`: only unread ones, `false`: only read ones.
+    #[deserr(default)]
+    #[param(value_type = Option<bool>)]
+    pub(super) unread: Option<Unread>,
+}
+
+/// Yes or no in a query.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Unread::parse -> Rule)]
+pub(super) struct Unread(pub(super) bool);
+
+impl Unread {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| Rule::new("must be true or false"))
+    }
+}

@@ -1,0 +1,140 @@
+//! Deliveries as their users see them: with the event, the last try and the next one.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveEnum as _, ConnectionTrait, DbBackend, FromQueryResult, Statement, Value,
+    entity::prelude::Json,
+};
+
+use super::Status;
+use crate::{
+    database::{Error, Result},
+    ids::{DeliveryId, EventId, JobId, UserId, WebhookId},
+};
+
+/// A delivery with what belongs to it.
+#[derive(Clone, Debug, PartialEq, FromQueryResult)]
+pub struct Overview {
+    /// Its id.
+    pub id: DeliveryId,
+    /// To whom.
+    pub webhook_id: WebhookId,
+    /// What.
+    pub event_id: EventId,
+    /// The job that makes the tries; its row may be gone.
+    pub job_id: Option<JobId>,
+    /// How far it has come.
+    pub status: Status,
+    /// Why it was given up.
+    pub error: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Name of the event.
+    pub event: String,
+    /// The `data` of the event.
+    pub event_data: Json,
+    /// When the event happened.
+    pub happened_at: DateTime<Utc>,
+    /// Number of the last try.
+    pub attempts: Option<i32>,
+    /// What the last try was answered; 0 = no answer.
+    pub status_code: Option<i16>,
+    /// Why the last try did not succeed.
+    pub attempt_error: Option<String>,
+    /// How long the last try took.
+    pub duration_ms: Option<i32>,
+    /// When the next try is due, where one waits.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+}
+
+/// `$1` is the user, `$2` the endpoint. The endpoint is looked up once and before the rest, so that its deliveries come
+/// in the order of their index. `IS TRUE` keeps the planner from walking all live jobs for the state's sake.
+const SELECT: &str = "
+    SELECT d.id, d.webhook_id, d.event_id, d.job_id, d.status, d.error, d.created_at, d.finished_at,
+           e.kind AS event, e.data AS event_data, e.created_at AS happened_at,
+           a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.duration_ms,
+           (SELECT j.run_at FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
+               AND (j.state IN ('queued', 'dispatched')) IS TRUE) AS next_attempt_at
+      FROM deliveries d
+      JOIN events e ON e.id = d.event_id
+      LEFT JOIN LATERAL (SELECT * FROM delivery_attempts t WHERE t.delivery_id = d.id
+                          ORDER BY t.attempt DESC LIMIT 1) a ON true
+     WHERE d.webhook_id = (SELECT w.id FROM webhooks w WHERE w.user_id = $1 AND w.id = $2)";
+
+/// Which deliveries are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this status.
+    pub status: Option<Status>,
+    /// Only of events of this name.
+    pub event: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<(DateTime<Utc>, DeliveryId)>,
+}
+
+/// Gets a delivery to an endpoint of `user`.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's, or to another endpoint.
+pub async fn get(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    webhook: WebhookId,
+    id: DeliveryId,
+) -> Result<Overview> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        format!("{SELECT} AND d.id = $3"),
+        [user.into(), webhook.into(), id.into()],
+    );
+    Overview::find_by_statement(statement)
+        .one(db)
+        .await?
+        .ok_or(Error::NotFound("delivery"))
+}
+
+/// Lists deliveries to an endpoint of `user`, newest first.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    webhook: WebhookId,
+    filter: &Filter,
+    limit: u64,
+) -> Result<Vec<Overview>> {
+    let statement = list_statement(user, webhook, filter, limit);
+    Ok(Overview::find_by_statement(statement).all(db).await?)
+}
+
+/// What [`list`] asks the database, for its plan to be looked at.
+pub fn list_statement(
+    user: UserId,
+    webhook: WebhookId,
+    filter: &Filter,
+    limit: u64,
+) -> Statement {
+    let mut sql = SELECT.to_owned();
+    let mut values: Vec<Value> = vec![user.into(), webhook.into()];
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    if let Some(status) = filter.status {
+        // Written out: the index of those that have not succeeded is not taken for a status that is not known yet.
+        sql += &format!(" AND d.status = '{}'", status.to_value());
+    }
+    if let Some(event) = &filter.event {
+        sql += &format!(" AND e.kind = {}", bind(event.clone().into()));
+    }
+    if let Some((created_at, id)) = filter.before {
+        let (created_at, id) = (bind(created_at.into()), bind(id.into()));
+        sql += &format!(" AND (d.created_at, d.id) < ({created_at}, {id})");
+    }
+    let limit = bind(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    sql += &format!(" ORDER BY d.created_at DESC, d.id DESC LIMIT {limit}");
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+}
