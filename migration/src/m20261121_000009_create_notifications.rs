@@ -17,6 +17,7 @@ crate::sql_migration!(
         updated_at timestamptz NOT NULL
     );
     CREATE INDEX notifications_user_id ON notifications (user_id, created_at DESC, id DESC);
+    CREATE INDEX notifications_unread ON notifications (user_id, created_at DESC, id DESC) WHERE read_at IS NULL;
     CREATE UNIQUE INDEX notifications_topic_key ON notifications (user_id, topic) WHERE read_at IS NULL;
     CREATE INDEX notifications_created_at ON notifications USING brin (created_at);
     ALTER TABLE deliveries ADD job_id uuid;

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod database;
+pub mod events;
 pub mod exposition;
 pub mod fakes;
 pub mod process;

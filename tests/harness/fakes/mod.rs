@@ -1,4 +1,5 @@
 //! Other companies' services, as scripted HTTP servers.
 
+pub mod held_receiver;
 pub mod receiver;
 pub mod sentry;

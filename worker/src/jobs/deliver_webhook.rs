@@ -118,11 +118,7 @@ fn headers(
 }
 
 /// Why a try did not succeed, if it did not. Only 2xx is success (Standard Webhooks 1.0.0, "Deliverability").
-fn failure(
-    reply: &Result<Answer, SendError>,
-    is_off: bool,
-    now: DateTime<Utc>,
-) -> Option<Failure> {
+fn failure(reply: &Result<Answer, SendError>, is_off: bool, now: DateTime<Utc>) -> Option<Failure> {
     match reply {
         Ok(answer) if answer.status.is_success() => None,
         Ok(_) if is_off => Some(Failure::Permanent(format!("{GONE} and was switched off"))),

@@ -131,12 +131,7 @@ pub async fn succeed(tx: &mut Tx, id: DeliveryId, now: DateTime<Utc>) -> Result<
 ///
 /// # Errors
 /// As the database fails.
-pub async fn cancel(
-    tx: &mut Tx,
-    id: DeliveryId,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
+pub async fn cancel(tx: &mut Tx, id: DeliveryId, reason: &str, now: DateTime<Utc>) -> Result<()> {
     set_end(tx, id, Status::Cancelled, Some(reason), now).await?;
     Ok(())
 }

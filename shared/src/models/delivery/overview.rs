@@ -111,30 +111,28 @@ pub async fn list(
 }
 
 /// What [`list`] asks the database, for its plan to be looked at.
-pub fn list_statement(
-    user: UserId,
-    webhook: WebhookId,
-    filter: &Filter,
-    limit: u64,
-) -> Statement {
-    let mut sql = SELECT.to_owned();
+pub fn list_statement(user: UserId, webhook: WebhookId, filter: &Filter, limit: u64) -> Statement {
     let mut values: Vec<Value> = vec![user.into(), webhook.into()];
     let mut bind = |value: Value| {
         values.push(value);
         format!("${}", values.len())
     };
+    let mut conditions = Vec::new();
     if let Some(status) = filter.status {
         // Written out: the index of those that have not succeeded is not taken for a status that is not known yet.
-        sql += &format!(" AND d.status = '{}'", status.to_value());
+        conditions.push(format!(" AND d.status = '{}'", status.to_value()));
     }
     if let Some(event) = &filter.event {
-        sql += &format!(" AND e.kind = {}", bind(event.clone().into()));
+        conditions.push(format!(" AND e.kind = {}", bind(event.clone().into())));
     }
     if let Some((created_at, id)) = filter.before {
         let (created_at, id) = (bind(created_at.into()), bind(id.into()));
-        sql += &format!(" AND (d.created_at, d.id) < ({created_at}, {id})");
+        conditions.push(format!(" AND (d.created_at, d.id) < ({created_at}, {id})"));
     }
     let limit = bind(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    sql += &format!(" ORDER BY d.created_at DESC, d.id DESC LIMIT {limit}");
+    let sql = format!(
+        "{SELECT}{} ORDER BY d.created_at DESC, d.id DESC LIMIT {limit}",
+        conditions.concat()
+    );
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }

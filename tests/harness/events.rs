@@ -1,0 +1,48 @@
+//! Events without what usually causes them.
+
+use shared::{
+    events::{self, Event, OcrResult},
+    ids::{AttachmentId, UserId},
+};
+
+use crate::{Actor, TestApp};
+
+impl TestApp {
+    /// Who somebody is.
+    pub async fn id_of(&self, actor: &Actor) -> UserId {
+        let me = actor.get("/api/v1/users/me").await.expect(200);
+        me["id"]
+            .as_str()
+            .and_then(|id| id.parse().ok())
+            .expect("an id")
+    }
+
+    /// Lets `image.ocr_completed` happen to somebody, with this text.
+    pub async fn ocr_completed(&self, actor: &Actor, text: &str) {
+        self.emit(actor, text, Event::ImageOcrCompleted).await;
+    }
+
+    /// Lets `image.ocr_failed` happen to somebody, for this reason.
+    pub async fn ocr_failed(&self, actor: &Actor, reason: &str) {
+        self.emit(actor, reason, Event::ImageOcrFailed).await;
+    }
+
+    async fn emit(&self, actor: &Actor, text: &str, event: fn(OcrResult) -> Event) {
+        let user = self.id_of(actor).await;
+        let mut tx = self.begin().await;
+        tx.origin.user = Some(user);
+        let event = event(OcrResult {
+            attachment_id: AttachmentId::new(),
+            conversation_id: None,
+            message_id: None,
+            extracted_text: Some(text.to_owned()),
+            language: None,
+            confidence: Some(95.3),
+            error: None,
+        });
+        events::emit(&mut tx, user, &event, self.clock.now())
+            .await
+            .expect("an event");
+        tx.commit().await.expect("a commit");
+    }
+}
