@@ -159,6 +159,56 @@ async fn what_waits_or_has_nowhere_to_go_is_not_sent_again() {
     app.finish().await;
 }
 
+/// Waits until so many sessions of the product wait for a lock.
+async fn waiting(app: &TestApp, sessions: i64) {
+    tests::eventually("they wait for the lock", || async {
+        let sql = "SELECT count(*) = $1 FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query_scalar(sql)
+            .bind(sessions)
+            .fetch_one(app.database.pool())
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delivery_whose_job_is_just_put_back_does_not_get_a_second_one() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::answering(ResponseTemplate::new(500)).await;
+    let webhook = ana.webhook(&receiver.url()).await;
+    app.ocr_completed(&ana, "text").await;
+    app.run_jobs().await;
+    let path = deliveries_of(&webhook);
+    let resend = format!("{path}/{}/resend", id(&list(&ana, &path).await[0]));
+    let job = list(&ana, "/api/v1/jobs").await.remove(0);
+    let retry = format!("/api/v1/jobs/{}/retry", id(&job));
+
+    let mut holder = app.database.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM jobs FOR UPDATE")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let second = async {
+        waiting(&app, 1).await;
+        let release = async {
+            waiting(&app, 2).await;
+            holder.commit().await.unwrap();
+        };
+        tokio::join!(ana.post(&resend), release).0
+    };
+    let (retried, refused) = tokio::join!(ana.post(&retry), second);
+    retried.expect(200);
+    refused.expect_problem(409, "delivery_pending");
+    assert_eq!(app.count_live_jobs().await, 1);
+    app.run_jobs().await;
+    assert_eq!(receiver.requests().await.len(), 8);
+    app.expect_failed(1);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_delivery_without_a_job_to_put_back_gets_another_one() {
     let app = TestApp::spawn().await;
