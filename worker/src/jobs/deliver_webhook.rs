@@ -182,12 +182,12 @@ mod tests {
     #[test]
     fn an_answer_is_kept_in_part_and_as_text() {
         assert_eq!(shown(b"a\0b\xffc"), "ab\u{fffd}c");
-        assert_eq!(shown(&[b'x'; KEPT_ANSWER + 1]).len(), KEPT_ANSWER);
+        assert_eq!(shown(&vec![b'x'; KEPT_ANSWER + 1]).len(), KEPT_ANSWER);
         let long = "\u{939}".repeat(KEPT_ANSWER);
         let kept = shown(long.as_bytes());
         assert!(kept.len() <= KEPT_ANSWER && long.starts_with(&kept));
         // Each bad byte becomes three.
-        assert!(shown(&[0xff; KEPT_ANSWER]).len() <= KEPT_ANSWER);
+        assert!(shown(&vec![0xff; KEPT_ANSWER]).len() <= KEPT_ANSWER);
     }
 
     #[test]
