@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, metrics::Metrics,
+    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, limits::Limits, metrics::Metrics,
     middleware::RequestId, write::Write,
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Parts {
     pub outbound: Outbound,
     /// Passwords being hashed at once: each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
+    /// How often things may be done.
+    pub limits: Limits,
     /// Tells of changes of jobs.
     pub watch: Watch,
     /// What is counted.
@@ -83,6 +85,7 @@ impl App {
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(config.common.outbound_allow.clone())?,
             hashing: Arc::new(Semaphore::new(cores)),
+            limits: Limits::new(redis.clone(), clock.clone()),
             db,
             redis,
             clock,

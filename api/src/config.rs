@@ -1,10 +1,24 @@
 //! What the API reads from the environment.
 
-use std::{net::IpAddr, net::SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use shared::config::{CommonArgs, CommonConfig, Problems, given};
 use url::Url;
+
+use crate::{
+    client::TrustedProxies,
+    limits::{MaybeRate, Rate},
+};
+
+/// Tries to log in, unless told otherwise.
+const RATE_LIMIT_AUTH: Rate = Rate {
+    quota: 5,
+    window: Duration::from_mins(15),
+};
 
 /// Serves `BaatCheet`'s API.
 #[derive(Debug, Parser)]
@@ -22,12 +36,51 @@ pub struct Args {
 }
 
 /// What the API program can do.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Serves until SIGTERM or SIGINT (default)
     Serve,
     /// Prints the OpenAPI document; needs no configuration
     Openapi,
+    /// Makes accounts, and changes what they may do; needs the same variables as `serve`
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+/// What an operator can do with accounts.
+#[derive(Debug, Clone, Subcommand)]
+pub enum UserCommand {
+    /// Makes an account, also where registration is closed, and prints its id
+    Create {
+        /// Its e-mail address
+        #[arg(long)]
+        email: String,
+        /// What others see, 2 to 50 characters
+        #[arg(long)]
+        name: Option<String>,
+        /// Makes it an operator's
+        #[arg(long)]
+        admin: bool,
+        /// Reads the password from standard input up to the end of its first line, instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Makes an account an operator's
+    Promote(Account),
+    /// Makes an operator's account like any other
+    Demote(Account),
+    /// Bars an account, at once
+    Suspend(Account),
+    /// Lets a suspended account in again
+    Reinstate(Account),
+}
+
+/// Which account.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Account {
+    /// Its e-mail address
+    #[arg(long)]
+    pub email: String,
 }
 
 /// Variables of the API.
@@ -54,6 +107,25 @@ pub struct ApiArgs {
     /// Largest picture, in bytes [default: 10485760]
     #[arg(long, env = "MAX_IMAGE_BYTES")]
     pub max_image_bytes: Option<String>,
+    /// open or closed: whether anybody may make an account [default: open]
+    #[arg(long, env = "REGISTRATION")]
+    pub registration: Option<String>,
+    /// Failed tries to log in, per address and per account, like 5/15m; off: no limit [default: 5/15m]
+    #[arg(long, env = "RATE_LIMIT_AUTH")]
+    pub rate_limit_auth: Option<String>,
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto count: networks in CIDR form, loopback, private;
+    /// comma-separated [default: none]
+    #[arg(long, env = "TRUSTED_PROXIES")]
+    pub trusted_proxies: Option<String>,
+}
+
+/// Whether anybody may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// They may.
+    Open,
+    /// Operators only.
+    Closed,
 }
 
 /// How addresses of clients are logged.
@@ -84,6 +156,12 @@ pub struct ApiConfig {
     pub health_redis_required: bool,
     /// Largest picture.
     pub max_image_bytes: u64,
+    /// Whether anybody may make an account.
+    pub registration: Registration,
+    /// How often one may fail to log in.
+    pub rate_limit_auth: Option<Rate>,
+    /// Whose `X-Forwarded-*` count.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Args {
@@ -124,6 +202,21 @@ impl Args {
             10 * 1024 * 1024,
             1..=1024 * 1024 * 1024,
         );
+        let registration = problems.choice(
+            "REGISTRATION",
+            &api.registration,
+            Registration::Open,
+            &[
+                ("open", Registration::Open),
+                ("closed", Registration::Closed),
+            ],
+        );
+        let MaybeRate(rate_limit_auth) = problems.parse(
+            "RATE_LIMIT_AUTH",
+            &api.rate_limit_auth,
+            MaybeRate(Some(RATE_LIMIT_AUTH)),
+        );
+        let trusted_proxies = api.check_proxies(&mut problems);
         let config = common.map(|common| ApiConfig {
             common,
             address: SocketAddr::new(host, port),
@@ -132,8 +225,24 @@ impl Args {
             log_ip,
             health_redis_required,
             max_image_bytes,
+            registration,
+            rate_limit_auth,
+            trusted_proxies,
         });
         problems.finish(config)
+    }
+}
+
+impl ApiArgs {
+    fn check_proxies(&self, problems: &mut Problems) -> TrustedProxies {
+        let mut proxies = TrustedProxies::default();
+        let texts = given(&self.trusted_proxies).unwrap_or_default().split(',');
+        for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
+            if let Err(problem) = proxies.add(text) {
+                problems.add("TRUSTED_PROXIES", problem);
+            }
+        }
+        proxies
     }
 }
 

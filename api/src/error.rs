@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -17,7 +17,7 @@ use utoipa::{
     openapi::{Content, Ref, RefOr, ResponseBuilder},
 };
 
-use crate::answer::Answer;
+use crate::{answer::Answer, denied::Denied, limits::Exhausted};
 
 /// Results of handlers.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -45,6 +45,15 @@ pub(crate) enum Error {
     /// No credentials, or none that are good now.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// Two hold the refresh token: it had been used before.
+    #[error("the refresh token was used before, so the login has ended; log in again")]
+    RefreshTokenReused,
+    /// We know who asks, and still.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Tried too often.
+    #[error(transparent)]
+    TooManyRequests(#[from] Exhausted),
     /// A rule says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -122,6 +131,17 @@ impl Error {
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
                 "Unauthenticated",
+            ),
+            Self::RefreshTokenReused => (
+                StatusCode::UNAUTHORIZED,
+                "refresh_token_reused",
+                "Unauthenticated",
+            ),
+            Self::Denied(denied) => (StatusCode::FORBIDDEN, denied.code(), "Forbidden"),
+            Self::TooManyRequests(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests",
             ),
             Self::Refused(refusal) => (StatusCode::CONFLICT, refusal.code(), "Conflict"),
             Self::TooLarge { .. } => (
@@ -248,6 +268,10 @@ pub(crate) struct Problem {
     /// Seconds after which the request may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// More headers of the answer.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub headers: HeaderMap,
 }
 
 impl Problem {
@@ -257,6 +281,7 @@ impl Problem {
         let body = serde_json::to_vec(&self).expect("a problem is plain data");
         let mut response = (status, Body::from(body)).into_response();
         let headers = response.headers_mut();
+        headers.extend(self.headers);
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
@@ -288,14 +313,18 @@ impl IntoResponse for Error {
             _ => {}
         }
         let detail = self.to_string();
-        let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs());
-        let content_range = match &self {
-            Self::RangeNotSatisfiable { length_bytes } => {
-                HeaderValue::try_from(format!("bytes */{length_bytes}")).ok()
-            }
-            _ => None,
+        let (retry_after, mut headers) = match &self {
+            Self::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
+            _ => (
+                (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs()),
+                HeaderMap::new(),
+            ),
         };
+        if let Self::RangeNotSatisfiable { length_bytes } = &self
+            && let Ok(length) = HeaderValue::try_from(format!("bytes */{length_bytes}"))
+        {
+            headers.insert(header::CONTENT_RANGE, length);
+        }
         let errors = if let Self::Invalid(fields) = self {
             fields
         } else {
@@ -311,14 +340,10 @@ impl IntoResponse for Error {
             request_id: None,
             errors,
             retry_after,
+            headers,
         };
         let mut response = status.into_response();
         response.extensions_mut().insert(problem);
-        if let Some(content_range) = content_range {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_RANGE, content_range);
-        }
         response
     }
 }

@@ -2,17 +2,23 @@
 
 mod accounts;
 mod answer;
+mod api_keys;
 mod app;
 mod attachments;
+mod authentication;
 mod caller;
+mod client;
 pub mod config;
 mod conversations;
 mod deliveries;
+mod denied;
 mod error;
 mod extract;
+mod given;
 mod health;
 mod idempotency;
 mod jobs;
+mod limits;
 mod messages;
 mod metrics;
 mod middleware;
@@ -34,8 +40,11 @@ use shared::{clock::Clock, telemetry::log_feature};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::router::document;
-use crate::{app::App, config::ApiConfig};
+pub use self::{accounts::commands::manage_users, router::document};
+use crate::{
+    app::App,
+    config::{ApiConfig, Registration},
+};
 
 /// How long requests may go on after a shutdown began; platforms kill after 30 s.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
@@ -75,6 +84,21 @@ pub async fn serve(
         "the bearer token of /api/metrics",
         config.common.metrics_token.is_some(),
         "METRICS_TOKEN",
+    );
+    log_feature(
+        "registration",
+        config.registration == Registration::Open,
+        "REGISTRATION",
+    );
+    log_feature(
+        "the limit of tries to log in",
+        config.rate_limit_auth.is_some(),
+        "RATE_LIMIT_AUTH",
+    );
+    log_feature(
+        "trust in proxies",
+        !config.trusted_proxies.is_empty(),
+        "TRUSTED_PROXIES",
     );
     let app = App::new(config, clock, stop.clone())?;
     tracing::info!("listening on {}", listener.local_addr()?);

@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use api::{
     Drained,
-    config::{ApiConfig, Args, Command},
+    config::{ApiConfig, Args, Command, UserCommand},
 };
 use clap::Parser as _;
 use shared::{clock::Clock, shutdown, telemetry};
@@ -27,12 +27,28 @@ fn main() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
+    if let Some(Command::User(command)) = args.command {
+        return manage_users(&config, command);
+    }
     // Dropped last: it sends the errors of the shutdown, too.
     let _telemetry = telemetry::init(&config.common.telemetry, "baatcheet-api")?;
     let runtime = Runtime::new()?;
     let ended = runtime.block_on(run(config));
     runtime.shutdown_timeout(LAST_THREADS);
     ended
+}
+
+fn manage_users(config: &ApiConfig, command: UserCommand) -> anyhow::Result<ExitCode> {
+    match Runtime::new()?.block_on(api::manage_users(config, command)) {
+        Ok(told) => {
+            writeln!(std::io::stdout(), "{told}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            writeln!(std::io::stderr(), "baatcheet-api: {error:#}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 async fn run(config: ApiConfig) -> anyhow::Result<ExitCode> {

@@ -18,7 +18,8 @@ use crate::error::{FieldProblem, Problem};
     components(schemas(Problem, FieldProblem)),
     modifiers(&Bearer),
     tags(
-        (name = "accounts", description = "Making an account, logging in"),
+        (name = "accounts", description = "Making an account, logging in and out, changing one's own"),
+        (name = "api-keys", description = "Credentials of programs"),
         (name = "attachments", description = "Uploaded files, and what was read in them"),
         (name = "conversations", description = "Beginning, finding, filing and deleting conversations"),
         (name = "jobs", description = "Work in the background"),
@@ -38,7 +39,7 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The access token of a login"))
+            .description(Some("The access token of a login, or an API key"))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));

@@ -12,12 +12,13 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, app::App, attachments, conversations, deliveries, error::Error, health, jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search, webhooks,
+    accounts, api_keys, app::App, attachments, conversations, deliveries, error::Error, health, jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
     let limited = OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::router())
+        .merge(api_keys::router())
         .merge(attachments::router())
         .merge(conversations::router())
         .merge(jobs::router())

@@ -16,8 +16,9 @@ use sqlx::postgres::PgPoolOptions;
 use crate::{
     config::DatabaseConfig,
     ids::{JobId, UserId},
+    models::api_key,
     queue::Queue,
-    redis::Redis,
+    redis::{Keys, Redis},
 };
 
 /// Longest time one statement of a pool may take. Nothing of ours needs more; a runaway must not hold a connection.
@@ -51,6 +52,9 @@ pub enum Refusal {
     /// Another account has the address.
     #[error("an account with this e-mail address exists already")]
     EmailTaken,
+    /// The user has as many keys as one may have.
+    #[error("there are {max} API keys already; delete one", max = api_key::MAX_PER_USER)]
+    ApiKeyLimit,
     /// Archived conversations are only read.
     #[error("the conversation is archived; unarchive it to write to it")]
     ConversationArchived,
@@ -85,6 +89,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::EmailTaken => "email_taken",
+            Self::ApiKeyLimit => "api_key_limit",
             Self::ConversationArchived => "conversation_archived",
             Self::ClientIdReused => "client_id_reused",
             Self::MessageNotEditable => "message_not_editable",
@@ -230,6 +235,11 @@ impl Tx {
             .await?
             .ok_or(Error::NotFound("time"))?;
         Ok(row.try_get("", "now")?)
+    }
+
+    /// Names of what may be told or invalidated.
+    pub fn keys(&self) -> &Keys {
+        self.redis.keys()
     }
 
     /// After the commit, workers look for new jobs of `queue`.

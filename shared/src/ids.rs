@@ -57,6 +57,8 @@ ids! {
     SessionId,
     /// A folder of conversations with instructions of its own.
     ProjectId,
+    /// A credential of a program.
+    ApiKeyId,
     /// A conversation.
     ConversationId,
     /// A message of a conversation.

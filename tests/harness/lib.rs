@@ -144,6 +144,8 @@ impl TestApp {
         let api = ApiArgs {
             host: Some("127.0.0.1".to_owned()),
             port: Some("0".to_owned()),
+            // Everybody in a test comes from one address.
+            rate_limit_auth: options.api.rate_limit_auth.or(Some("off".to_owned())),
             ..options.api
         };
         let api: ApiConfig = api::config::Args {

@@ -43,6 +43,7 @@ async fn select<E: EntityTrait>(database: &TestDatabase) {
 #[tokio::test]
 async fn every_entity_can_be_selected() {
     let database = TestDatabase::create().await;
+    select::<models::api_key::Entity>(&database).await;
     select::<models::attachment::Entity>(&database).await;
     select::<models::conversation::Entity>(&database).await;
     select::<models::delivery::Entity>(&database).await;
@@ -57,6 +58,7 @@ async fn every_entity_can_be_selected() {
     select::<models::queue_figure::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;
     select::<models::session::Entity>(&database).await;
+    select::<models::session::spent::Entity>(&database).await;
     select::<models::storage_view::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
     select::<models::webhook::Entity>(&database).await;

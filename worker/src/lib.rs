@@ -5,6 +5,7 @@ pub mod config;
 pub mod context;
 pub mod engines;
 mod health;
+pub mod housekeeping;
 pub mod jobs;
 pub mod metrics;
 pub mod registry;
@@ -107,7 +108,7 @@ pub async fn run(
     let database = &config.common.database;
     let runner = Runner::start(
         config.settings,
-        context,
+        context.clone(),
         registry,
         &database.direct,
         &config.common.redis,
@@ -115,6 +116,10 @@ pub async fn run(
 
     let tasks = TaskTracker::new();
     let health_stop = CancellationToken::new();
+    tasks.spawn(
+        stop.clone()
+            .run_until_cancelled_owned(housekeeping::run(context)),
+    );
     if let Some(listener) = health {
         tasks.spawn(health::serve(
             listener,

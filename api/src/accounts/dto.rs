@@ -4,103 +4,17 @@ use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use secrecy::SecretString;
 use serde::Serialize;
-use shared::{ids::UserId, models::user};
-use utoipa::ToSchema;
+use shared::{
+    ids::{SessionId, UserId},
+    models::{
+        session,
+        user::{self, PresenceSharing, Role, Status, Tier},
+    },
+};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::extract::{Fields, Rule};
-
-/// Fewest characters of a password (NIST SP 800-63B §5.1.1.2 asks for 8).
-const PASSWORD_MIN: usize = 10;
-/// Longest password in bytes: more only costs time.
-const PASSWORD_MAX_BYTES: usize = 1024;
-/// Longest address (RFC 5321 §4.5.3.1.3, with the brackets taken off).
-const EMAIL_MAX: usize = 254;
-
-/// An e-mail address.
-#[derive(Debug, Clone, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Email::parse -> Rule)]
-pub(super) struct Email(pub(super) String);
-
-impl Email {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        let text = text.trim();
-        let valid = text.len() <= EMAIL_MAX
-            && text.split_once('@').is_some_and(|(local, domain)| {
-                !local.is_empty()
-                    && local.len() <= 64
-                    && !domain.contains('@')
-                    && domain.split('.').count() >= 2
-                    && domain.split('.').all(|label| {
-                        !label.is_empty()
-                            && !label.starts_with('-')
-                            && !label.ends_with('-')
-                            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
-                    })
-            })
-            && !text
-                .chars()
-                .any(|c| c.is_whitespace() || c.is_control() || "<>()[],;:\\\"".contains(c));
-        if valid {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Rule::new("must be an e-mail address"))
-        }
-    }
-}
-
-/// A password, of a length that is worth hashing.
-#[derive(Debug, Clone, Deserr)]
-#[deserr(error = Fields, try_from(&String) = NewPassword::parse -> Rule)]
-pub(super) struct NewPassword(pub(super) SecretString);
-
-impl NewPassword {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        if text.chars().count() < PASSWORD_MIN {
-            return Err(Rule::new(format!(
-                "must have at least {PASSWORD_MIN} characters"
-            )));
-        }
-        Ok(Self(short_enough(text)?))
-    }
-}
-
-/// A password that is claimed to be somebody's: our rules for new ones may have been others then.
-#[derive(Debug, Clone, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Password::parse -> Rule)]
-pub(super) struct Password(pub(super) SecretString);
-
-impl Password {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        short_enough(text).map(Self)
-    }
-}
-
-fn short_enough(text: &str) -> Result<SecretString, Rule> {
-    if text.len() > PASSWORD_MAX_BYTES {
-        return Err(Rule::new(format!(
-            "must have at most {PASSWORD_MAX_BYTES} bytes"
-        )));
-    }
-    Ok(text.into())
-}
-
-/// A name for people: 2 to 50 characters, without line breaks.
-#[derive(Debug, Clone, Deserr)]
-#[deserr(error = Fields, try_from(&String) = DisplayName::parse -> Rule)]
-pub(super) struct DisplayName(pub(super) String);
-
-impl DisplayName {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        let text = text.trim();
-        if !(2..=50).contains(&text.chars().count()) {
-            return Err(Rule::new("must have 2 to 50 characters"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(Rule::new("must not contain control characters"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
+use super::fields::{AvatarUrl, DisplayName, Email, NewPassword, Password};
+use crate::{extract::Fields, given::Given, page::Limit};
 
 /// A new account.
 #[derive(Debug, Deserr, ToSchema)]
@@ -132,6 +46,79 @@ pub(super) struct Login {
     pub(super) password: Password,
 }
 
+/// The end of one pair of tokens and the begin of the next.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Refresh {
+    /// The latest one of the login.
+    #[deserr(from(String) = SecretString::from)]
+    #[schema(value_type = String, example = "bcr_2JkVxXCQ0xmX3yyUWdVQzJ4vXz1GqTn0s1r6k5x8H9M")]
+    pub(super) refresh_token: SecretString,
+}
+
+/// Another password.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ChangePassword {
+    /// The one to be replaced.
+    #[schema(value_type = String, format = Password, example = "correct horse battery")]
+    pub(super) current_password: Password,
+    /// At least 10 characters.
+    #[schema(value_type = String, format = Password, min_length = 10, example = "staple of another kind")]
+    pub(super) new_password: NewPassword,
+}
+
+/// What others see of an account. What is left out stays; at least one field is needed.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UpdateMe {
+    /// Their name.
+    #[deserr(default)]
+    #[schema(value_type = String, required = false, min_length = 2, max_length = 50, example = "Ana")]
+    pub(super) display_name: Given<DisplayName>,
+    /// Their picture: https, at a public address; null takes it away.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048, example = "https://example.com/ana.png")]
+    pub(super) avatar_url: Given<Option<AvatarUrl>>,
+}
+
+/// What others learn of what the user does. What is left out stays; at least one field is needed.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UpdatePrivacy {
+    /// Who sees whether they are there.
+    #[deserr(default)]
+    #[schema(value_type = PresenceSharing, required = false)]
+    pub(super) presence_sharing: Given<Sharing>,
+    /// Whether others see what they have read.
+    #[deserr(default)]
+    #[schema(value_type = bool, required = false)]
+    pub(super) read_receipts_enabled: Given<bool>,
+}
+
+/// [`PresenceSharing`], as a client writes it.
+#[derive(Debug, Clone, Copy, Deserr)]
+#[deserr(error = Fields, rename_all = lowercase)]
+pub(super) enum Sharing {
+    Everyone,
+    Friends,
+    Nobody,
+}
+
+impl From<Sharing> for PresenceSharing {
+    fn from(sharing: Sharing) -> Self {
+        match sharing {
+            Sharing::Everyone => Self::Everyone,
+            Sharing::Friends => Self::Friends,
+            Sharing::Nobody => Self::Nobody,
+        }
+    }
+}
+
 /// An account, as its owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -142,6 +129,18 @@ pub(super) struct User {
     email: String,
     /// What others see.
     display_name: Option<String>,
+    /// Where their picture is.
+    #[schema(format = "uri")]
+    avatar_url: Option<String>,
+    role: Role,
+    tier: Tier,
+    status: Status,
+    /// Whether the address is known to be theirs.
+    is_verified: bool,
+    /// Who sees whether they are there.
+    presence_sharing: PresenceSharing,
+    /// Whether others see what they have read.
+    read_receipts_enabled: bool,
     /// Grows with every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
@@ -155,6 +154,13 @@ impl From<user::Model> for User {
             email,
             password_hash: _,
             display_name,
+            avatar_url,
+            role,
+            tier,
+            status,
+            is_verified,
+            presence_sharing,
+            read_receipts_enabled,
             version,
             created_at,
             updated_at,
@@ -163,6 +169,13 @@ impl From<user::Model> for User {
             id,
             email,
             display_name,
+            avatar_url,
+            role,
+            tier,
+            status,
+            is_verified,
+            presence_sharing,
+            read_receipts_enabled,
             version,
             created_at,
             updated_at,
@@ -170,53 +183,78 @@ impl From<user::Model> for User {
     }
 }
 
-/// A login.
+/// A login, with its tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Session {
     pub(super) user: User,
     /// Send it as `Authorization: Bearer <accessToken>`.
     pub(super) access_token: String,
-    /// Gets a new access token when this one has expired. Keep it secret.
+    /// Gets the next pair of tokens, once. Keep it secret.
     pub(super) refresh_token: String,
     /// Seconds that the access token lives.
     #[schema(example = 900)]
     pub(super) expires_in: i64,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A login, as the list shows it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionSummary {
+    id: SessionId,
+    /// When the user logged in.
+    created_at: DateTime<Utc>,
+    /// To a minute.
+    last_used_at: DateTime<Utc>,
+    /// Where it was refreshed from last, as far as the server keeps addresses.
+    #[schema(example = "203.0.113.0")]
+    ip: Option<String>,
+    /// What it was refreshed with last.
+    user_agent: Option<String>,
+    /// Whether this request was made under it.
+    current: bool,
+}
 
-    #[test]
-    fn addresses_are_told_from_other_texts() {
-        for good in [
-            "ana@example.com",
-            " Ana.B+tag@sub.example.org ",
-            "बात@उदाहरण.भारत",
-        ] {
-            assert!(Email::parse(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "ana",
-            "ana@",
-            "@example.com",
-            "ana@localhost",
-            "a b@example.com",
-            "a@b@example.com",
-            "a@-x.com",
-            "a@x..com",
-            "a\n@example.com",
-        ] {
-            assert!(Email::parse(bad).is_err(), "{bad}");
+/// A login among those of its user, and the one that asks.
+pub(super) struct Listed(pub(super) session::Model, pub(super) SessionId);
+
+impl From<Listed> for SessionSummary {
+    fn from(Listed(row, asking): Listed) -> Self {
+        let session::Model {
+            id,
+            user_id: _,
+            access_token_hash: _,
+            access_expires_at: _,
+            refresh_token_hash: _,
+            refresh_expires_at: _,
+            created_at,
+            revoked_at: _,
+            last_used_at,
+            ip,
+            user_agent,
+            address_hash: _,
+        } = row;
+        Self {
+            id,
+            created_at,
+            last_used_at: last_used_at.unwrap_or(created_at),
+            ip,
+            user_agent,
+            current: asking == id,
         }
     }
+}
 
-    #[test]
-    fn a_password_is_counted_in_characters() {
-        assert!(NewPassword::parse("नमस्ते123").is_err());
-        assert!(NewPassword::parse("नमस्तेदुनिया").is_ok());
-        assert!(NewPassword::parse(&"x".repeat(1025)).is_err());
-    }
+/// Which logins are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListSessions {
+    /// 1 to 100.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
 }

@@ -1,10 +1,16 @@
-//! Accounts: making one, logging in, and looking at one's own.
+//! Accounts: making one, logging in and out, and changing one's own.
 //!
 //! Passwords are kept as Argon2id only; tokens as SHA-256 only.
 
+mod attempts;
+pub(crate) mod commands;
+mod device;
 mod dto;
+mod fields;
 mod passwords;
+mod prompt;
 mod routes;
+mod sessions;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,5 +21,12 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(routes::register))
         .routes(routes!(routes::login))
-        .routes(routes!(routes::get_me))
+        .routes(routes!(sessions::refresh_session))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::logout_everywhere))
+        .routes(routes!(routes::get_me, routes::update_me))
+        .routes(routes!(routes::update_privacy))
+        .routes(routes!(routes::change_password))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::delete_session))
 }

@@ -47,14 +47,18 @@ pub(super) async fn verify(
     hash: Option<String>,
 ) -> Result<bool> {
     off_the_async_threads(slots, move || {
-        let known = hash.is_some();
-        let hash = hash.as_deref().unwrap_or(NOBODY);
-        let verified = Argon2::default()
-            .verify_password(password.expose_secret().as_bytes(), hash)
-            .is_ok();
-        known && verified
+        let password = password.expose_secret().as_bytes();
+        is_right(hash.as_deref(), |hash| {
+            Argon2::default().verify_password(password, hash).is_ok()
+        })
     })
     .await
+}
+
+/// Verifies once, whether or not there is a hash.
+fn is_right(hash: Option<&str>, verify: impl FnOnce(&str) -> bool) -> bool {
+    let verified = verify(hash.unwrap_or(NOBODY));
+    hash.is_some() && verified
 }
 
 #[cfg(test)]
@@ -77,6 +81,19 @@ mod tests {
                 .unwrap()
         );
         assert!(!verify(&slots, "correct horse".into(), None).await.unwrap());
+    }
+
+    #[test]
+    fn a_password_is_verified_where_there_is_no_account_too() {
+        let mut verified = Vec::new();
+        for hash in [Some("a hash"), None] {
+            let right = is_right(hash, |hash| {
+                verified.push(hash.to_owned());
+                true
+            });
+            assert_eq!(right, hash.is_some());
+        }
+        assert_eq!(verified, ["a hash", NOBODY]);
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! Handlers of accounts.
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use shared::{
-    database::{Error as DatabaseError, Tx},
-    keyring::random,
-    models::{session, user},
+    events::{self, Event},
+    models::{
+        session,
+        user::{self, Privacy, Profile, Role, Status},
+    },
 };
 
 use super::{
-    dto::{Login, Register, Session, User},
-    passwords,
+    attempts::{self, Attempt},
+    device::Device,
+    dto::{ChangePassword, Login, Register, Session, UpdateMe, UpdatePrivacy, User},
+    passwords, sessions,
 };
 use crate::{
+    answer::Answer,
     app::App,
-    caller::Caller,
+    caller::{Caller, SessionCaller},
+    config::Registration,
+    denied::Denied,
     error::{Error, Problems, Result},
     extract::Json,
     middleware::RequestId,
@@ -25,6 +31,8 @@ use crate::{
 const WRONG: &str = "the e-mail address or the password is wrong";
 
 /// Makes an account, and logs in.
+///
+/// 403 `registration_closed` where only operators make accounts.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", tag = "accounts", request_body = Register,
     responses((status = 201, description = "Registered and logged in", body = Session), Problems),
@@ -33,19 +41,27 @@ const WRONG: &str = "the e-mail address or the password is wrong";
 pub(super) async fn register(
     State(app): State<App>,
     request: RequestId,
+    device: Device,
     Json(input): Json<Register>,
 ) -> Result<(StatusCode, Json<Session>)> {
+    if app.config.registration == Registration::Closed {
+        return Err(Denied::RegistrationClosed.into());
+    }
+    attempts::count_registration(&app, &device, &input.email.0).await?;
     let hash = passwords::hash(&app.hashing, input.password.0).await?;
     let mut tx = app.begin_anonymous(&request).await?;
-    let name = input.display_name.map(|name| name.0);
-    let user = user::register(&mut tx, &input.email.0, hash, name, app.clock.now()).await?;
-    let session = begin_session(&app, &mut tx, user).await?;
+    let (name, now) = (input.display_name.map(|name| name.0), app.clock.now());
+    let user = user::register(&mut tx, &input.email.0, hash, name, Role::User, now).await?;
+    let session = sessions::begin(&app, &mut tx, user, device).await?;
     tx.commit().await?;
 
     Ok((StatusCode::CREATED, Json(session)))
 }
 
 /// Logs in.
+///
+/// Failed tries are limited, per address and per account (429 `too_many_requests`). A suspended account is told so (403
+/// `suspended`) after the right password only.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "accounts", request_body = Login,
     responses((status = 200, description = "Logged in", body = Session), Problems),
@@ -54,16 +70,22 @@ pub(super) async fn register(
 pub(super) async fn login(
     State(app): State<App>,
     request: RequestId,
+    device: Device,
     Json(input): Json<Login>,
 ) -> Result<Json<Session>> {
+    let attempt = Attempt::login(&app, &device, &input.email.0).await?;
     let user = user::find_by_email(&app.db, &input.email.0).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let is_right = passwords::verify(&app.hashing, input.password.0, hash).await?;
     let Some(user) = user.filter(|_| is_right) else {
         return Err(Error::Unauthenticated(WRONG));
     };
+    attempt.succeeded(&app).await;
+    if user.status == Status::Suspended {
+        return Err(Denied::Suspended.into());
+    }
     let mut tx = app.begin_anonymous(&request).await?;
-    let session = begin_session(&app, &mut tx, user).await?;
+    let session = sessions::begin(&app, &mut tx, user, device).await?;
     tx.commit().await?;
 
     Ok(Json(session))
@@ -87,20 +109,105 @@ pub(super) async fn get_me(
     preconditions.answer(user.version, &User::from(user))
 }
 
-/// Begins a login with two fresh tokens of 256 random bits.
-async fn begin_session(
-    app: &App,
-    tx: &mut Tx,
-    user: user::Model,
-) -> Result<Session, DatabaseError> {
-    let token = |prefix: &str| format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(random::<32>()));
-    let (access_token, refresh_token) = (token("bca_"), token("bcr_"));
-    session::begin(tx, user.id, &access_token, &refresh_token, app.clock.now()).await?;
-    let expires_in = session::ACCESS_TOKEN_LIFETIME.num_seconds();
-    Ok(Session {
-        user: user.into(),
-        access_token,
-        refresh_token,
-        expires_in,
-    })
+/// Changes what others see of the caller.
+#[utoipa::path(
+    patch, path = "/api/v1/users/me", tag = "accounts", request_body = UpdateMe,
+    responses((status = 200, description = "The account as it is now", body = User), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn update_me(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Json(input): Json<UpdateMe>,
+) -> Result<Answer> {
+    let (name, avatar) = (input.display_name.0, input.avatar_url.0);
+    if name.is_none() && avatar.is_none() {
+        return Err(Error::field("", "needs displayName or avatarUrl"));
+    }
+    if let Some(Some(url)) = &avatar {
+        let checked = app.outbound.check_url(&url.0).await;
+        checked.map_err(Error::UrlRefused)?;
+    }
+    let change = Profile {
+        display_name: name.map(|name| name.0),
+        avatar_url: avatar.map(|url| url.map(|url| url.0.into())),
+    };
+    let now = app.clock.now();
+    let mut tx = app.begin(&caller, &request).await?;
+    let user = user::get_for_update(&mut tx, caller.user).await?;
+    preconditions.check(user.version)?;
+    let user = user.change_profile(&mut tx, change, now).await?;
+    let event = Event::UserUpdated((&user).into());
+    events::emit(&mut tx, user.id, &event, now).await?;
+    tx.answer_version(StatusCode::OK, user.version, &User::from(user))
+        .await
+}
+
+/// Changes what others learn of what the caller does.
+#[utoipa::path(
+    patch, path = "/api/v1/users/me/privacy", tag = "accounts", request_body = UpdatePrivacy,
+    responses((status = 200, description = "The account as it is now", body = User), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn update_privacy(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Json(input): Json<UpdatePrivacy>,
+) -> Result<Answer> {
+    let change = Privacy {
+        presence_sharing: input.presence_sharing.0.map(Into::into),
+        read_receipts_enabled: input.read_receipts_enabled.0,
+    };
+    if change.presence_sharing.is_none() && change.read_receipts_enabled.is_none() {
+        let problem = "needs presenceSharing or readReceiptsEnabled";
+        return Err(Error::field("", problem));
+    }
+    let now = app.clock.now();
+    let mut tx = app.begin(&caller, &request).await?;
+    let user = user::get_for_update(&mut tx, caller.user).await?;
+    preconditions.check(user.version)?;
+    let user = user.change_privacy(&mut tx, change, now).await?;
+    let event = Event::UserUpdated((&user).into());
+    events::emit(&mut tx, user.id, &event, now).await?;
+    tx.answer_version(StatusCode::OK, user.version, &User::from(user))
+        .await
+}
+
+/// Changes the caller's password, and ends their other logins. API keys stay.
+///
+/// A wrong `currentPassword` is a 422 of that field. Failed tries are limited as those of a login are.
+#[utoipa::path(
+    post, path = "/api/v1/users/me/password", tag = "accounts", request_body = ChangePassword,
+    responses((status = 204, description = "Changed"), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn change_password(
+    State(app): State<App>,
+    caller: SessionCaller,
+    request: RequestId,
+    device: Device,
+    Json(input): Json<ChangePassword>,
+) -> Result<Answer> {
+    let SessionCaller { caller, session } = caller;
+    // First, as a repetition of what was done finds another password, and is no try.
+    let mut tx = app.begin(&caller, &request).await?;
+    let attempt = Attempt::password(&app, &device, caller.user).await?;
+    let user = user::get_for_update(&mut tx, caller.user).await?;
+    let (current, known) = (input.current_password.0, user.password_hash.clone());
+    if !passwords::verify(&app.hashing, current, Some(known)).await? {
+        return Err(Error::field("/currentPassword", "is wrong"));
+    }
+    attempt.succeeded(&app).await;
+    let hash = passwords::hash(&app.hashing, input.new_password.0).await?;
+    let now = app.clock.now();
+    let user = user.change_password(&mut tx, hash, now).await?;
+    session::end_all(&mut tx, user.id, Some(session), now).await?;
+    tx.no_content().await
 }

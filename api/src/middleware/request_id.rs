@@ -1,13 +1,9 @@
 //! The request's id, its log line, and problems with that id in them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::time::Instant;
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State}, http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -16,11 +12,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    app::App,
-    config::LogIp,
-    error::{Error, Problem},
-    idempotency::Repeatable,
-    metrics::UNMATCHED,
+    app::App, client::Client, config::LogIp, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -102,11 +94,15 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let route = route.as_ref().map(MatchedPath::as_str);
     // The route's template keeps ids out of the line; the whole path is logged only where nothing matched.
     let path = route.unwrap_or(request.uri().path()).to_owned();
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0.ip());
-    let ip = peer.and_then(|ip| shown(ip, app.config.log_ip));
+    let client = Client::of(
+        request.extensions(),
+        request.headers(),
+        &app.config.trusted_proxies,
+    );
+    let ip = client.and_then(|client| client.shown(app.config.log_ip));
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+    }
     let repeatable = Repeatable::of(&request);
     let trace = Trace::begin(
         "http.server",
@@ -128,10 +124,8 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         problem.request_id = Some(id.clone());
         let mut kept = std::mem::take(response.headers_mut());
         response = problem.into_response();
-        for name in [header::ALLOW, header::CONTENT_RANGE] {
-            if let Some(value) = kept.remove(&name) {
-                response.headers_mut().insert(name, value);
-            }
+        if let Some(allow) = kept.remove(header::ALLOW) {
+            response.headers_mut().insert(header::ALLOW, allow);
         }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -156,22 +150,6 @@ fn ended(status: StatusCode) -> Ended {
         Ended::Refused
     } else {
         Ended::Ok
-    }
-}
-
-/// The address as the operator wants it in logs.
-fn shown(ip: IpAddr, how: LogIp) -> Option<String> {
-    match (how, ip.to_canonical()) {
-        (LogIp::Off, _) => None,
-        (LogIp::Full, ip) => Some(ip.to_string()),
-        (LogIp::Masked, IpAddr::V4(ip)) => {
-            let [a, b, c, _] = ip.octets();
-            Some(format!("{a}.{b}.{c}.0"))
-        }
-        (LogIp::Masked, IpAddr::V6(ip)) => {
-            let [a, b, c, ..] = ip.segments();
-            Some(format!("{a:x}:{b:x}:{c:x}::"))
-        }
     }
 }
 
@@ -217,15 +195,5 @@ mod tests {
                 "{bad}"
             );
         }
-    }
-
-    #[test]
-    fn addresses_are_masked() {
-        let v4: IpAddr = "203.0.113.7".parse().unwrap();
-        let v6: IpAddr = "2001:db8:1:2::3".parse().unwrap();
-        assert_eq!(shown(v4, LogIp::Masked).unwrap(), "203.0.113.0");
-        assert_eq!(shown(v6, LogIp::Masked).unwrap(), "2001:db8:1::");
-        assert_eq!(shown(v4, LogIp::Full).unwrap(), "203.0.113.7");
-        assert_eq!(shown(v4, LogIp::Off), None);
     }
 }

@@ -11,7 +11,11 @@ use crate::{
         WebhookId,
     },
     jobs::DeliverWebhook,
-    models::{conversation, delivery, event, message, webhook},
+    models::{
+        conversation, delivery, event, message,
+        user::{self, PresenceSharing},
+        webhook,
+    },
     queue,
 };
 
@@ -21,6 +25,7 @@ const EVENT_TEXT_CHARACTERS: usize = 16_000;
 
 /// Names of all events.
 pub const NAMES: &[&str] = &[
+    "user.updated",
     "conversation.created",
     "conversation.updated",
     "conversation.archived",
@@ -34,6 +39,8 @@ pub const NAMES: &[&str] = &[
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// An account's profile or privacy was changed.
+    UserUpdated(UserSummary),
     /// A conversation was begun.
     ConversationCreated(ConversationSummary),
     /// A conversation was renamed, moved, tagged, pinned or set otherwise.
@@ -83,6 +90,37 @@ pub struct OcrResult {
     /// Why it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// The `data` of the events of accounts.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserSummary {
+    /// Which one.
+    pub user_id: UserId,
+    /// What others see.
+    pub display_name: Option<String>,
+    /// Where their picture is.
+    pub avatar_url: Option<String>,
+    /// Who sees whether they are there.
+    pub presence_sharing: PresenceSharing,
+    /// Whether others see what they have read.
+    pub read_receipts_enabled: bool,
+    /// Its version.
+    pub version: i32,
+}
+
+impl From<&user::Model> for UserSummary {
+    fn from(row: &user::Model) -> Self {
+        Self {
+            user_id: row.id,
+            display_name: row.display_name.clone(),
+            avatar_url: row.avatar_url.clone(),
+            presence_sharing: row.presence_sharing,
+            read_receipts_enabled: row.read_receipts_enabled,
+            version: row.version,
+        }
+    }
 }
 
 /// The `data` of the events of conversations.
@@ -159,6 +197,7 @@ impl Event {
     /// Its name, as endpoints subscribe to it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::UserUpdated(_) => "user.updated",
             Self::ConversationCreated(_) => "conversation.created",
             Self::ConversationUpdated(_) => "conversation.updated",
             Self::ConversationArchived(_) => "conversation.archived",
@@ -179,6 +218,7 @@ impl Event {
                 }
                 plain(&result)
             }
+            Self::UserUpdated(summary) => plain(summary),
             Self::ConversationCreated(summary)
             | Self::ConversationUpdated(summary)
             | Self::ConversationArchived(summary)

@@ -150,6 +150,20 @@ pub async fn keep(
     Ok(())
 }
 
+/// Deletes up to `limit` answers that have outlived [`LIFETIME`], and tells how many.
+///
+/// # Errors
+/// As the database fails.
+pub async fn prune(db: &impl ConnectionTrait, limit: u32, now: DateTime<Utc>) -> Result<u64> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "DELETE FROM idempotency_keys WHERE (user_id, key_hash) IN (
+             SELECT user_id, key_hash FROM idempotency_keys WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        [(now - LIFETIME).into(), limit.into()],
+    );
+    Ok(db.execute_raw(statement).await?.rows_affected())
+}
+
 impl Model {
     /// The body of the answer; none where it was too large to keep.
     ///

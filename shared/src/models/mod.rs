@@ -2,6 +2,7 @@
 //!
 //! Rows of a user are found only by finders that take the user, so that no query can forget whose they are.
 
+pub mod api_key;
 pub mod attachment;
 pub mod conversation;
 pub mod delivery;

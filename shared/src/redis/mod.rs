@@ -1,5 +1,8 @@
 //! Redis: speed, never truth. Every call is short, bounded and allowed to fail.
 
+mod script;
+mod tls;
+
 use std::{
     sync::{
         Arc,
@@ -10,27 +13,25 @@ use std::{
 
 use fred::{
     clients::SubscriberClient,
-    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, LuaInterface, PubsubInterface},
     prelude::{Builder, Client, Config, ReconnectPolicy},
     types::{
         Expiration, Message,
         config::{TlsConnector, UnresponsiveConfig},
     },
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
-};
 use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
+pub use self::script::Script;
 use crate::config::RedisConfig;
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest wait for a message to be published: the commit it follows is done, the caller waits for an answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
+/// Longest wait for a script: it stands before work that must not wait for it.
+const SCRIPT_TIMEOUT: Duration = Duration::from_millis(50);
 /// Failures in a row that open the breaker.
 const BREAKER_FAILURES: u32 = 10;
 /// How long an open breaker lets nothing through.
@@ -74,6 +75,16 @@ impl Keys {
     /// What was read in an attachment; removed with it.
     pub fn attachment_text(&self, id: crate::ids::AttachmentId) -> String {
         format!("{}cache:attachment:{id}:text", self.0)
+    }
+
+    /// Who the owner of an access token or API key is; `hash` is its SHA-256.
+    pub fn session(&self, hash: &[u8]) -> String {
+        format!("{}cache:session:{}", self.0, hex::encode(hash))
+    }
+
+    /// Sorted set: what was spent of one budget of a rate limit.
+    pub fn limit(&self, policy: &str, subject: &str) -> String {
+        format!("{}rl:{policy}:{subject}", self.0)
     }
 }
 
@@ -150,7 +161,7 @@ impl Redis {
         let mut fred = Config::from_url(config.url.expose_secret())?;
         fred.fail_fast = false;
         if config.is_tls() {
-            fred.tls = Some(TlsConnector::from(tls(config)?).into());
+            fred.tls = Some(TlsConnector::from(tls::config(config)?).into());
         }
         let mut builder = Builder::from_config(fred);
         builder
@@ -234,6 +245,31 @@ impl Redis {
     pub async fn remove(&self, keys: Vec<String>) -> Result<(), Error> {
         let remove = Box::pin(self.client.del::<(), _>(keys));
         self.bounded(COMMAND_TIMEOUT, remove).await
+    }
+
+    /// Runs a script, which Redis learns when it does not know it yet. It must answer with a list of numbers.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 50 ms.
+    pub async fn run(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<String>,
+    ) -> Result<Vec<i64>, Error> {
+        let client = &self.client;
+        let run = Box::pin(async move {
+            match client
+                .evalsha(script.sha1(), keys.clone(), arguments.clone())
+                .await
+            {
+                Err(error) if error.details().starts_with("NOSCRIPT") => {
+                    client.eval(script.lua(), keys, arguments).await
+                }
+                ran => ran,
+            }
+        });
+        self.bounded(SCRIPT_TIMEOUT, run).await
     }
 
     /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error
@@ -333,81 +369,6 @@ impl Drop for Subscription {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { client.quit().await });
         }
-    }
-}
-
-fn tls(config: &RedisConfig) -> anyhow::Result<ClientConfig> {
-    if config.tls_insecure {
-        let verifier =
-            std::sync::Arc::new(AnyCertificate(rustls::crypto::aws_lc_rs::default_provider()));
-        return Ok(ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth());
-    }
-    let mut roots = RootCertStore::empty();
-    match &config.ca {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                roots.add(certificate?)?;
-            }
-            anyhow::ensure!(!roots.is_empty(), "REDIS_CA_FILE holds no certificate");
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    Ok(ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
-/// Accepts any certificate, for platforms whose Redis signs its own (`REDIS_TLS_INSECURE`).
-#[derive(Debug)]
-struct AnyCertificate(rustls::crypto::CryptoProvider);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -1,0 +1,122 @@
+//! How often one may try to log in, to register, to refresh and to change a password: `RATE_LIMIT_AUTH`.
+//!
+//! Each of the four has budgets of its own, all of that size: one for each address, so that one client does not try many
+//! accounts, and one for each account, so that many clients do not try one. A try is counted before its password is
+//! looked at, and given back when it succeeds, so that only failures count, and a hundred tries at the same time are a
+//! hundred tries. Registrations always count. A refresh counts when its token is unknown and then only blocks others
+//! that are, as there is nothing to guess: those with a good token pass.
+//!
+//! Whoever knows an address can use its account's budget up and so keep its owner from logging in. Hence an address from
+//! which the account is logged in has a budget of its own with that account; and who is logged in stays so.
+//!
+//! An account's budget exists whether or not the account does, so it tells nothing.
+
+use shared::{
+    ids::UserId,
+    keyring::sha256,
+    models::{
+        session,
+        user::{self, normal_email},
+    },
+};
+
+use super::device::Device;
+use crate::{
+    app::App,
+    error::Result,
+    limits::{Exhausted, Taken},
+};
+
+const LOGIN_ACCOUNT: &str = "login-account";
+
+/// A try that counts unless it succeeds.
+#[derive(Debug)]
+#[must_use = "a try that succeeded must say so"]
+pub(super) struct Attempt(Option<Taken>);
+
+impl Attempt {
+    /// Begins to log in to the account of an address.
+    ///
+    /// # Errors
+    /// When it was tried too often.
+    pub(super) async fn login(app: &App, device: &Device, email: &str) -> Result<Self> {
+        let email = normal_email(email);
+        let account = hex::encode(sha256(email.as_bytes()));
+        let by_address = ("login-address", device.network.clone());
+        let tried = take(app, [by_address.clone(), (LOGIN_ACCOUNT, account.clone())]).await;
+        match tried {
+            Err(exhausted)
+                if exhausted.policy == LOGIN_ACCOUNT && knows(app, &email, device).await? =>
+            {
+                let own = ("login-known", format!("{account}:{}", device.network));
+                Ok(take(app, [by_address, own]).await?)
+            }
+            tried => Ok(tried?),
+        }
+    }
+
+    /// Begins to change the password of an account.
+    ///
+    /// # Errors
+    /// When it was tried too often.
+    pub(super) async fn password(app: &App, device: &Device, user: UserId) -> Result<Self> {
+        let subjects = [
+            ("password-address", device.network.clone()),
+            ("password-account", user.to_string()),
+        ];
+        Ok(take(app, subjects).await?)
+    }
+
+    /// It does not count.
+    pub(super) async fn succeeded(self, app: &App) {
+        if let Some(taken) = self.0 {
+            app.limits.give_back(taken).await;
+        }
+    }
+}
+
+/// Counts a registration.
+///
+/// # Errors
+/// When there were too many.
+pub(super) async fn count_registration(app: &App, device: &Device, email: &str) -> Result<()> {
+    let account = hex::encode(sha256(normal_email(email).as_bytes()));
+    let subjects = [
+        ("register-address", device.network.clone()),
+        ("register-account", account),
+    ];
+    let Attempt(_) = take(app, subjects).await?;
+    Ok(())
+}
+
+/// Counts a refresh with an unknown token.
+///
+/// # Errors
+/// When there were too many.
+pub(super) async fn count_failed_refresh(app: &App, device: &Device) -> Result<()> {
+    let Attempt(_) = take(app, [("refresh-address", device.network.clone())]).await?;
+    Ok(())
+}
+
+/// Whether the account is logged in from there.
+async fn knows(app: &App, email: &str, device: &Device) -> Result<bool> {
+    let Some(user) = user::find_by_email(&app.db, email).await? else {
+        return Ok(false);
+    };
+    let (address, now) = (&device.kept.address_hash, app.clock.now());
+    Ok(session::is_known_address(&app.db, user.id, address, now).await?)
+}
+
+async fn take(
+    app: &App,
+    subjects: impl IntoIterator<Item = (&'static str, String)>,
+) -> Result<Attempt, Exhausted> {
+    let Some(rate) = app.config.rate_limit_auth else {
+        return Ok(Attempt(None));
+    };
+    let budgets = subjects
+        .into_iter()
+        .map(|(policy, subject)| app.limits.budget(policy, &subject, rate))
+        .collect();
+    Ok(Attempt(Some(app.limits.take(budgets).await?)))
+}

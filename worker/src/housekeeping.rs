@@ -1,0 +1,74 @@
+//! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, and answers kept for
+//! repetitions.
+//!
+//! One worker at a time does it, whoever comes first; for the others it costs one statement.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
+use shared::{
+    database::{Error, Result},
+    models::{idempotency_key, session},
+};
+use tokio::time::MissedTickBehavior;
+
+use crate::context::Context;
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_mins(10);
+/// Rows of a table that one transaction deletes: few, so that it is short.
+const BATCH: u32 = 1000;
+/// Transactions of one round.
+const BATCHES: u32 = 200;
+
+/// Taken until the end of the transaction. Locks of two numbers share no names with those of one.
+const LOCK: &str = "SELECT pg_try_advisory_xact_lock(25187, 1) AS locked";
+
+/// Tidies up now and then, for ever.
+pub(crate) async fn run(context: Context) {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match tidy(&context).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "rows that have expired were deleted"),
+            Err(error) => tracing::debug!(error = %error, "could not tidy up"),
+        }
+    }
+}
+
+/// Tidies up once, unless another worker does, and tells how many rows went.
+///
+/// # Errors
+/// As the database fails; what went before that is gone.
+pub async fn tidy(context: &Context) -> Result<u64> {
+    let mut rows = 0;
+    for _ in 0..BATCHES {
+        let (deleted, is_all) = tidy_batch(context).await?;
+        rows += deleted;
+        if is_all {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
+    let (tx, now) = (context.begin().await?, context.clock.now());
+    let lock = Statement::from_string(DbBackend::Postgres, LOCK);
+    let row = tx.orm().query_one_raw(lock).await?;
+    let is_ours: bool = row.ok_or(Error::NotFound("lock"))?.try_get("", "locked")?;
+    if !is_ours {
+        return Ok((0, true));
+    }
+    // Tokens before logins: a login takes those with it that are left.
+    let deleted = [
+        session::spent::prune(tx.orm(), BATCH, now).await?,
+        session::prune(tx.orm(), BATCH, now).await?,
+        idempotency_key::prune(tx.orm(), BATCH, now).await?,
+    ];
+    tx.commit().await?;
+    let is_all = deleted.iter().all(|&rows| rows < u64::from(BATCH));
+    Ok((deleted.iter().sum(), is_all))
+}
