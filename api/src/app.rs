@@ -1,6 +1,10 @@
 //! The state every handler receives.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use sea_orm::DatabaseConnection;
 use shared::{
@@ -49,6 +53,8 @@ pub(crate) struct Parts {
     pub watch: Watch,
     /// What is counted.
     pub metrics: Metrics,
+    /// Whether it was told that a proxy is not trusted.
+    pub unknown_proxy: Once,
     /// Owns spawned tasks.
     pub tasks: TaskTracker,
     /// Cancelled when the API goes down.
@@ -91,6 +97,7 @@ impl App {
             clock,
             watch,
             metrics: Metrics::default(),
+            unknown_proxy: Once::new(),
             tasks,
             stop,
             started: std::time::Instant::now(),

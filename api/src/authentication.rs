@@ -102,12 +102,7 @@ async fn cached(app: &App, key: &str) -> Option<Known> {
     serde_json::from_slice(&entry).ok()
 }
 
-async fn look_up(
-    app: &App,
-    token: &str,
-    hash: &[u8],
-    now: DateTime<Utc>,
-) -> Result<Option<Known>> {
+async fn look_up(app: &App, token: &str, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Known>> {
     let (known, last_used_at) = if token.starts_with(API_KEY_PREFIX) {
         let Some(access) = api_key::find_by_key(&app.db, hash, now).await? else {
             return Ok(None);
@@ -200,7 +195,7 @@ mod tests {
     #[test]
     fn an_entry_is_kept_for_a_week_and_not_beyond_its_end() {
         let now = DateTime::UNIX_EPOCH;
-        assert_eq!(known(Some(900)).lifetime(now), Duration::from_secs(900));
+        assert_eq!(known(Some(900)).lifetime(now), Duration::from_mins(15));
         assert_eq!(known(None).lifetime(now), LIFETIME);
         assert_eq!(known(Some(90 * 86_400)).lifetime(now), LIFETIME);
     }

@@ -43,22 +43,20 @@ impl TrustedProxies {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), String> {
-        let network = |text: &str| {
-            text.parse::<IpNet>()
-                .or_else(|error| text.parse::<IpAddr>().map(IpNet::from).map_err(|_| error))
-        };
-        let known = |networks: &[&str]| {
-            networks
-                .iter()
-                .map(|text| network(text).expect("the constants are networks"))
-                .collect::<Vec<_>>()
-        };
         match text {
-            "loopback" => self.0.extend(known(&LOOPBACK)),
-            "private" => self.0.extend(known(&PRIVATE)),
-            _ => self.0.push(network(text).map_err(|error| {
-                format!("{text:?}: {error}; it is a network like 10.0.0.0/8, `loopback` or `private`")
-            })?),
+            "loopback" => self.0.extend(networks(&LOOPBACK)),
+            "private" => self.0.extend(networks(&PRIVATE)),
+            _ => {
+                let network = text.parse::<IpNet>().or_else(|error| {
+                    let address = text.parse::<IpAddr>();
+                    address.map(IpNet::from).map_err(|_| error)
+                });
+                self.0.push(network.map_err(|error| {
+                    format!(
+                        "{text:?}: {error}; it is a network like 10.0.0.0/8, loopback or private"
+                    )
+                })?);
+            }
         }
         Ok(())
     }
@@ -140,6 +138,16 @@ impl Client {
         Self { address, is_https }
     }
 
+    /// Whether the request seems to come through a proxy of the operator that nobody told us of: then all clients
+    /// have its address.
+    pub(crate) fn is_unknown_proxy(&self, headers: &HeaderMap, trusted: &TrustedProxies) -> bool {
+        trusted.is_empty()
+            && headers.contains_key(X_FORWARDED_FOR)
+            && networks(&LOOPBACK)
+                .chain(networks(&PRIVATE))
+                .any(|network| network.contains(&self.address))
+    }
+
     /// The network whose requests count together: a whole IPv4 address, or the part of an IPv6 address that its
     /// subscriber cannot change.
     pub(crate) fn network(&self) -> IpNet {
@@ -166,6 +174,12 @@ impl Client {
             }
         }
     }
+}
+
+fn networks(texts: &[&str]) -> impl Iterator<Item = IpNet> {
+    texts
+        .iter()
+        .map(|text| text.parse().expect("the constants are networks"))
 }
 
 /// An address, with or without a port, as proxies write it.
@@ -286,10 +300,7 @@ mod tests {
     #[test]
     fn only_a_trusted_peer_tells_of_tls() {
         let mut headers = headers(&[]);
-        headers.insert(
-            X_FORWARDED_PROTO,
-            HeaderValue::from_static("HTTPS, http"),
-        );
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("HTTPS, http"));
         let peer = "10.0.0.1".parse().unwrap();
         let told = |proxies: &[&str]| {
             let Client { is_https, .. } = Client::behind(peer, &headers, &trusted(proxies));
@@ -297,6 +308,21 @@ mod tests {
         };
         assert!(told(&["private"]));
         assert!(!told(&[]));
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_told_of_is_noticed() {
+        let noticed = |peer: &str, lines: &[&str], proxies: &[&str]| {
+            let (headers, trusted) = (headers(lines), trusted(proxies));
+            let client = Client::behind(peer.parse().unwrap(), &headers, &trusted);
+            client.is_unknown_proxy(&headers, &trusted)
+        };
+        assert!(noticed("10.0.0.1", &["198.51.100.1"], &[]));
+        assert!(noticed("127.0.0.1", &["198.51.100.1"], &[]));
+        assert!(!noticed("10.0.0.1", &[], &[]));
+        assert!(!noticed("10.0.0.1", &["10.0.0.2"], &["10.0.0.1"]));
+        // Anybody may write what they like.
+        assert!(!noticed("203.0.113.9", &["198.51.100.1"], &[]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) enum Denied {
     #[error("the account is suspended")]
     Suspended,
     /// The API key was made for less.
-    #[error("the API key has not the scope that this needs")]
+    #[error("the API key lacks the scope that this needs")]
     InsufficientScope,
     /// An API key is not enough.
     #[error("this takes the access token of a login, not an API key")]

@@ -42,7 +42,10 @@ mod tests {
         let nothing: Change = read(json!({})).unwrap();
         assert_eq!((nothing.plain.0, nothing.nullable.0), (None, None));
         let cleared: Change = read(json!({ "plain": true, "nullable": null })).unwrap();
-        assert_eq!((cleared.plain.0, cleared.nullable.0), (Some(true), Some(None)));
+        assert_eq!(
+            (cleared.plain.0, cleared.nullable.0),
+            (Some(true), Some(None))
+        );
         let set: Change = read(json!({ "nullable": false })).unwrap();
         assert_eq!(set.nullable.0, Some(Some(false)));
         assert!(read::<Change>(json!({ "plain": null })).is_err());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod accounts;
+mod api_keys;
 mod canary;
 mod config;
 mod conversations;
@@ -12,12 +13,14 @@ mod engine;
 mod house;
 mod indexes;
 mod jobs;
+mod limits;
 mod manners;
 mod messages;
 mod metrics;
 mod notifications;
 mod ocr;
 mod openapi;
+mod operators;
 mod pending_objects;
 mod process;
 mod projects;
@@ -28,6 +31,7 @@ mod resends;
 mod s3_server;
 mod schema;
 mod search;
+mod sessions;
 mod storage;
 mod storage_health;
 mod transport;

@@ -64,6 +64,35 @@ async fn every_entity_can_be_selected() {
     select::<models::webhook::Entity>(&database).await;
 }
 
+#[tokio::test]
+async fn accounts_are_indexed_and_hold_known_words_only() {
+    let app = TestApp::spawn().await;
+    app.user("ana").await;
+    let indexes: Vec<String> =
+        sqlx::query_scalar("SELECT indexdef FROM pg_indexes WHERE tablename = 'users'")
+            .fetch_all(app.database.pool())
+            .await
+            .unwrap();
+    for column in ["role", "status", "created_at", "is_verified"] {
+        assert!(
+            indexes
+                .iter()
+                .any(|index| index.ends_with(&format!("({column})"))),
+            "{column}: {indexes:?}"
+        );
+    }
+    for column in ["role", "tier", "status", "presence_sharing"] {
+        let sql = format!("UPDATE users SET {column} = 'other'");
+        let error = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(app.database.pool())
+            .await
+            .unwrap_err();
+        let error = error.into_database_error().unwrap();
+        assert_eq!(error.constraint(), Some(&*format!("users_{column}_check")));
+    }
+    app.finish().await;
+}
+
 /// Pages that finding the due rows read, from `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)`: all of the plan, but for what
 /// follows when they are found.
 fn pages_read(plan: &Value) -> i64 {

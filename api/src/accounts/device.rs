@@ -60,10 +60,7 @@ mod tests {
     fn a_long_or_strange_name_of_a_program_is_cut() {
         let shown = |value: &[u8]| {
             let mut headers = HeaderMap::new();
-            headers.insert(
-                header::USER_AGENT,
-                HeaderValue::from_bytes(value).unwrap(),
-            );
+            headers.insert(header::USER_AGENT, HeaderValue::from_bytes(value).unwrap());
             user_agent(&headers)
         };
         assert_eq!(shown(b"curl/8").as_deref(), Some("curl/8"));

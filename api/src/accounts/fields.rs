@@ -121,7 +121,9 @@ pub(super) struct AvatarUrl(pub(super) Url);
 impl AvatarUrl {
     fn parse(text: &str) -> Result<Self, Rule> {
         if text.len() > URL_MAX_BYTES {
-            return Err(Rule::new(format!("must have at most {URL_MAX_BYTES} bytes")));
+            return Err(Rule::new(format!(
+                "must have at most {URL_MAX_BYTES} bytes"
+            )));
         }
         text.trim()
             .parse()

@@ -43,19 +43,21 @@ pub(super) struct ScopeNames(pub(super) Scopes);
 impl ScopeNames {
     fn parse(names: Vec<String>) -> Result<Self, Rule> {
         let known = Scopes::NAMES;
-        if names.is_empty() {
-            return Err(Rule::new(format!(
-                "must name at least one of {}",
-                known.join(", ")
-            )));
-        }
-        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-            return Err(Rule::new(format!(
+        let (scopes, is_empty) = (Scopes::of(&names), names.is_empty());
+        let unknown = names
+            .into_iter()
+            .find(|name| !known.contains(&name.as_str()));
+        match unknown {
+            Some(unknown) => Err(Rule::new(format!(
                 "{unknown:?} is none of {}",
                 known.join(", ")
-            )));
+            ))),
+            None if is_empty => Err(Rule::new(format!(
+                "must name at least one of {}",
+                known.join(", ")
+            ))),
+            None => Ok(Self(scopes)),
         }
-        Ok(Self(Scopes::of(&names)))
     }
 }
 

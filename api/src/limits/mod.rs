@@ -23,7 +23,7 @@ use shared::{
 use self::local::Local;
 pub(crate) use self::rate::{MaybeRate, Rate};
 
-/// RateLimit header fields for HTTP, draft-ietf-httpapi-ratelimit-headers (read in November 2026).
+/// `RateLimit` header fields for HTTP, draft-ietf-httpapi-ratelimit-headers (read in November 2026).
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 

@@ -35,10 +35,7 @@ impl FromStr for Rate {
             };
             let quota = quota.parse().ok()?;
             let window = number.parse::<u32>().ok()?;
-            Some((
-                quota,
-                Duration::from_secs(u64::from(window) * seconds),
-            ))
+            Some((quota, Duration::from_secs(u64::from(window) * seconds)))
         });
         match parsed {
             Some((quota @ 1..=QUOTA_MAX, window))
@@ -76,17 +73,14 @@ mod tests {
 
     #[test]
     fn rates_are_read_with_their_units() {
-        for (text, quota, seconds) in [
-            ("5/15m", 5, 900),
-            ("1/1s", 1, 1),
-            ("100/2h", 100, 7200),
-        ] {
+        for (text, quota, seconds) in [("5/15m", 5, 900), ("1/1s", 1, 1), ("100/2h", 100, 7200)] {
             let window = Duration::from_secs(seconds);
             assert_eq!(text.parse(), Ok(Rate { quota, window }), "{text}");
         }
         assert_eq!("off".parse(), Ok(MaybeRate(None)));
         for bad in [
-            "", "5", "5/", "5/m", "5/15", "0/1m", "5/0s", "5/15d", "-1/1m", "5/9999h", "x/1m", "5/é",
+            "", "5", "5/", "5/m", "5/15", "0/1m", "5/0s", "5/15d", "-1/1m", "5/9999h", "x/1m",
+            "5/é",
         ] {
             assert!(bad.parse::<MaybeRate>().is_err(), "{bad}");
         }

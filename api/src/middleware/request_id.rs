@@ -11,9 +11,7 @@ use shared::telemetry::{Ended, Trace};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{
-    app::App, client::Client, config::LogIp, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,
-};
+use crate::{app::App, client::Client, config::LogIp, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -101,6 +99,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     );
     let ip = client.and_then(|client| client.shown(app.config.log_ip));
     if let Some(client) = client {
+        if client.is_unknown_proxy(request.headers(), &app.config.trusted_proxies) {
+            app.unknown_proxy.call_once(|| {
+                tracing::warn!(
+                    "requests come through a proxy that is not in TRUSTED_PROXIES, so all clients look like one"
+                );
+            });
+        }
         request.extensions_mut().insert(client);
     }
     let repeatable = Repeatable::of(&request);

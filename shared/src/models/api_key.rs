@@ -4,8 +4,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, Condition, ConnectionTrait, FromQueryResult, JoinType, PaginatorTrait, QueryOrder,
-    QuerySelect, Value, entity::prelude::*,
+    ActiveValue::Set, Condition, ConnectionTrait, FromQueryResult, JoinType, PaginatorTrait,
+    QueryOrder, QuerySelect, Value, entity::prelude::*,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,12 +151,7 @@ pub async fn create(
             .chars()
             .skip(characters.saturating_sub(HINT_CHARACTERS))
             .collect()),
-        scopes: Set(new
-            .scopes
-            .names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect()),
+        scopes: Set(new.scopes.names().into_iter().map(str::to_owned).collect()),
         expires_at: Set(new.expires_at),
         last_used_at: Set(None),
         created_at: Set(now),

@@ -208,8 +208,8 @@ impl Redis {
     /// # Errors
     /// When there is none within 100 ms.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.bounded(COMMAND_TIMEOUT, self.client.ping::<()>(None))
-            .await
+        let ping = Box::pin(self.client.ping::<()>(None));
+        self.bounded(COMMAND_TIMEOUT, ping).await
     }
 
     /// Reads a key.
@@ -311,7 +311,7 @@ impl Redis {
 
     /// Ends the connection.
     pub async fn quit(&self) {
-        let _ = tokio::time::timeout(COMMAND_TIMEOUT, self.client.quit()).await;
+        let _ = tokio::time::timeout(COMMAND_TIMEOUT, Box::pin(self.client.quit())).await;
     }
 
     async fn bounded<T>(

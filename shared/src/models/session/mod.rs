@@ -296,7 +296,10 @@ pub async fn end_all(
         query = query.filter(Column::Id.ne(but));
     }
     for row in query.exec_with_returning(tx.orm()).await? {
-        forget(tx, &row.access_token_hash);
+        // What has expired is not cached any more, and there may be many.
+        if row.access_expires_at > now {
+            forget(tx, &row.access_token_hash);
+        }
     }
     Ok(())
 }
