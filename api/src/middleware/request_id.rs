@@ -11,7 +11,7 @@ use shared::telemetry::{Ended, Trace};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{app::App, client::Client, config::LogIp, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,};
+use crate::{app::App, client::Client, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
