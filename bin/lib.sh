@@ -27,8 +27,13 @@ OCR_PACKAGES=(
   "tesseract-ocr-eng:$TESSDATA/eng.traineddata|$BREWDATA/eng.traineddata"
   "tesseract-ocr-hin:$TESSDATA/hin.traineddata|$BREWDATA/hin.traineddata"
   "tesseract-ocr-urd:$TESSDATA/urd.traineddata|$BREWDATA/urd.traineddata"
+  "tesseract-ocr-ben:$TESSDATA/ben.traineddata|$BREWDATA/ben.traineddata"
+  "tesseract-ocr-ara:$TESSDATA/ara.traineddata|$BREWDATA/ara.traineddata"
+  "tesseract-ocr-osd:$TESSDATA/osd.traineddata|$BREWDATA/osd.traineddata"
   "tesseract-ocr-script-deva:$TESSDATA/Devanagari.traineddata|$BREWDATA/script/Devanagari.traineddata"
   "tesseract-ocr-script-arab:$TESSDATA/Arabic.traineddata|$BREWDATA/script/Arabic.traineddata"
+  poppler-utils:pdftotext
+  "poppler-data:/usr/share/poppler/cMap|/opt/homebrew/share/poppler/cMap"
   util-linux:prlimit
   util-linux:setpriv
   procps:ps
@@ -239,6 +244,7 @@ brew_formula() {
     redis-*) echo redis ;;
     tesseract-ocr) echo tesseract ;;
     tesseract-ocr-*) echo tesseract-lang ;;
+    poppler-*) echo poppler ;;
   esac
 }
 

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, limits::Limits, metrics::Metrics,
-    middleware::RequestId, write::Write,
+    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, limits::Limits,
+    metrics::Metrics, middleware::RequestId, write::Write,
 };
 
 /// Connections to the database, unless told otherwise.

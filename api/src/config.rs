@@ -107,6 +107,12 @@ pub struct ApiArgs {
     /// Largest picture, in bytes [default: 10485760]
     #[arg(long, env = "MAX_IMAGE_BYTES")]
     pub max_image_bytes: Option<String>,
+    /// Largest PDF, in bytes [default: 10485760]
+    #[arg(long, env = "MAX_PDF_BYTES")]
+    pub max_pdf_bytes: Option<String>,
+    /// Largest sound, in bytes [default: 26214400]
+    #[arg(long, env = "MAX_AUDIO_BYTES")]
+    pub max_audio_bytes: Option<String>,
     /// open or closed: whether anybody may make an account [default: open]
     #[arg(long, env = "REGISTRATION")]
     pub registration: Option<String>,
@@ -156,6 +162,10 @@ pub struct ApiConfig {
     pub health_redis_required: bool,
     /// Largest picture.
     pub max_image_bytes: u64,
+    /// Largest PDF.
+    pub max_pdf_bytes: u64,
+    /// Largest sound.
+    pub max_audio_bytes: u64,
     /// Whether anybody may make an account.
     pub registration: Registration,
     /// How often one may fail to log in.
@@ -196,12 +206,12 @@ impl Args {
         );
         let health_redis_required =
             problems.parse("HEALTH_REDIS_REQUIRED", &api.health_redis_required, false);
-        let max_image_bytes = problems.number(
-            "MAX_IMAGE_BYTES",
-            &api.max_image_bytes,
-            10 * 1024 * 1024,
-            1..=1024 * 1024 * 1024,
-        );
+        let mut bytes = |name, value: &Option<String>, mebibytes: u64| {
+            problems.number(name, value, mebibytes << 20, 1..=1 << 30)
+        };
+        let max_image_bytes = bytes("MAX_IMAGE_BYTES", &api.max_image_bytes, 10);
+        let max_pdf_bytes = bytes("MAX_PDF_BYTES", &api.max_pdf_bytes, 10);
+        let max_audio_bytes = bytes("MAX_AUDIO_BYTES", &api.max_audio_bytes, 25);
         let registration = problems.choice(
             "REGISTRATION",
             &api.registration,
@@ -225,8 +235,10 @@ impl Args {
             log_ip,
             health_redis_required,
             max_image_bytes,
-            registration,
+            max_audio_bytes,
+            max_pdf_bytes,
             rate_limit_auth,
+            registration,
             trusted_proxies,
         });
         problems.finish(config)

@@ -93,8 +93,8 @@ pub(crate) enum Error {
     /// A URL that we do not call.
     #[error("the URL is not allowed: {0}")]
     UrlRefused(Refused),
-    /// The client sends nothing more.
-    #[error("the upload stood still for too long")]
+    /// The client sends next to nothing.
+    #[error("the upload is too slow: less than 10 KiB a second came over 30 seconds")]
     SlowUpload,
     /// It took too long.
     #[error("the request took too long")]
@@ -359,7 +359,7 @@ impl IntoResponses for Problems {
             ("401", "No valid credentials"),
             ("403", "Not allowed for this caller; `code` says why"),
             ("404", "No such thing, or not yours"),
-            ("408", "The upload stood still"),
+            ("408", "The upload is too slow"),
             ("409", "A rule says no; `code` says which"),
             (
                 "412",

@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request, rejection::PathRejection},
+    body::{Bytes, HttpBody as _},
+    extract::{
+        FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::PathRejection,
+    },
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -115,7 +117,8 @@ fn name(kind: ValueKind) -> String {
     value_kinds_description_json(&[kind])
 }
 
-fn push_segment(pointer: &mut String, segment: &str) {
+/// Adds a step to a JSON pointer.
+pub(crate) fn push_segment(pointer: &mut String, segment: &str) {
     pointer.push('/');
     pointer.push_str(&segment.replace('~', "~0").replace('/', "~1"));
 }
@@ -230,6 +233,24 @@ where
         let value = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Malformed(format!("the body is not JSON: {error}")))?;
         read(value).map(Self)
+    }
+}
+
+impl<S, T> OptionalFromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: Deserr<Fields>,
+{
+    type Rejection = Error;
+
+    /// Nothing, where the client sends no body.
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
     }
 }
 

@@ -12,7 +12,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, api_keys, app::App, attachments, conversations, deliveries, error::Error, health, jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search, webhooks,
+    accounts, api_keys, app::App, attachments, conversations, deliveries, error::Error, health,
+    jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search,
+    webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {

@@ -12,6 +12,7 @@ mod m20261120_000003_create_attachments;
 mod m20261120_000004_create_webhooks;
 mod m20261121_000005_create_idempotency_keys;
 mod m20261121_000006_complete_accounts;
+mod m20261121_000007_add_documents_and_audio;
 mod m20261121_000008_create_pending_objects;
 mod m20261121_000009_create_notifications;
 mod m20261121_000010_create_queue_figures;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000004_create_webhooks::Migration),
             Box::new(m20261121_000005_create_idempotency_keys::Migration),
             Box::new(m20261121_000006_complete_accounts::Migration),
+            Box::new(m20261121_000007_add_documents_and_audio::Migration),
             Box::new(m20261121_000008_create_pending_objects::Migration),
             Box::new(m20261121_000009_create_notifications::Migration),
             Box::new(m20261121_000010_create_queue_figures::Migration),

@@ -82,6 +82,9 @@ pub enum Refusal {
     /// It is going to be sent anyway.
     #[error("the delivery still waits for a try of its own")]
     DeliveryPending,
+    /// Sound is not read.
+    #[error("there is no text to be read in a file of this kind")]
+    NotReadable,
 }
 
 impl Refusal {
@@ -99,6 +102,7 @@ impl Refusal {
             Self::WebhookLimitReached => "webhook_limit_reached",
             Self::WebhookInactive => "webhook_inactive",
             Self::DeliveryPending => "delivery_pending",
+            Self::NotReadable => "not_readable",
         }
     }
 

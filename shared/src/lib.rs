@@ -4,6 +4,7 @@
 //! Nothing here knows HTTP servers or how jobs run.
 #![warn(missing_docs)]
 
+pub mod attachment_text;
 pub mod clients;
 pub mod clock;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod ids;
 pub mod jobs;
 pub mod keyring;
+pub mod language;
 pub mod metrics;
 pub mod models;
 pub mod queue;

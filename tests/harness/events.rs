@@ -38,6 +38,7 @@ impl TestApp {
             extracted_text: Some(text.to_owned()),
             language: None,
             confidence: Some(95.3),
+            pages: None,
             error: None,
         });
         events::emit(&mut tx, user, &event, self.clock.now())

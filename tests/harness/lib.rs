@@ -10,6 +10,7 @@ pub mod database;
 pub mod events;
 pub mod exposition;
 pub mod fakes;
+pub mod pdf;
 pub mod process;
 pub mod text;
 pub mod work;

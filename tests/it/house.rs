@@ -39,7 +39,9 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let id = uuid::Uuid::nil();
     let recognize = shared::jobs::RecognizeText {
         attachment: shared::ids::AttachmentId(id),
-        language: Some("eng".to_owned()),
+    };
+    let document = shared::jobs::ReadDocument {
+        attachment: shared::ids::AttachmentId(id),
     };
     let deliver = shared::jobs::DeliverWebhook {
         delivery: shared::ids::DeliveryId(id),
@@ -53,6 +55,7 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         unfinished: false,
         attachment: Some(shared::ids::AttachmentId(id)),
     };
+    insta::assert_json_snapshot!("payload_read_document", document);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
     insta::assert_json_snapshot!("payload_delete_object", delete);
     insta::assert_json_snapshot!("payload_deliver_webhook", deliver);

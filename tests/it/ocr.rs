@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use shared::language::codes_of;
 use tests::{Actor, TestApp, fixture, picture, text::error_rate};
 
 /// Uploads a picture, lets the jobs run, and gives the attachment.
@@ -42,7 +43,10 @@ async fn the_demos_pictures_are_read() {
         let rate = error_rate(text, truth);
         assert!(rate <= 0.05, "{file}: {rate}\n{text}");
         assert_eq!(attachment["ocr"]["status"], "succeeded");
-        assert_eq!(attachment["ocr"]["language"], language);
+        assert_eq!(
+            attachment["ocr"]["language"].as_str(),
+            codes_of(language).as_deref()
+        );
         assert_eq!(attachment["jobs"][0]["status"], "succeeded");
         assert_eq!(attachment["jobs"][0]["progress"], 100);
     }
@@ -120,16 +124,60 @@ async fn a_language_that_is_not_there_is_told() {
         &ana,
         "x.jpg",
         fixture("two-lines.jpg"),
-        &[("language", "tlh")],
+        &[("language", "ta")],
     )
     .await;
     let reason = attachment["ocr"]["error"].as_str().unwrap();
-    assert!(reason.contains("tlh") && reason.contains("eng"), "{reason}");
+    assert!(
+        reason.contains("ta is not installed") && reason.contains("en, hi"),
+        "{reason}"
+    );
     let bad = ana
         .upload("x.jpg", fixture("two-lines.jpg"), &[("language", "../eng")])
         .await;
     assert_eq!(bad.expect_bad_fields(), ["/language"]);
     app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_script_that_nobody_named_is_detected() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let truth = "গ্রন্থাগার শনিবার সকাল নয়টায় খোলে।\nআজ বিকেলে বৃষ্টি হতে পারে বলে মনে হয়।\nসকলকে ধন্যবাদ জানাই, আবার দেখা হবে।";
+    for (file, bytes, truth, language) in [
+        (
+            "bengali.png",
+            fixture("bengali.png"),
+            truth.to_owned(),
+            "bn",
+        ),
+        (
+            "urdu.png",
+            picture("urdu.png"),
+            String::from_utf8(picture("urdu.txt")).unwrap(),
+            "ur",
+        ),
+        (
+            "hindi.png",
+            picture("hindi.png"),
+            String::from_utf8(picture("hindi.txt")).unwrap(),
+            "hi",
+        ),
+        (
+            "english-scan.png",
+            picture("english-scan.png"),
+            String::from_utf8(picture("english-scan.txt")).unwrap(),
+            "en",
+        ),
+    ] {
+        let attachment = read(&app, &ana, file, bytes, &[]).await;
+        assert_eq!(attachment["ocr"]["language"], language, "{file}");
+        assert_eq!(attachment["ocr"]["lowConfidence"], false, "{file}");
+        let text = attachment["extractedText"].as_str().unwrap();
+        let rate = error_rate(text, &truth);
+        assert!(rate < 0.05, "{file}: {rate}\n{text}");
+    }
     app.finish().await;
 }
 

@@ -39,6 +39,7 @@ async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
             extracted_text: None,
             language: None,
             confidence: None,
+            pages: None,
             error: Some("for a test".to_owned()),
         });
         shared::events::emit(&mut tx, shared::ids::UserId(user), &event, app.clock.now())

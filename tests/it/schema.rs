@@ -221,6 +221,9 @@ async fn fill(connection: &mut sqlx::PgConnection, jobs: &[(&str, &str, i32)]) {
         .execute(&mut *connection)
         .await
         .unwrap();
+    }
+}
+
 /// Checks that a statement goes by an index, and does not read what it does not show.
 async fn expect_index(database: &TestDatabase, index: &str, most_pages: i64, of: Statement) {
     let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}", of.sql);

@@ -192,7 +192,7 @@ async fn a_delivery_is_signed_in_both_ways_and_tells_what_was_read() {
     assert_eq!(data["attachmentId"], created["attachment"]["id"]);
     assert!(data["extractedText"].as_str().unwrap().contains("4711"));
     assert!(data["confidence"].as_f64().unwrap() > 60.0);
-    assert_eq!(data["language"], "eng");
+    assert_eq!(data["language"], "en");
     assert!(data["conversationId"].is_null() && data["messageId"].is_null());
     assert_eq!(attempts(&app).await, [(1, 204, None)]);
     assert_eq!(delivery(&app).await, ("succeeded".to_owned(), None));

@@ -69,6 +69,9 @@ pub struct WorkerArgs {
     /// The program that reads text from pictures [default: tesseract]
     #[arg(long, env = "TESSERACT")]
     pub tesseract: Option<String>,
+    /// Folder of pdfinfo, pdftotext and pdftoppm, which read PDFs [default: where programs are]
+    #[arg(long, env = "POPPLER_PATH")]
+    pub poppler_path: Option<String>,
 }
 
 /// The worker's configuration.
@@ -84,6 +87,8 @@ pub struct WorkerConfig {
     pub health: Option<SocketAddr>,
     /// The program that reads text.
     pub tesseract: PathBuf,
+    /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
+    pub poppler: Option<PathBuf>,
 }
 
 /// Jobs at once, unless told otherwise: heavy work by core, waiting work by the dozen.
@@ -131,6 +136,7 @@ impl Args {
             .map(|_| problems.parse("WORKER_PORT", &worker.worker_port, 0u16))
             .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
+        let poppler = given(&worker.poppler_path).map(PathBuf::from);
         let settings = Settings {
             slots,
             lease: Duration::from_secs(lease),
@@ -143,6 +149,7 @@ impl Args {
             pool_max,
             health,
             tesseract,
+            poppler,
         });
         problems.finish(config)
     }

@@ -20,7 +20,7 @@ use shared::{
 };
 
 use crate::{
-    engines::tesseract::Tesseract,
+    engines::{document::Poppler, tesseract::Tesseract},
     jobs::{Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
@@ -53,6 +53,8 @@ pub struct Parts {
     pub tesseract: Option<Tesseract>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Opens PDFs; nothing where it is not installed.
+    pub poppler: Option<Poppler>,
 }
 
 impl Deref for Context {
@@ -246,6 +248,11 @@ impl DerefMut for FencedTx {
 }
 
 impl FencedTx {
+    /// Whether the job was asked for again while it ran, and so runs once more.
+    pub fn runs_again(&self) -> bool {
+        self.job.rerun
+    }
+
     /// Ends the job with success.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::WorkerConfig,
     context::{Context, Parts},
-    engines::tesseract::Tesseract,
+    engines::{document::Poppler, tesseract::Tesseract},
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -53,6 +53,14 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         }
     };
     log_feature("text recognition", tesseract.is_some(), "TESSERACT");
+    let poppler = match Poppler::discover(config.poppler.as_deref()).await {
+        Ok(poppler) => Some(poppler),
+        Err(error) => {
+            tracing::warn!(error = %error, "the reading of PDFs is not available");
+            None
+        }
+    };
+    log_feature("reading of PDFs", poppler.is_some(), "POPPLER_PATH");
     Ok(Context::new(Parts {
         db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
         redis: Redis::connect(&config.common.redis)?,
@@ -62,6 +70,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         outbound: Outbound::new(config.common.outbound_allow.clone())?,
         tesseract,
         metrics: Metrics::default(),
+        poppler,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText},
+    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText},
     queue::{Backoff, Job, Queue},
 };
 
@@ -66,6 +66,7 @@ impl Registry {
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
             .with::<PurgeConversation>()
+            .with::<ReadDocument>()
             .with::<RecognizeText>()
     }
 

@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     ids::{AttachmentId, ConversationId, MessageId},
+    language::{self, Language, MAX_LANGUAGES},
     models::{
-        attachment, job,
+        attachment::{self, Kind},
+        job,
         recognition::{self, Status},
     },
 };
@@ -16,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     extract::{Fields, Rule},
     jobs::dto::Job,
+    page::Limit,
 };
 
 /// The form of an upload.
@@ -26,15 +29,16 @@ use crate::{
     reason = "it documents the form; `upload` reads it piece by piece"
 )]
 pub(super) struct UploadForm {
-    /// The file: PNG, JPEG or WebP.
+    /// The file: PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// Language of the text, where it is known: ISO 639-1 (`en`, `hi`, `ur`) or the engine's name (`eng+hin`).
+    /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
+    #[schema(example = "en+hi")]
     language: Option<String>,
 }
 
-/// How far the reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+/// How far the latest reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum OcrStatus {
     /// Waiting for a worker, or being read.
@@ -47,22 +51,56 @@ pub(super) enum OcrStatus {
     Cancelled,
 }
 
+impl From<Status> for OcrStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Processing => Self::Processing,
+            Status::Succeeded => Self::Succeeded,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<OcrStatus> for Status {
+    fn from(status: OcrStatus) -> Self {
+        match status {
+            OcrStatus::Processing => Self::Processing,
+            OcrStatus::Succeeded => Self::Succeeded,
+            OcrStatus::Failed => Self::Failed,
+            OcrStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 /// What was read, and how well.
+///
+/// `status`, `error` and `finishedAt` are those of the latest reading; all else, and `extractedText`, is of the latest one
+/// that succeeded: reading again keeps the text until there is a new one.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ocr {
     status: OcrStatus,
-    /// Languages it was read in, in the engine's names.
-    #[schema(example = "eng")]
+    /// Languages it was read in, as ISO 639-1 codes joined by `+`.
+    #[schema(example = "en")]
     language: Option<String>,
-    /// Mean over the words, 0 to 100; null where there are no words.
+    /// Mean over the words that were recognized, 0 to 100; null where there are none.
     #[schema(minimum = 0, maximum = 100)]
     confidence: Option<f32>,
     /// The text should not be trusted.
     low_confidence: bool,
-    /// Every word with its box in pixels of the upright picture: `{text, confidence, x, y, width, height}`.
+    /// Every word of a picture with its box in pixels of the upright picture: `{text, confidence, x, y, width, height}`.
+    /// Null in lists.
     #[schema(value_type = Option<Vec<Object>>)]
     words: Option<Value>,
+    /// The pages of a document that were read: `{page, method, confidence, error}`, where `method` is `text` (the PDF's
+    /// own) or `ocr`. Null in lists.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pages: Option<Value>,
+    /// Pages that a document has.
+    page_count: Option<i32>,
+    /// Not all of it was read: it has more than 200 pages, it took more than ten minutes, or its text is too long.
+    truncated: bool,
     /// Why it could not be read, for people.
     error: Option<String>,
     finished_at: Option<DateTime<Utc>>,
@@ -73,8 +111,7 @@ pub(super) struct Ocr {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attachment {
     id: AttachmentId,
-    #[schema(example = "image")]
-    kind: String,
+    kind: Kind,
     /// As the client named it.
     file_name: String,
     /// By content.
@@ -91,10 +128,12 @@ pub(super) struct Attachment {
     url: String,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
-    /// What was read; null until then.
+    /// What was read; null until then. The pages of a document end in a line break and a form feed (U+000C). In lists
+    /// only the first 1,000 characters.
     extracted_text: Option<String>,
+    /// Null: there is nothing to be read in it.
     ocr: Option<Ocr>,
-    /// Null: this is no audio.
+    /// Null: nothing was transcribed.
     #[schema(value_type = Option<Object>)]
     transcription: Option<()>,
     /// Its jobs, as long as they are kept.
@@ -160,20 +199,23 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
         error,
         created_at: _,
         finished_at,
+        requested_language: _,
+        pages,
+        page_count,
+        truncated,
+        readings: _,
+        earlier_jobs: _,
     } = row;
-    let status = match status {
-        Status::Processing => OcrStatus::Processing,
-        Status::Succeeded => OcrStatus::Succeeded,
-        Status::Failed => OcrStatus::Failed,
-        Status::Cancelled => OcrStatus::Cancelled,
-    };
     (
         Ocr {
-            status,
-            language,
+            status: status.into(),
+            language: language.as_deref().and_then(language::codes_of),
             confidence,
             low_confidence,
             words,
+            pages,
+            page_count,
+            truncated,
             error,
             finished_at,
         },
@@ -185,10 +227,115 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CreatedAttachment {
     pub(super) attachment: Attachment,
-    /// The job that reads its text.
+    /// The job that reads its text; null where there is nothing to be read.
     pub(super) job: Option<Job>,
     #[schema(example = "OCR processing in background")]
     pub(super) message: &'static str,
+}
+
+/// An attachment that is being read again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadingAttachment {
+    pub(super) attachment: Attachment,
+    /// The job that reads it.
+    pub(super) job: Job,
+}
+
+/// How an attachment shall be read.
+#[derive(Debug, Default, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ReadAttachment {
+    /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, example = "ur")]
+    pub(super) language: Option<Languages>,
+}
+
+/// Languages in a request.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Languages::parse -> Rule)]
+pub(super) struct Languages(pub(super) Vec<Language>);
+
+impl Languages {
+    /// Reads them. Whether a worker can read them too is found out there.
+    ///
+    /// # Errors
+    /// When one is not known here, or when there are too many.
+    pub(super) fn parse(text: &str) -> Result<Self, Rule> {
+        let languages = Language::parse_all(text).map_err(|error| Rule::new(error.to_string()))?;
+        if languages.len() > MAX_LANGUAGES {
+            return Err(Rule::new(format!(
+                "must be at most {MAX_LANGUAGES} languages"
+            )));
+        }
+        Ok(Self(languages))
+    }
+}
+
+/// Which attachments are listed.
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ListAttachments {
+    /// 1 to 100.
+    #[deserr(default)]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
+    pub(super) limit: Limit,
+    /// `nextCursor` of the page before.
+    #[deserr(default)]
+    pub(super) cursor: Option<String>,
+    /// Only of this kind.
+    #[deserr(default)]
+    #[param(value_type = Option<Kind>)]
+    pub(super) kind: Option<KindFilter>,
+    /// Only of this conversation.
+    #[deserr(default)]
+    #[param(value_type = Option<ConversationId>)]
+    pub(super) conversation_id: Option<ConversationFilter>,
+    /// Only those whose latest reading has come this far.
+    #[deserr(default)]
+    #[param(value_type = Option<OcrStatus>)]
+    pub(super) status: Option<StatusFilter>,
+}
+
+/// A kind in a query.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = KindFilter::parse -> Rule)]
+pub(super) struct KindFilter(pub(super) Kind);
+
+impl KindFilter {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        serde_json::from_value(Value::String(text.to_owned()))
+            .map(Self)
+            .map_err(|_| Rule::new("must be one of image, document, audio"))
+    }
+}
+
+/// A conversation in a query.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = ConversationFilter::parse -> Rule)]
+pub(super) struct ConversationFilter(pub(super) ConversationId);
+
+impl ConversationFilter {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| Rule::new("must be an id"))
+    }
+}
+
+/// A status in a query.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = StatusFilter::parse -> Rule)]
+pub(super) struct StatusFilter(pub(super) Status);
+
+impl StatusFilter {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        serde_json::from_value(Value::String(text.to_owned()))
+            .map(|status: OcrStatus| Self(status.into()))
+            .map_err(|_| Rule::new("must be one of processing, succeeded, failed, cancelled"))
+    }
 }
 
 /// The permission in a signed URL.
@@ -213,5 +360,37 @@ impl Expiry {
         text.parse()
             .map(Self)
             .map_err(|_| Rule::new("must be a number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_known_ones_joined_by_plus() {
+        for good in [
+            "en",
+            "eng",
+            "eng+hin",
+            "en + hi",
+            "chi_sim",
+            "Devanagari",
+            "hi-IN",
+        ] {
+            assert!(Languages::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "e",
+            "eng+",
+            "-l",
+            "../eng",
+            "eng hin",
+            "tlh",
+            "en+hi+ur+bn+ar+fa",
+        ] {
+            assert!(Languages::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod content;
 mod dto;
 mod range;
+mod reading;
 mod routes;
 mod signed_url;
 mod upload;
@@ -16,7 +17,9 @@ use crate::app::App;
 /// The feature's routes, but for the upload.
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(routes::list_attachments))
         .routes(routes!(routes::get_attachment, routes::delete_attachment))
+        .routes(routes!(routes::read_attachment))
         .routes(routes!(content::get_attachment_content))
 }
 

@@ -1,19 +1,29 @@
 //! Handlers of attachments.
 
+use std::collections::HashMap;
+
 use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
+use futures::FutureExt as _;
+use sea_orm::ConnectionTrait;
 use shared::{
-    ids::AttachmentId,
-    jobs::RecognizeText,
-    models::{attachment, job, recognition},
-    queue,
+    attachment_text,
+    ids::{AttachmentId, JobId},
+    models::{
+        attachment::{self, Filter},
+        job, pending_object, recognition,
+    },
 };
 
 use super::{
     content,
-    dto::{Attachment, CreatedAttachment, UploadForm},
+    dto::{
+        Attachment, CreatedAttachment, ListAttachments, ReadAttachment, ReadingAttachment,
+        UploadForm,
+    },
+    reading,
     upload::{self, Uploaded},
 };
 use crate::{
@@ -21,13 +31,16 @@ use crate::{
     app::App,
     caller::Caller,
     error::{Problems, Result},
-    extract::{Json, Path},
+    extract::{Json, Path, Query},
     middleware::RequestId,
+    page::{Cursor, Page},
 };
 
-const ACCEPTED: &str = "OCR processing in background";
+/// What follows an upload with text in it, and one without.
+const READING: &str = "OCR processing in background";
+const STORED: &str = "Stored";
 
-/// Uploads a picture. Its text is read in the background; `job` tells how far that has come.
+/// Uploads a picture, a PDF or sound. Text is read in the background; `job` tells how far that has come.
 #[utoipa::path(
     post, path = "/api/v1/attachments", tag = "attachments",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -41,7 +54,18 @@ pub(super) async fn create_attachment(
     id: RequestId,
     request: Request,
 ) -> Result<Answer> {
-    let uploaded = upload::receive(request, &app, caller.user, app.config.max_image_bytes).await?;
+    let limits = upload::Limits {
+        image_bytes: app.config.max_image_bytes,
+        document_bytes: app.config.max_pdf_bytes,
+        audio_bytes: app.config.max_audio_bytes,
+        speed: upload::SPEED,
+    };
+    let db = app.db.clone();
+    let note = move |key: String| {
+        let db = db.clone();
+        async move { Ok(pending_object::begin(&db, &key).await?) }.boxed()
+    };
+    let uploaded = upload::receive(request, &app.storage, &note, caller.user, &limits).await?;
     store(&app, &caller, &id, uploaded).await
 }
 
@@ -53,22 +77,60 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
     }
     let mut tx = app.begin(caller, id).await?;
     let row = attachment::create(&mut tx, uploaded.file, now).await?;
-    let asked = RecognizeText {
-        attachment: row.id,
-        language: uploaded.language,
+    let job = if reading::is_readable(row.kind) {
+        let job = reading::begin(&mut tx, &row, &uploaded.language, now).await?;
+        Some(job::get(tx.orm(), caller.user, job).await?)
+    } else {
+        None
     };
-    let job = queue::enqueue(&mut tx, asked).await?;
-    let recognition = recognition::begin(&mut tx, row.id, job.id, now).await?;
-    let job = job::get(tx.orm(), caller.user, job.id).await?;
-    let url = content::url(app, &row).await?;
     let created = CreatedAttachment {
-        attachment: Attachment::new(row, Some(recognition), vec![job.clone()], url),
-        job: Some(job.into()),
-        message: ACCEPTED,
+        attachment: whole(app, tx.orm(), row).await?,
+        message: if job.is_some() { READING } else { STORED },
+        job: job.map(Into::into),
     };
     // Before the commit: if its answer is lost, a row may name the content all the same.
     uploaded.content.keep();
     tx.answer(StatusCode::CREATED, &created).await
+}
+
+/// Lists the caller's attachments, newest first: with the beginning of the text, without words and pages.
+#[utoipa::path(
+    get, path = "/api/v1/attachments", tag = "attachments", params(ListAttachments),
+    responses((status = 200, description = "A page of attachments", body = Page<Attachment>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn list_attachments(
+    State(app): State<App>,
+    caller: Caller,
+    Query(input): Query<ListAttachments>,
+) -> Result<Json<Page<Attachment>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let filter = Filter {
+        kind: input.kind.map(|kind| kind.0),
+        conversation: input.conversation_id.map(|conversation| conversation.0),
+        status: input.status.map(|status| status.0),
+        before: before.map(|cursor| (cursor.at, AttachmentId(cursor.id))),
+    };
+    let rows = attachment::list(&app.db, caller.user, &filter, input.limit.0 + 1).await?;
+    let page = Page::<attachment::Model>::new(rows, input.limit, |row| Cursor {
+        at: row.created_at,
+        id: row.id.0,
+    });
+    let ids: Vec<AttachmentId> = page.data.iter().map(|row| row.id).collect();
+    let mut read: HashMap<AttachmentId, recognition::Model> = recognition::list(&app.db, &ids)
+        .await?
+        .into_iter()
+        .map(|read| (read.attachment_id, read))
+        .collect();
+    let rows = page.data.into_iter().map(|row| {
+        let read = read.remove(&row.id);
+        (row, read)
+    });
+    Ok(Json(Page {
+        data: show(&app, &app.db, rows.collect()).await?,
+        pagination: page.pagination,
+    }))
 }
 
 /// Gets an attachment, with what was read in it.
@@ -85,13 +147,75 @@ pub(super) async fn get_attachment(
     Path(id): Path<AttachmentId>,
 ) -> Result<Json<Attachment>> {
     let row = attachment::get(&app.db, caller.user, id).await?;
-    let recognition = recognition::find(&app.db, row.id).await?;
-    let jobs = match &recognition {
-        Some(recognition) => job::find_all(&app.db, &[recognition.job_id]).await?,
-        None => Vec::new(),
+    Ok(Json(whole(&app, &app.db, row).await?))
+}
+
+/// Reads an attachment's text again, maybe in other languages. The text that is there stays until there is a new one.
+#[utoipa::path(
+    post, path = "/api/v1/attachments/{id}/ocr", tag = "attachments",
+    params(("id" = AttachmentId, Path, description = "The attachment")),
+    request_body = Option<ReadAttachment>,
+    responses((status = 202, description = "It will be read", body = ReadingAttachment), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(attachmentId = %id))]
+pub(super) async fn read_attachment(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path(id): Path<AttachmentId>,
+    input: Option<Json<ReadAttachment>>,
+) -> Result<Answer> {
+    let languages = input
+        .and_then(|Json(input)| input.language)
+        .map(|languages| languages.0)
+        .unwrap_or_default();
+    let mut tx = app.begin(&caller, &request).await?;
+    let row = attachment::get(tx.orm(), caller.user, id).await?;
+    let job = reading::begin(&mut tx, &row, &languages, app.clock.now()).await?;
+    let body = ReadingAttachment {
+        job: job::get(tx.orm(), caller.user, job).await?.into(),
+        attachment: whole(&app, tx.orm(), row).await?,
     };
-    let url = content::url(&app, &row).await?;
-    Ok(Json(Attachment::new(row, recognition, jobs, url)))
+    tx.invalidate(app.redis.keys().attachment_text(id));
+    tx.answer(StatusCode::ACCEPTED, &body).await
+}
+
+/// An attachment with everything that was read in it.
+async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> Result<Attachment> {
+    let mut read = recognition::find(db, row.id).await?;
+    if let Some(read) = &mut read {
+        read.extracted_text = attachment_text::load(db, &app.redis, read).await?;
+    }
+    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    Ok(shown.expect("one was given"))
+}
+
+/// Adds their jobs and URLs to attachments.
+async fn show(
+    app: &App,
+    db: &impl ConnectionTrait,
+    rows: Vec<(attachment::Model, Option<recognition::Model>)>,
+) -> Result<Vec<Attachment>> {
+    let jobs_of = |read: &Option<recognition::Model>| {
+        read.as_ref()
+            .map(recognition::Model::jobs)
+            .unwrap_or_default()
+    };
+    let ids: Vec<JobId> = rows.iter().flat_map(|(_, read)| jobs_of(read)).collect();
+    let jobs: HashMap<JobId, job::Model> = job::find_all(db, &ids)
+        .await?
+        .into_iter()
+        .map(|job| (job.id, job))
+        .collect();
+    let mut shown = Vec::with_capacity(rows.len());
+    for (row, read) in rows {
+        let ids = jobs_of(&read).into_iter();
+        let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
+        let url = content::url(app, &row).await?;
+        shown.push(Attachment::new(row, read, jobs, url));
+    }
+    Ok(shown)
 }
 
 /// Deletes an attachment, with what was read in it. Its content is gone soon after, by every URL; a job that reads it is

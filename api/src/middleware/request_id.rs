@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State}, http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -11,7 +12,13 @@ use shared::telemetry::{Ended, Trace};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{app::App, client::Client, error::{Error, Problem}, idempotency::Repeatable, metrics::UNMATCHED,};
+use crate::{
+    app::App,
+    client::Client,
+    error::{Error, Problem},
+    idempotency::Repeatable,
+    metrics::UNMATCHED,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

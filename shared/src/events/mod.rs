@@ -11,8 +11,9 @@ use crate::{
         WebhookId,
     },
     jobs::DeliverWebhook,
+    language,
     models::{
-        conversation, delivery, event, message,
+        attachment, conversation, delivery, event, message,
         user::{self, PresenceSharing},
         webhook,
     },
@@ -34,6 +35,8 @@ pub const NAMES: &[&str] = &[
     "attachment.deleted",
     "image.ocr_completed",
     "image.ocr_failed",
+    "document.ocr_completed",
+    "document.ocr_failed",
 ];
 
 /// Something that happened.
@@ -55,6 +58,10 @@ pub enum Event {
     ImageOcrCompleted(OcrResult),
     /// The text of a picture could not be read.
     ImageOcrFailed(OcrResult),
+    /// The text of a document was read.
+    DocumentOcrCompleted(OcrResult),
+    /// The text of a document could not be read.
+    DocumentOcrFailed(OcrResult),
     /// A user deleted an attachment. One that goes with its conversation is not told by itself.
     AttachmentDeleted(DeletedAttachment),
 }
@@ -83,13 +90,41 @@ pub struct OcrResult {
     pub message_id: Option<MessageId>,
     /// The first 16,000 characters of what was read.
     pub extracted_text: Option<String>,
-    /// Languages it was read in.
+    /// Languages it was read in, by the names of [`language::Language`]; receivers see their ISO codes.
     pub language: Option<String>,
     /// 0 to 100.
     pub confidence: Option<f32>,
+    /// Pages of a document, those that were not read too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u32>,
     /// Why it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl OcrResult {
+    /// What is known before an attachment was read.
+    pub fn of(attachment: &attachment::Model) -> Self {
+        Self {
+            attachment_id: attachment.id,
+            conversation_id: attachment.conversation_id,
+            message_id: attachment.message_id,
+            extracted_text: None,
+            language: None,
+            confidence: None,
+            pages: None,
+            error: None,
+        }
+    }
+
+    fn data(&self) -> serde_json::Value {
+        let mut result = self.clone();
+        result.language = self.language.as_deref().and_then(language::codes_of);
+        if let Some(text) = &mut result.extracted_text {
+            shorten(text);
+        }
+        plain(&result)
+    }
 }
 
 /// The `data` of the events of accounts.
@@ -206,18 +241,17 @@ impl Event {
             Self::AttachmentDeleted(_) => "attachment.deleted",
             Self::ImageOcrCompleted(_) => "image.ocr_completed",
             Self::ImageOcrFailed(_) => "image.ocr_failed",
+            Self::DocumentOcrCompleted(_) => "document.ocr_completed",
+            Self::DocumentOcrFailed(_) => "document.ocr_failed",
         }
     }
 
     fn data(&self) -> serde_json::Value {
         match self {
-            Self::ImageOcrCompleted(result) | Self::ImageOcrFailed(result) => {
-                let mut result = result.clone();
-                if let Some(text) = &mut result.extracted_text {
-                    shorten(text);
-                }
-                plain(&result)
-            }
+            Self::ImageOcrCompleted(result)
+            | Self::ImageOcrFailed(result)
+            | Self::DocumentOcrCompleted(result)
+            | Self::DocumentOcrFailed(result) => result.data(),
             Self::UserUpdated(summary) => plain(summary),
             Self::ConversationCreated(summary)
             | Self::ConversationUpdated(summary)
@@ -285,15 +319,17 @@ mod tests {
             conversation_id: None,
             message_id: None,
             extracted_text: Some("ह".repeat(20_000)),
-            language: None,
+            language: Some("eng+hin".to_owned()),
             confidence: None,
+            pages: None,
             error: None,
         });
         let data = event.data();
+        assert_eq!(data["language"], "en+hi");
         assert_eq!(
             data["extractedText"].as_str().unwrap().chars().count(),
             EVENT_TEXT_CHARACTERS
         );
-        assert!(data.get("error").is_none());
+        assert!(data.get("error").is_none() && data.get("pages").is_none());
     }
 }

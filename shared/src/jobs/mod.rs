@@ -4,13 +4,15 @@
 mod delete_object;
 mod deliver_webhook;
 mod purge_conversation;
+mod read_document;
 mod recognize_text;
 
 use serde_json::Value;
 
 pub use self::{
     delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
-    purge_conversation::PurgeConversation, recognize_text::RecognizeText,
+    purge_conversation::PurgeConversation, read_document::ReadDocument,
+    recognize_text::RecognizeText,
 };
 use crate::{
     database::{Result, Tx},
@@ -20,7 +22,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, PurgeConversation, RecognizeText; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

@@ -13,14 +13,11 @@ use crate::{
 
 /// Reads the text of an attachment's picture and stores it.
 ///
-/// Safe to repeat: the text is written once, by the run that owns the job, and reading twice gives the same.
+/// Which languages it is in, the attachment's recognition says. Safe to repeat: the text is written once, by the run that owns the job, and reading twice gives the same.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RecognizeText {
     /// What is read.
     pub attachment: AttachmentId,
-    /// Language as the user named it; none lets the worker choose.
-    #[serde(default)]
-    pub language: Option<String>,
 }
 
 impl Job for RecognizeText {

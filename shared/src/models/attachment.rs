@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _,
-    entity::prelude::*,
+    QueryTrait as _, entity::prelude::*,
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     database::{Error, Refusal, Result, Tx},
@@ -17,6 +19,25 @@ use crate::{
 
 /// Attachments that go in one transaction.
 const DELETE_BATCH: u64 = 100;
+
+/// What a file is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AttachmentKind)]
+pub enum Kind {
+    /// A picture: PNG, JPEG or WebP.
+    #[sea_orm(string_value = "image")]
+    Image,
+    /// A PDF.
+    #[sea_orm(string_value = "document")]
+    Document,
+    /// Sound: MP3, WAV, Ogg, `WebM` or M4A.
+    #[sea_orm(string_value = "audio")]
+    Audio,
+}
 
 /// A row of `attachments`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -31,8 +52,8 @@ pub struct Model {
     pub conversation_id: Option<ConversationId>,
     /// The message it belongs to.
     pub message_id: Option<MessageId>,
-    /// `image`.
-    pub kind: String,
+    /// What it is, by content.
+    pub kind: Kind,
     /// As the client named it; never used as a path.
     pub file_name: String,
     /// By content, not by name.
@@ -41,9 +62,9 @@ pub struct Model {
     pub size_bytes: i64,
     /// SHA-256 of the content.
     pub sha256: Vec<u8>,
-    /// Pixels, as displayed.
+    /// Pixels of a picture, as stored in the file.
     pub width: Option<i32>,
-    /// Pixels, as displayed.
+    /// Pixels of a picture, as stored in the file.
     pub height: Option<i32>,
     /// Key in the storage.
     pub storage_key: String,
@@ -64,8 +85,8 @@ pub struct New {
     pub id: AttachmentId,
     /// Whose it is.
     pub user: UserId,
-    /// `image`.
-    pub kind: &'static str,
+    /// What it is, by content.
+    pub kind: Kind,
     /// As the client named it.
     pub file_name: String,
     /// By content.
@@ -92,7 +113,7 @@ pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> 
         user_id: Set(new.user),
         conversation_id: Set(None),
         message_id: Set(None),
-        kind: Set(new.kind.to_owned()),
+        kind: Set(new.kind),
         file_name: Set(new.file_name),
         media_type: Set(new.media_type.to_owned()),
         size_bytes: Set(i64::try_from(new.size_bytes).unwrap_or(i64::MAX)),
@@ -172,6 +193,61 @@ pub async fn place(
     Ok(())
 }
 
+/// Which attachments are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this kind.
+    pub kind: Option<Kind>,
+    /// Only of this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Only those whose latest reading has come this far.
+    pub status: Option<recognition::Status>,
+    /// Only those older than this one.
+    pub before: Option<(DateTime<Utc>, AttachmentId)>,
+}
+
+/// Lists attachments of `user`, newest first.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    filter: &Filter,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    Ok(listing(user, filter, limit).all(db).await?)
+}
+
+/// The statement of [`list`], for the test that looks at its plan.
+pub fn listing(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
+    let mut query = Entity::find().filter(Column::UserId.eq(user));
+    if let Some(kind) = filter.kind {
+        query = query.filter(Column::Kind.eq(kind));
+    }
+    if let Some(conversation) = filter.conversation {
+        query = query.filter(Column::ConversationId.eq(conversation));
+    }
+    if let Some(status) = filter.status {
+        let read_so = recognition::Entity::find()
+            .select_only()
+            .column(recognition::Column::AttachmentId)
+            .filter(recognition::Column::Status.eq(status))
+            .filter(Expr::cust("recognitions.attachment_id = attachments.id"));
+        query = query.filter(Expr::exists(read_so.into_query()));
+    }
+    if let Some((created_at, id)) = filter.before {
+        query = query.filter(Expr::cust_with_values(
+            "(attachments.created_at, attachments.id) < ($1, $2)",
+            [created_at.into(), sea_orm::Value::from(id)],
+        ));
+    }
+    query
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+}
+
 /// Finds an attachment for a job or a signed URL, whose right to it was checked when they were made.
 ///
 /// # Errors
@@ -229,8 +305,9 @@ pub async fn delete_some_of_conversation(
 
 /// The job first: its run takes the same locks in the same order.
 async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
-    if let Some(recognition) = recognition::find(tx.orm(), row.id).await? {
-        match queue::cancel(tx, row.user_id, recognition.job_id).await {
+    let jobs = recognition::find(tx.orm(), row.id).await?;
+    for job in jobs.iter().flat_map(recognition::Model::jobs) {
+        match queue::cancel(tx, row.user_id, job).await {
             Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
             Err(error) => return Err(error),
         }

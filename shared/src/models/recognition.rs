@@ -1,7 +1,16 @@
 //! What was read in an attachment.
+//!
+//! There is one row per attachment, however often it is read. Its status and error are those of the latest reading; its
+//! text, language and certainty are those of the latest one that succeeded, so that a text stays until a better one is
+//! there.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, QuerySelect, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::Set,
+    ConnectionTrait, Iterable as _, QuerySelect,
+    entity::prelude::*,
+    sea_query::{OnConflict, SimpleExpr},
+};
 
 use crate::{
     database::{Result, Tx},
@@ -11,7 +20,10 @@ use crate::{
     queue::End,
 };
 
-/// How far the reading has come.
+/// What a list shows of a text, in characters.
+pub const LISTED_CHARACTERS: i32 = 1_000;
+
+/// How far the latest reading has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
 pub enum Status {
@@ -36,26 +48,38 @@ pub struct Model {
     /// What is read.
     #[sea_orm(primary_key, auto_increment = false)]
     pub attachment_id: AttachmentId,
-    /// The job that reads.
+    /// The job of the latest reading.
     pub job_id: JobId,
-    /// How far it has come.
+    /// How far the latest reading has come.
     pub status: Status,
-    /// Languages it was read in, in the engine's names (`eng`, `eng+hin`).
+    /// Languages it was read in, by the names of [`crate::language::Language`] (`eng`, `eng+hin`).
     pub language: Option<String>,
-    /// Mean of the words, 0 to 100; none where there are no words.
+    /// Mean of the words that were recognized, 0 to 100; none where there are none.
     pub confidence: Option<f32>,
     /// The text should not be trusted.
     pub low_confidence: bool,
-    /// What was read.
+    /// What was read; pages of a document end in a form feed (U+000C), but for the last.
     pub extracted_text: Option<String>,
-    /// Words with their boxes in pixels of the upright picture.
+    /// Words of a picture with their boxes in pixels of the upright picture.
     pub words: Option<Json>,
-    /// Why it failed, for the user to read.
+    /// Why the latest reading failed, for the user to read.
     pub error: Option<String>,
-    /// When it was asked for.
+    /// When the latest reading was asked for.
     pub created_at: DateTime<Utc>,
-    /// When it ended.
+    /// When the latest reading ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Languages that the user named for the latest reading.
+    pub requested_language: Option<String>,
+    /// How each page of a document was read.
+    pub pages: Option<Json>,
+    /// Pages of a document, those that were not read too.
+    pub page_count: Option<i32>,
+    /// Not all of a document was read.
+    pub truncated: bool,
+    /// Readings that succeeded: each text has its own number.
+    pub readings: i32,
+    /// Jobs of earlier readings, the latest first.
+    pub earlier_jobs: Vec<Uuid>,
 }
 
 /// None that the queries need.
@@ -64,22 +88,36 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+impl Model {
+    /// The jobs of its readings, as far as they are remembered.
+    pub fn jobs(&self) -> Vec<JobId> {
+        let earlier = self.earlier_jobs.iter().copied().map(JobId);
+        std::iter::once(self.job_id).chain(earlier).collect()
+    }
+}
+
 /// What a worker has read.
 #[derive(Debug, Clone)]
 pub struct Reading {
     /// Languages it was read in.
-    pub language: String,
-    /// Mean of the words.
+    pub language: Option<String>,
+    /// Mean of the words that were recognized.
     pub confidence: Option<f32>,
     /// The text should not be trusted.
     pub low_confidence: bool,
     /// What was read.
     pub text: String,
-    /// Words with their boxes.
-    pub words: Json,
+    /// Words of a picture with their boxes.
+    pub words: Option<Json>,
+    /// How each page of a document was read.
+    pub pages: Option<Json>,
+    /// Pages of a document.
+    pub page_count: Option<u32>,
+    /// Not all of a document was read.
+    pub truncated: bool,
 }
 
-/// Records that `job` will read an attachment.
+/// Records that `job` will read an attachment, for the first time or again; `language` as the user named it.
 ///
 /// # Errors
 /// As the database fails.
@@ -87,33 +125,103 @@ pub async fn begin(
     tx: &mut Tx,
     attachment: AttachmentId,
     job: JobId,
+    language: Option<String>,
     now: DateTime<Utc>,
-) -> Result<Model> {
+) -> Result<()> {
     let row = ActiveModel {
         attachment_id: Set(attachment),
         job_id: Set(job),
         status: Set(Status::Processing),
-        language: Set(None),
-        confidence: Set(None),
-        low_confidence: Set(false),
-        extracted_text: Set(None),
-        words: Set(None),
-        error: Set(None),
         created_at: Set(now),
-        finished_at: Set(None),
+        requested_language: Set(language),
+        ..Default::default()
     };
-    Ok(row.insert(tx.orm()).await?)
+    let again = OnConflict::column(Column::AttachmentId)
+        .update_columns([
+            Column::JobId,
+            Column::Status,
+            Column::CreatedAt,
+            Column::RequestedLanguage,
+        ])
+        .values([
+            (Column::Error, Expr::cust("NULL")),
+            (Column::FinishedAt, Expr::cust("NULL")),
+            (
+                Column::EarlierJobs,
+                // Ten in all are more than anybody looks at, and they are pruned after some time.
+                Expr::cust(
+                    "CASE WHEN recognitions.job_id = excluded.job_id THEN recognitions.earlier_jobs
+                          ELSE (array_prepend(recognitions.job_id, recognitions.earlier_jobs))[1:9] END",
+                ),
+            ),
+        ])
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(again)
+        .exec_without_returning(tx.orm())
+        .await?;
+    Ok(())
 }
 
-/// Finds what was read in an attachment; whose it is was checked with the attachment.
+/// Rows whose text is `text` and whose words and pages are there or not.
+fn select(text: SimpleExpr, details: bool) -> Select<Entity> {
+    let mut query = Entity::find().select_only().expr_as(text, "extracted_text");
+    for column in Column::iter() {
+        query = match column {
+            Column::ExtractedText => query,
+            Column::Words | Column::Pages if !details => {
+                query.expr_as(Expr::cust("NULL::jsonb"), column.as_str())
+            }
+            column => query.column(column),
+        };
+    }
+    query
+}
+
+/// Finds what was read in an attachment, but for the text, which can be long: [`find_text`]. Whose it is was checked
+/// with the attachment.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(attachment).one(db).await?)
+    Ok(select(Expr::cust("NULL::text"), true)
+        .filter(Column::AttachmentId.eq(attachment))
+        .one(db)
+        .await?)
 }
 
-/// Stores what was read, and tells the user's webhooks.
+/// Finds the text of an attachment, whole.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_text(
+    db: &impl ConnectionTrait,
+    attachment: AttachmentId,
+) -> Result<Option<String>> {
+    let text: Option<Option<String>> = Entity::find_by_id(attachment)
+        .select_only()
+        .column(Column::ExtractedText)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(text.flatten())
+}
+
+/// Finds what was read in some attachments, for a list: the beginnings of the texts, and no words or pages.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list(db: &impl ConnectionTrait, attachments: &[AttachmentId]) -> Result<Vec<Model>> {
+    let beginning = Expr::cust_with_values("left(extracted_text, $1)", [LISTED_CHARACTERS]);
+    Ok(select(beginning, false)
+        .filter(Column::AttachmentId.is_in(attachments.iter().copied()))
+        .all(db)
+        .await?)
+}
+
+/// Stores what was read, and tells the user's webhooks. `again` says that the attachment is to be read once more.
+///
+/// Returns the number of this reading.
 ///
 /// # Errors
 /// As the database fails.
@@ -121,75 +229,96 @@ pub async fn complete(
     tx: &mut Tx,
     attachment: &attachment::Model,
     reading: Reading,
+    again: bool,
     now: DateTime<Utc>,
-) -> Result<()> {
-    let event = Event::ImageOcrCompleted(OcrResult {
-        attachment_id: attachment.id,
-        conversation_id: attachment.conversation_id,
-        message_id: attachment.message_id,
+) -> Result<i32> {
+    let result = OcrResult {
         extracted_text: Some(reading.text.clone()),
-        language: Some(reading.language.clone()),
+        language: reading.language.clone(),
         confidence: reading.confidence,
-        error: None,
-    });
-    ActiveModel {
-        attachment_id: Set(attachment.id),
-        status: Set(Status::Succeeded),
-        language: Set(Some(reading.language)),
+        pages: reading.page_count,
+        ..OcrResult::of(attachment)
+    };
+    let readings: Option<i32> = Entity::find_by_id(attachment.id)
+        .select_only()
+        .column(Column::Readings)
+        .lock_exclusive()
+        .into_tuple()
+        .one(tx.orm())
+        .await?;
+    let readings = readings.unwrap_or_default() + 1;
+    let (status, finished_at) = if again {
+        (Status::Processing, None)
+    } else {
+        (Status::Succeeded, Some(now))
+    };
+    let row = ActiveModel {
+        status: Set(status),
+        language: Set(reading.language),
         confidence: Set(reading.confidence),
         low_confidence: Set(reading.low_confidence),
         extracted_text: Set(Some(reading.text)),
-        words: Set(Some(reading.words)),
+        words: Set(reading.words),
         error: Set(None),
-        finished_at: Set(Some(now)),
+        finished_at: Set(finished_at),
+        pages: Set(reading.pages),
+        page_count: Set(reading.page_count.and_then(|count| count.try_into().ok())),
+        truncated: Set(reading.truncated),
+        readings: Set(readings),
         ..Default::default()
-    }
-    .update(tx.orm())
-    .await?;
-    events::emit(tx, attachment.user_id, &event, now).await
+    };
+    Entity::update_many()
+        .set(row)
+        .filter(Column::AttachmentId.eq(attachment.id))
+        .exec(tx.orm())
+        .await?;
+    let event = match attachment.kind {
+        attachment::Kind::Document => Event::DocumentOcrCompleted(result),
+        _ => Event::ImageOcrCompleted(result),
+    };
+    events::emit(tx, attachment.user_id, &event, now).await?;
+    Ok(readings)
 }
 
-/// Records that the reading ended without a text, and tells the user's webhooks.
+/// Records that the latest reading ended without a text, and tells the user's webhooks. An earlier text stays.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn close(tx: &mut Tx, attachment: AttachmentId, end: &End) -> Result<()> {
-    let Some(row) = Entity::find_by_id(attachment)
-        .lock_exclusive()
-        .one(tx.orm())
-        .await?
-    else {
-        return Ok(());
-    };
-    if row.status != Status::Processing {
-        return Ok(());
-    }
     let now = tx.now().await?;
     let status = if matches!(end, End::Cancelled) {
         Status::Cancelled
     } else {
         Status::Failed
     };
-    let mut row: ActiveModel = row.into();
-    row.status = Set(status);
-    row.error = Set(end.reason().map(str::to_owned));
-    row.finished_at = Set(Some(now));
-    row.update(tx.orm()).await?;
+    let closed = Entity::update_many()
+        .set(ActiveModel {
+            status: Set(status),
+            error: Set(end.reason().map(str::to_owned)),
+            finished_at: Set(Some(now)),
+            ..Default::default()
+        })
+        .filter(Column::AttachmentId.eq(attachment))
+        .filter(Column::Status.eq(Status::Processing))
+        .exec(tx.orm())
+        .await?;
+    if closed.rows_affected == 0 {
+        return Ok(());
+    }
     let (Some(reason), Some(attachment)) = (
         end.reason(),
         attachment::find_for_any_user(tx.orm(), attachment).await?,
     ) else {
         return Ok(());
     };
-    let event = Event::ImageOcrFailed(OcrResult {
-        attachment_id: attachment.id,
-        conversation_id: attachment.conversation_id,
-        message_id: attachment.message_id,
-        extracted_text: None,
-        language: None,
-        confidence: None,
+    let result = OcrResult {
         error: Some(reason.to_owned()),
-    });
+        ..OcrResult::of(&attachment)
+    };
+    let event = match attachment.kind {
+        attachment::Kind::Document => Event::DocumentOcrFailed(result),
+        _ => Event::ImageOcrFailed(result),
+    };
     events::emit(tx, attachment.user_id, &event, now).await
 }
 
@@ -199,12 +328,12 @@ pub async fn close(tx: &mut Tx, attachment: AttachmentId, end: &End) -> Result<(
 /// As the database fails.
 pub async fn reopen(tx: &mut Tx, attachment: AttachmentId) -> Result<()> {
     Entity::update_many()
-        .col_expr(Column::Status, Status::Processing.into())
-        .col_expr(Column::Error, Expr::value(Option::<String>::None))
-        .col_expr(
-            Column::FinishedAt,
-            Expr::value(Option::<DateTime<Utc>>::None),
-        )
+        .set(ActiveModel {
+            status: Set(Status::Processing),
+            error: Set(None),
+            finished_at: Set(None),
+            ..Default::default()
+        })
         .filter(Column::AttachmentId.eq(attachment))
         .exec(tx.orm())
         .await?;

@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 pub use self::script::Script;
-use crate::config::RedisConfig;
+use crate::{config::RedisConfig, ids::AttachmentId};
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -72,9 +72,9 @@ impl Keys {
         format!("{}jobs:changed", self.0)
     }
 
-    /// What was read in an attachment; removed with it.
-    pub fn attachment_text(&self, id: crate::ids::AttachmentId) -> String {
-        format!("{}cache:attachment:{id}:text", self.0)
+    /// Text that was read in an attachment.
+    pub fn attachment_text(&self, attachment: AttachmentId) -> String {
+        format!("{}cache:attachment-text:{attachment}", self.0)
     }
 
     /// Who the owner of an access token or API key is; `hash` is its SHA-256.

@@ -1,7 +1,9 @@
 //! The heavy tools behind jobs: what is done with a file's content, without knowing of jobs or rows.
 //!
-//! Whatever a user uploads is hostile until it was decoded here: helper programs see only files that we wrote.
+//! Whatever a user uploads is hostile until it was decoded here: helper programs see only files that we wrote, but for
+//! those that take a PDF apart.
 
+pub mod document;
 pub mod picture;
 pub mod process;
 pub mod tesseract;

@@ -1,6 +1,6 @@
 //! Removing an object that no row names any more.
 
-use shared::jobs::DeleteObject;
+use shared::{attachment_text, jobs::DeleteObject};
 
 use super::{Outcome, Run};
 use crate::context::JobContext;
@@ -13,8 +13,7 @@ impl Run for DeleteObject {
             ctx.storage.delete(&self.storage_key).await?;
         }
         if let Some(attachment) = self.attachment {
-            let text = ctx.redis.keys().attachment_text(attachment);
-            ctx.redis.remove(vec![text]).await?;
+            attachment_text::remove(&ctx.redis, attachment).await;
         }
         Ok(Outcome::Done(None))
     }

@@ -3,6 +3,8 @@
 mod delete_object;
 mod deliver_webhook;
 mod purge_conversation;
+mod read_document;
+mod reading;
 mod recognize_text;
 
 use std::time::Duration;

@@ -5,47 +5,43 @@ use std::path::Path;
 use anyhow::Context as _;
 use bytes::Bytes;
 use shared::{
-    clients::storage,
     jobs::RecognizeText,
+    language::Language,
     models::{
         attachment,
         recognition::{self, Reading},
     },
 };
 
-use super::{Failure, Outcome, Run};
+use super::{
+    Failure, Outcome, Run,
+    reading::{hints, load, rounded, store},
+};
 use crate::{
     context::JobContext,
     engines::{
         picture::{self, PictureError, Prepared},
         process::ProcessError,
-        tesseract::{self, Language, Recognition, RecognizeError, Tesseract},
+        tesseract::{self, Recognition, RecognizeError},
     },
 };
 
 impl Run for RecognizeText {
     async fn run(self, ctx: &JobContext) -> anyhow::Result<Outcome> {
-        let Some(attachment) = attachment::find_for_any_user(&ctx.db, self.attachment).await?
-        else {
+        let attachment = attachment::find_for_any_user(&ctx.db, self.attachment).await?;
+        let asked = recognition::find(&ctx.db, self.attachment).await?;
+        let (Some(attachment), Some(asked)) = (attachment, asked) else {
             return Ok(Outcome::Discard("the attachment was deleted"));
         };
         let tesseract = ctx.tesseract.as_ref().ok_or(Failure::Temporary {
             reason: "text recognition is not installed on this worker".to_owned(),
             retry_after: None,
         })?;
-        let hints = hints(tesseract, self.language.as_deref())?;
+        let hints = hints(&asked)?;
+        tesseract.check(&hints.asked).map_err(explain)?;
 
         ctx.progress(5, "loading the picture").await;
-        let bytes = match ctx.storage.read(&attachment.storage_key).await {
-            Err(storage::Error::NotFound) => {
-                return Err(Failure::Temporary {
-                    reason: "the file is not in the storage that this worker sees".to_owned(),
-                    retry_after: None,
-                }
-                .into());
-            }
-            read => read?,
-        };
+        let bytes = load(ctx, &attachment).await?;
         ctx.progress(20, "preparing the picture").await;
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let prepared = prepare(bytes, folder.path()).await?;
@@ -54,31 +50,8 @@ impl Run for RecognizeText {
             .recognize(&prepared, &hints, &tesseract::LIMITS)
             .await
             .map_err(explain)?;
-
-        let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
-        recognition::complete(&mut tx, &attachment, reading(read)?, ctx.clock.now()).await?;
-        tx.done(None).await
+        store(ctx, &attachment, reading(read)?, None).await
     }
-}
-
-/// The user's languages, all of which must be installed: text read in another one is worth nothing.
-fn hints(tesseract: &Tesseract, asked: Option<&str>) -> Result<Vec<Language>, Failure> {
-    let names = asked.into_iter().flat_map(|names| names.split('+'));
-    names
-        .map(|name| {
-            let language = name.parse::<Language>().ok();
-            language
-                .filter(|language| tesseract.languages().contains(language))
-                .ok_or_else(|| {
-                    let known: Vec<&str> =
-                        tesseract.languages().iter().map(Language::as_str).collect();
-                    Failure::Permanent(format!(
-                        "the language {name:?} is not installed; there are {}",
-                        known.join(", ")
-                    ))
-                })
-        })
-        .collect()
 }
 
 /// Decoding is work for the processor, so it has a thread of its own.
@@ -101,28 +74,24 @@ fn explain(error: RecognizeError) -> anyhow::Error {
                 retry_after: None,
             })
         }
+        RecognizeError::NotInstalled { .. } => Failure::Permanent(error.to_string()).into(),
         _ => error.into(),
     }
 }
 
 fn reading(read: Recognition) -> anyhow::Result<Reading> {
-    let asked = || {
-        read.asked
-            .iter()
-            .map(Language::as_str)
-            .collect::<Vec<_>>()
-            .join("+")
+    let language = match read.language {
+        Some(language) => language.to_string(),
+        None => Language::join(&read.asked),
     };
-    #[expect(clippy::cast_possible_truncation, reason = "0 to 100 with one decimal")]
-    let confidence = read.confidence.map(|confidence| confidence as f32);
     Ok(Reading {
-        language: read
-            .language
-            .as_ref()
-            .map_or_else(asked, |language| language.as_str().to_owned()),
-        confidence,
+        language: Some(language),
+        confidence: rounded(read.confidence),
         low_confidence: read.low_confidence,
-        words: serde_json::to_value(&read.words)?,
+        words: Some(serde_json::to_value(&read.words)?),
         text: read.text,
+        pages: None,
+        page_count: None,
+        truncated: read.truncated,
     })
 }

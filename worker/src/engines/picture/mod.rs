@@ -24,10 +24,11 @@ use std::{
 use image::{
     DynamicImage, GrayImage, Luma,
     imageops::{self, FilterType},
+    metadata::Orientation,
 };
 
 pub use decode::PictureError;
-use decode::decode;
+use decode::{decode, decode_pgm};
 use ink::Sample;
 use skew::Turn;
 
@@ -126,8 +127,23 @@ pub fn prepare(upload: &[u8], target: &Path) -> Result<Prepared, PictureError> {
     let (grey, orientation) = decode(upload)?;
     let mut upright = DynamicImage::ImageLuma8(grey);
     upright.apply_orientation(orientation);
-    let mut upright = upright.into_luma8();
+    make_ready(upright.into_luma8(), orientation, target)
+}
 
+/// As [`prepare`], for a page that a helper program has drawn as PGM.
+///
+/// # Errors
+///
+/// See [`PictureError`].
+pub fn prepare_page(drawn: &[u8], target: &Path) -> Result<Prepared, PictureError> {
+    make_ready(decode_pgm(drawn)?, Orientation::NoTransforms, target)
+}
+
+fn make_ready(
+    mut upright: GrayImage,
+    orientation: Orientation,
+    target: &Path,
+) -> Result<Prepared, PictureError> {
     let mut sample = Sample::of(&upright);
     if sample.is_light_on_dark() {
         // Measured on white on black: without this the first and last lines are lost, of Urdu all.

@@ -120,6 +120,36 @@ fn what_is_not_a_picture_is_refused_by_content() {
 }
 
 #[test]
+fn a_drawn_page_is_read_if_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("page.pgm");
+    let mut page = b"P5\n2000 1000\n255\n".to_vec();
+    page.extend_from_slice(marked(2_000, 1_000).as_raw());
+    let prepared = prepare_page(&page, &target).unwrap();
+    assert_eq!((prepared.width, prepared.height), (2_000, 1_000));
+    assert_eq!(fs::read(&prepared.path).unwrap(), page);
+
+    for bytes in [
+        &b""[..],
+        b"P5",
+        b"P6\n1 1\n255\n\x00\x00\x00",
+        b"P5\n1 1\n255",
+        b"P5\n2 1\n255\n\x00",
+        b"P5\n1 1\n255\n\x00\x00",
+        b"P5\n1 1\n65535\n\x00\x00",
+        b"P5\n0 0\n255\n",
+        b"P5\n-1 1\n255\n\x00",
+        b"P5\n99999999999 1\n255\n\x00",
+        b"/etc/passwd\n",
+    ] {
+        let error = prepare_page(bytes, &target).unwrap_err();
+        assert_eq!(error.code(), Some("image_damaged"), "{bytes:?}: {error}");
+    }
+    let large = prepare_page(b"P5\n32001 1\n255\n\x00", &target).unwrap_err();
+    assert_eq!(large.code(), Some("image_too_large"));
+}
+
+#[test]
 fn damaged_pictures_say_so() {
     let png = encoded(marked(300, 300), ImageFormat::Png);
     let webp = encoded(

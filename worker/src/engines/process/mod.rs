@@ -2,8 +2,8 @@
 //!
 //! Each program gets its limits from the tools of util-linux and coreutils, which replace themselves by the next one, so
 //! that one process with one id remains:
-//! `prlimit --as=… --cpu=… --fsize=… --core=0 -- setpriv --no-new-privs --pdeathsig KILL -- nice -n 10 PROGRAM …`.
-//! It leads a process group of its own, which is killed whole: when the time is over, when it prints too much, when it
+//! `prlimit --as=… --cpu=… --fsize=… --core=0 -- unshare --net -- setpriv --no-new-privs --pdeathsig KILL -- nice -n 10
+//! PROGRAM …` (`unshare` where the machine lets us, see [`isolation`]). It leads a process group of its own, which is killed whole: when the time is over, when it prints too much, when it
 //! has ended (its children too), and when the caller drops the future because the job was cancelled.
 //!
 //! `--pdeathsig` kills the program when the *thread* that started it ends, so that `kill -9` of the worker leaves
@@ -49,6 +49,15 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
 /// Between the polite and the hard end of the processor time.
 const CPU_GRACE_SECONDS: u64 = 5;
 
+/// What trying out an isolation may use.
+const TRIAL_LIMITS: Limits = Limits {
+    address_space_bytes: 1 << 30,
+    cpu: Duration::from_secs(5),
+    file_bytes: 0,
+    timeout: Duration::from_secs(5),
+    isolation: Isolation::None,
+};
+
 /// The exit status by which `nice`, `setpriv` and `prlimit` say that there is no such program.
 const NOT_FOUND: i32 = 127;
 
@@ -63,15 +72,62 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Wall-clock time.
     pub timeout: Duration,
+    /// Whether it sees a network.
+    pub isolation: Isolation,
+}
+
+/// How a program is kept from the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// It is not: the machine does not let us.
+    None,
+    /// By a network namespace, as root.
+    Root,
+    /// By a network namespace inside a user namespace.
+    User,
+}
+
+impl Isolation {
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::Root => &["unshare", "--net", "--"],
+            Self::User => &["unshare", "--user", "--map-root-user", "--net", "--"],
+        }
+    }
+}
+
+/// Finds out how programs can be kept from the network on this machine; many containers forbid it.
+pub async fn isolation() -> Isolation {
+    for isolation in [Isolation::Root, Isolation::User] {
+        let limits = Limits {
+            isolation,
+            ..TRIAL_LIMITS
+        };
+        if cfg!(target_os = "linux") && run(Path::new("true"), [""; 0], &[], &limits).await.is_ok()
+        {
+            return isolation;
+        }
+    }
+    Isolation::None
 }
 
 /// What a program printed before it ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// All of standard output.
+    /// All of standard output, unless it was cut.
     pub stdout: Vec<u8>,
-    /// The end of standard error.
+    /// The end of standard error; empty where the output was cut.
     pub stderr: String,
+    /// It printed more, and was ended; only with [`run_cut`].
+    pub cut: bool,
+}
+
+/// What happens to a program that prints more than 16 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overflow {
+    Fails,
+    IsCut,
 }
 
 /// Why a program gave no result.
@@ -130,6 +186,30 @@ pub async fn run<A: AsRef<OsStr>>(
     env: &[(&str, &OsStr)],
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
+    run_until(program, args, env, limits, Overflow::Fails).await
+}
+
+/// As [`run`], but a program that prints more than 16 MiB is ended, and its output cut, instead of failing.
+///
+/// # Errors
+///
+/// See [`ProcessError`].
+pub async fn run_cut<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    env: &[(&str, &OsStr)],
+    limits: &Limits,
+) -> Result<Output, ProcessError> {
+    run_until(program, args, env, limits, Overflow::IsCut).await
+}
+
+async fn run_until<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    env: &[(&str, &OsStr)],
+    limits: &Limits,
+    overflow: Overflow,
+) -> Result<Output, ProcessError> {
     let name = program
         .file_name()
         .unwrap_or(program.as_os_str())
@@ -177,7 +257,12 @@ pub async fn run<A: AsRef<OsStr>>(
     }
     match collected {
         Err(_elapsed) => Err(ProcessError::Timeout { program: name }),
-        Ok(Err(Incomplete::TooMuchOutput)) => Err(ProcessError::TooMuchOutput { program: name }),
+        Ok(Err(Incomplete::TooMuchOutput(stdout))) if overflow == Overflow::IsCut => Ok(Output {
+            stdout,
+            stderr: String::new(),
+            cut: true,
+        }),
+        Ok(Err(Incomplete::TooMuchOutput(_))) => Err(ProcessError::TooMuchOutput { program: name }),
         Ok(Err(Incomplete::Io(source))) => Err(failed(source)),
         Ok(Ok((status, output))) if status.success() => Ok(output),
         Ok(Ok((status, output))) => Err(diagnose(name, status, &output.stderr)),
@@ -195,6 +280,7 @@ fn limited(program: &Path, limits: &Limits) -> Command {
             .arg(format!("--cpu={cpu}:{}", cpu + CPU_GRACE_SECONDS))
             .arg(format!("--fsize={}", limits.file_bytes))
             .args(["--core=0", "--"])
+            .args(limits.isolation.command())
             .args([
                 "setpriv",
                 "--no-new-privs",
@@ -232,7 +318,7 @@ impl Drop for Group {
 #[derive(Debug, thiserror::Error)]
 enum Incomplete {
     #[error("too much output")]
-    TooMuchOutput,
+    TooMuchOutput(Vec<u8>),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -250,7 +336,12 @@ async fn collect(child: &mut Child, group: &mut Group) -> Result<(ExitStatus, Ou
     };
     let (stdout, stderr, status) = try_join!(read_all(stdout), read_end(stderr), ended)?;
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
-    Ok((status, Output { stdout, stderr }))
+    let output = Output {
+        stdout,
+        stderr,
+        cut: false,
+    };
+    Ok((status, output))
 }
 
 async fn read_all(from: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Incomplete> {
@@ -261,7 +352,8 @@ async fn read_all(from: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Incom
             .await?;
     }
     if bytes.len() > MAX_STDOUT_BYTES {
-        Err(Incomplete::TooMuchOutput)
+        bytes.truncate(MAX_STDOUT_BYTES);
+        Err(Incomplete::TooMuchOutput(bytes))
     } else {
         Ok(bytes)
     }
@@ -289,10 +381,12 @@ fn diagnose(program: String, status: ExitStatus, stderr: &str) -> ProcessError {
         return ProcessError::Timeout { program };
     }
     if status.code() == Some(NOT_FOUND) {
+        // `nice: 'tesseract': No such file or directory`; `prlimit: failed to execute setpriv: No such file or directory`.
         let missing = match stderr.split(':').next() {
             Some("nice") => Some(program.clone()),
-            Some("setpriv") => Some("nice".to_owned()),
-            Some("prlimit") => Some("setpriv".to_owned()),
+            Some("setpriv" | "unshare" | "prlimit") => stderr
+                .split_once("failed to execute ")
+                .and_then(|(_, rest)| Some(rest.split_once(':')?.0.to_owned())),
             _ => None,
         };
         if let Some(program) = missing {

@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     cpu: Duration::from_secs(10),
     file_bytes: 1 << 20,
     timeout: Duration::from_secs(20),
+    isolation: Isolation::None,
 };
 const SOON: Duration = Duration::from_secs(5);
 
@@ -103,6 +104,44 @@ async fn an_endless_printer_is_stopped() {
             !heard,
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_printed_can_be_cut_instead() {
+    let whole = run_cut(Path::new("printf"), ["whole"], &[], &LIMITS)
+        .await
+        .unwrap();
+    assert_eq!((whole.stdout.as_slice(), whole.cut), (&b"whole"[..], false));
+    let endless = run_cut(Path::new("yes"), [""; 0], &[], &LIMITS)
+        .await
+        .unwrap();
+    assert_eq!(
+        (endless.stdout.len(), endless.cut),
+        (MAX_STDOUT_BYTES, true)
+    );
+}
+
+#[tokio::test]
+async fn an_isolated_program_sees_no_network() {
+    let isolation = isolation().await;
+    let limits = Limits {
+        isolation,
+        ..LIMITS
+    };
+    let output = run(Path::new("cat"), ["/proc/self/net/dev"], &[], &limits)
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let devices = text.lines().skip(2).count();
+    // Where the machine forbids it, programs must still run.
+    assert!(devices == 1 || isolation == Isolation::None, "{text}");
+    if isolation != Isolation::None {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("document");
+        fs::write(&file, "read").unwrap();
+        let output = run(Path::new("cat"), [&file], &[], &limits).await.unwrap();
+        assert_eq!(output.stdout, b"read");
     }
 }
 

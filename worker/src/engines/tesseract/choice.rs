@@ -20,13 +20,18 @@
 //! So `eng+hin` reads English like `eng` and Hindi like `hin` for 15 to 35 % more time on a page, and what it
 //! cannot read it doubts (Urdu: mean confidence 50, two words in three doubtful). Only then Urdu is asked for: beside
 //! other languages it is read far worse than alone.
+//!
+//! The detection of the script costs as much as a reading (0.6 s for a page of English that `eng+hin` reads in 0.5 s), and
+//! gives up on few characters (the Hindi picture of the demo). So it is asked only about what the first reading doubts.
 
-use super::{language::Language, tsv::Page};
+use shared::language::Language;
+
+use super::{script, tsv::Page};
 
 /// Languages that are asked for when nobody says which.
 const DEFAULT: [&str; 2] = ["eng", "hin"];
 
-/// Languages that are tried on what the first choice leaves doubtful.
+/// Languages that are tried on what the first choice leaves doubtful, when the script is not detected.
 const FURTHER: [&str; 3] = ["eng", "hin", "urd"];
 
 /// Share of doubtful words from which a second reading is worth its time. Clean text stays below 4 %; one line in a
@@ -39,6 +44,15 @@ const WRONG: f64 = 0.60;
 
 /// A mean confidence below which a second reading is worth its time, however few words are doubtful.
 const DOUBTFUL_MEAN: f64 = 75.0;
+
+/// What is known of the languages of a picture before it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// What its owner says.
+    pub asked: Vec<Language>,
+    /// What it is probably in: that of the page before, or of the conversation it was sent to.
+    pub likely: Vec<Language>,
+}
 
 /// The languages installed on this machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,32 +74,47 @@ impl Installed {
         )
     }
 
-    /// The hints, else the default, else whatever there is.
-    pub(super) fn first_choice(&self, hints: &[Language]) -> Vec<Language> {
-        let hinted = self.among(hints.iter().map(Language::as_str));
-        if !hinted.is_empty() {
-            return hinted;
+    /// What the owner says, else what is likely, else the default, else whatever there is.
+    pub(super) fn first_choice(&self, hints: &Hints) -> Vec<Language> {
+        for languages in [&hints.asked, &hints.likely] {
+            let hinted = self.among(languages.iter().map(|language| language.as_str()));
+            if !hinted.is_empty() {
+                return hinted;
+            }
         }
         let default = self.among(DEFAULT);
         if default.is_empty() {
-            self.0.first().cloned().into_iter().collect()
+            self.0.first().copied().into_iter().collect()
         } else {
             default
         }
     }
 
-    /// What to ask for after a first reading; none when it is good, or when there is nothing more to ask for.
-    pub(super) fn second_choice(&self, first: &[Language], page: &Page) -> Option<Vec<Language>> {
+    /// Whether a first reading leaves so much in doubt that a second one is worth its time.
+    pub(super) fn doubts(page: &Page) -> bool {
         let mean_is_good = page.confidence().is_none_or(|mean| mean >= DOUBTFUL_MEAN);
-        if mean_is_good && page.doubtful_share() < DOUBTS {
-            return None;
-        }
-        let mut others = self.among(FURTHER);
+        !mean_is_good || page.doubtful_share() >= DOUBTS
+    }
+
+    /// What to ask for after a doubtful reading, where the script may have been detected; none when there is nothing
+    /// more to ask for.
+    pub(super) fn second_choice(
+        &self,
+        first: &[Language],
+        page: &Page,
+        script: Option<&str>,
+    ) -> Option<Vec<Language>> {
+        let detected = script.and_then(|script| script::language_of(script, &self.0));
+        let mut others: Vec<Language> = detected.into_iter().collect();
         others.retain(|language| !first.contains(language));
+        if others.is_empty() {
+            others = self.among(FURTHER);
+            others.retain(|language| !first.contains(language));
+        }
         if others.is_empty() || page.doubtful_share() >= WRONG {
             return Some(others).filter(|others| !others.is_empty());
         }
-        Some(first.iter().cloned().chain(others).collect())
+        Some(first.iter().copied().chain(others).collect())
     }
 
     /// Those of some languages that are installed, each once.
@@ -99,7 +128,7 @@ impl Installed {
             found.extend(
                 installed
                     .filter(|language| !found.contains(language))
-                    .cloned(),
+                    .copied(),
             );
         }
         found
@@ -121,6 +150,13 @@ mod tests {
         Installed(languages(names))
     }
 
+    fn asked(names: &str) -> Hints {
+        Hints {
+            asked: languages(names),
+            likely: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_list_of_languages_is_read() {
         let list = "List of available languages in \"/usr/share/tessdata/\" (6):\nArabic\neng\nosd\nscript/Latin\nhin\n";
@@ -129,37 +165,77 @@ mod tests {
     }
 
     #[test]
-    fn hints_come_first_then_the_default_then_anything() {
+    fn hints_come_first_then_what_is_likely_then_the_default_then_anything() {
         let all = installed("Arabic Devanagari eng hin urd");
-        assert_eq!(all.first_choice(&[]), languages("eng hin"));
-        assert_eq!(all.first_choice(&languages("ur")), languages("urd"));
+        assert_eq!(all.first_choice(&asked("")), languages("eng hin"));
+        assert_eq!(all.first_choice(&asked("ur")), languages("urd"));
         assert_eq!(
-            all.first_choice(&languages("hi en hi devanagari")),
+            all.first_choice(&asked("hi en hi devanagari")),
             languages("hin eng Devanagari")
         );
-        assert_eq!(all.first_choice(&languages("fr ben")), languages("eng hin"));
-        assert_eq!(installed("deu eng").first_choice(&[]), languages("eng"));
-        assert_eq!(installed("deu fra").first_choice(&[]), languages("deu"));
-        assert_eq!(installed("").first_choice(&[]), []);
+        assert_eq!(all.first_choice(&asked("fr ben")), languages("eng hin"));
+        let likely = |names, likely| Hints {
+            likely: languages(likely),
+            ..asked(names)
+        };
+        assert_eq!(all.first_choice(&likely("", "urd")), languages("urd"));
+        assert_eq!(all.first_choice(&likely("hin", "urd")), languages("hin"));
+        assert_eq!(all.first_choice(&likely("", "fra")), languages("eng hin"));
+        assert_eq!(
+            installed("deu eng").first_choice(&asked("")),
+            languages("eng")
+        );
+        assert_eq!(
+            installed("deu fra").first_choice(&asked("")),
+            languages("deu")
+        );
+        assert_eq!(installed("").first_choice(&asked("")), []);
     }
 
     #[test]
     fn doubts_lead_to_a_second_reading() {
+        for (doubtful, expected) in [(0, false), (1, true), (9, true)] {
+            assert_eq!(
+                Installed::doubts(&Page::of_ten(doubtful)),
+                expected,
+                "{doubtful}"
+            );
+        }
+        assert!(!Installed::doubts(&Page::default()));
         let all = installed("eng hin urd deu");
-        let second =
-            |first: &str, doubtful| all.second_choice(&languages(first), &Page::of_ten(doubtful));
-        assert_eq!(second("eng hin", 0), None);
+        let second = |first: &str, doubtful| {
+            all.second_choice(&languages(first), &Page::of_ten(doubtful), None)
+        };
         assert_eq!(second("eng hin", 2), Some(languages("eng hin urd")));
         assert_eq!(second("eng hin", 7), Some(languages("urd")));
         assert_eq!(second("deu", 2), Some(languages("deu eng hin urd")));
         assert_eq!(second("eng hin urd", 9), None);
         assert_eq!(
-            installed("eng").second_choice(&languages("eng"), &Page::of_ten(9)),
+            installed("eng").second_choice(&languages("eng"), &Page::of_ten(9), None),
             None
         );
+    }
+
+    #[test]
+    fn a_detected_script_decides_the_second_reading() {
+        let all = installed("ara ben eng hin urd");
+        let second = |first: &str, doubtful, script| {
+            all.second_choice(&languages(first), &Page::of_ten(doubtful), Some(script))
+        };
+        assert_eq!(second("eng hin", 7, "Bengali"), Some(languages("ben")));
         assert_eq!(
-            all.second_choice(&languages("eng hin"), &Page::default()),
-            None
+            second("eng hin", 3, "Bengali"),
+            Some(languages("eng hin ben"))
         );
+        assert_eq!(second("eng hin", 7, "Arabic"), Some(languages("urd")));
+        assert_eq!(
+            second("eng hin", 3, "Arabic"),
+            Some(languages("eng hin urd"))
+        );
+        // What it says is what was asked for already, or is not installed: as if it had said nothing.
+        for script in ["Latin", "Devanagari", "Tamil"] {
+            assert_eq!(second("eng hin", 7, script), Some(languages("urd")));
+        }
+        assert_eq!(second("urd", 7, "Latin"), Some(languages("eng hin")));
     }
 }

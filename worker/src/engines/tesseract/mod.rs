@@ -1,7 +1,7 @@
 //! Reads the text of pictures with Tesseract, run as a program of its own.
 
 mod choice;
-mod language;
+mod script;
 mod tsv;
 
 use std::{
@@ -10,16 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shared::language::Language;
 use tracing::warn;
 
+pub use choice::Hints;
 use choice::Installed;
-pub use language::{Language, NotALanguage};
+pub(crate) use script::language_of_text;
 use tsv::Page;
-pub use tsv::Word;
+pub use tsv::{Tally, Word};
 
 use super::{
     picture::Prepared,
-    process::{self, Limits, ProcessError},
+    process::{self, Isolation, Limits, ProcessError},
 };
 
 /// What one recognition may use: several times what the worst pictures needed (40 million pixels of noise: 21 s on a
@@ -29,6 +31,7 @@ pub const LIMITS: Limits = Limits {
     cpu: Duration::from_mins(2),
     file_bytes: 64 << 20,
     timeout: Duration::from_mins(1),
+    isolation: Isolation::None,
 };
 
 /// What listing the languages may use.
@@ -38,9 +41,11 @@ const LIST_LIMITS: Limits = Limits {
     ..LIMITS
 };
 
-/// Below this mean confidence, or above this share of doubtful words, a result is not to be relied upon. Measured:
-/// clean English 96, Hindi 95, Urdu 92; Urdu in Nastaliq 63; a mixed page with the wrong language 67.
-const LOW_CONFIDENCE: (f64, f64) = (75.0, 0.25);
+/// Longest time for the detection of a script, which is worth less than the reading it precedes.
+const DETECTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Name of the data that detects scripts.
+const DETECTION: &str = "osd";
 
 /// Threads make one picture slower and use six times the processor (measured); jobs run beside each other instead.
 const ENVIRONMENT: [(&str, &str); 1] = [("OMP_THREAD_LIMIT", "1")];
@@ -50,6 +55,8 @@ const ENVIRONMENT: [(&str, &str); 1] = [("OMP_THREAD_LIMIT", "1")];
 pub struct Tesseract {
     program: PathBuf,
     installed: Installed,
+    detects_scripts: bool,
+    isolation: Isolation,
 }
 
 /// What was read. A picture without text is a success with an empty text.
@@ -81,6 +88,14 @@ pub enum RecognizeError {
     /// There is no language data at all.
     #[error("tesseract has no language data")]
     NoLanguage,
+    /// Text read in another language than its own is worth nothing. The message is for the picture's owner.
+    #[error("the language {language} is not installed; there are {installed}")]
+    NotInstalled {
+        /// The code of the one that is missing.
+        language: &'static str,
+        /// The codes of all that are there.
+        installed: String,
+    },
 }
 
 impl Tesseract {
@@ -91,13 +106,16 @@ impl Tesseract {
     /// Fails when the program is missing or does not work, or has no language data.
     pub async fn discover(program: &Path) -> Result<Self, RecognizeError> {
         let output = process::run(program, ["--list-langs"], &[], &LIST_LIMITS).await?;
-        let installed = Installed::parse(&String::from_utf8_lossy(&output.stdout));
+        let list = String::from_utf8_lossy(&output.stdout);
+        let installed = Installed::parse(&list);
         if installed.0.is_empty() {
             return Err(RecognizeError::NoLanguage);
         }
         Ok(Self {
             program: program.to_owned(),
             installed,
+            detects_scripts: list.lines().any(|name| name.trim() == DETECTION),
+            isolation: process::isolation().await,
         })
     }
 
@@ -106,31 +124,60 @@ impl Tesseract {
         &self.installed.0
     }
 
-    /// Reads a picture. `hints` are the languages it may be in; those that are not installed are passed over.
-    ///
-    /// When much of the first reading is doubtful there is a second one with other languages, within the same
-    /// `limits.timeout`, and the better of the two is kept. Dropping the future kills the program.
+    /// Checks that languages are installed.
     ///
     /// # Errors
     ///
-    /// Fails when the first reading does; a failure of the second is logged.
+    /// [`RecognizeError::NotInstalled`] for the first that is not.
+    pub fn check(&self, languages: &[Language]) -> Result<(), RecognizeError> {
+        let shown = |language: &Language| language.code().unwrap_or(language.as_str());
+        let missing = languages
+            .iter()
+            .find(|language| !self.languages().contains(language));
+        missing.map_or(Ok(()), |missing| {
+            let installed: Vec<&str> = self.languages().iter().map(shown).collect();
+            Err(RecognizeError::NotInstalled {
+                language: shown(missing),
+                installed: installed.join(", "),
+            })
+        })
+    }
+
+    /// Reads a picture.
+    ///
+    /// When much of the first reading is doubtful there is a second one with other languages, for which the script is
+    /// detected, within the same `limits.timeout`; the better of the two is kept. Dropping the future kills the program.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a language that was asked for is not installed, and when the first reading does; a failure of the second
+    /// is logged.
     pub async fn recognize(
         &self,
         picture: &Prepared,
-        hints: &[Language],
+        hints: &Hints,
         limits: &Limits,
     ) -> Result<Recognition, RecognizeError> {
+        self.check(&hints.asked)?;
         let started = Instant::now();
-        let first = self.installed.first_choice(hints);
-        let page = self.read(picture, &first, limits).await?;
-        let Some(second) = self.installed.second_choice(&first, &page) else {
-            return Ok(Recognition::new(page, first));
-        };
-        let limits = Limits {
+        let left = || Limits {
             timeout: limits.timeout.saturating_sub(started.elapsed()),
+            isolation: self.isolation,
             ..*limits
         };
-        match self.read(picture, &second, &limits).await {
+        let first = self.installed.first_choice(hints);
+        let page = self.read(picture, &first, &left()).await?;
+        if !Installed::doubts(&page) {
+            return Ok(Recognition::new(page, first));
+        }
+        let script = self.detect(picture, left()).await;
+        let second = self
+            .installed
+            .second_choice(&first, &page, script.as_deref());
+        let Some(second) = second else {
+            return Ok(Recognition::new(page, first));
+        };
+        match self.read(picture, &second, &left()).await {
             Ok(other) if other.certainty() > page.certainty() => {
                 Ok(Recognition::new(other, second))
             }
@@ -146,17 +193,39 @@ impl Tesseract {
         }
     }
 
+    /// The script of a picture; none where it cannot be told.
+    async fn detect(&self, picture: &Prepared, limits: Limits) -> Option<String> {
+        if !self.detects_scripts {
+            return None;
+        }
+        let args = [
+            picture.path.as_os_str(),
+            OsStr::new("stdout"),
+            OsStr::new("--psm"),
+            OsStr::new("0"),
+            OsStr::new("-c"),
+            OsStr::new("thresholding_method=2"),
+            OsStr::new("-c"),
+            OsStr::new("min_characters_to_try=10"),
+        ];
+        let limits = Limits {
+            timeout: limits.timeout.min(DETECTION_TIMEOUT),
+            ..limits
+        };
+        let environment = ENVIRONMENT.map(|(name, value)| (name, OsStr::new(value)));
+        let output = process::run(&self.program, args, &environment, &limits)
+            .await
+            .ok()?;
+        script::detected(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
+    }
+
     async fn read(
         &self,
         picture: &Prepared,
         languages: &[Language],
         limits: &Limits,
     ) -> Result<Page, ProcessError> {
-        let languages = languages
-            .iter()
-            .map(Language::as_str)
-            .collect::<Vec<_>>()
-            .join("+");
+        let languages = Language::join(languages);
         let args = [
             picture.path.as_os_str(),
             OsStr::new("stdout"),
@@ -183,14 +252,11 @@ impl Tesseract {
 
 impl Recognition {
     fn new(page: Page, asked: Vec<Language>) -> Self {
-        let doubtful = page.doubtful_share();
-        let confidence = page.confidence();
-        let language = Language::of_text(&page.text, &asked);
+        let tally = page.tally();
         Self {
-            low_confidence: confidence
-                .is_some_and(|mean| mean < LOW_CONFIDENCE.0 || doubtful > LOW_CONFIDENCE.1),
-            confidence: confidence.map(|mean| (mean * 10.0).round() / 10.0),
-            language,
+            low_confidence: tally.is_low(),
+            confidence: tally.confidence(),
+            language: language_of_text(&page.text, &asked),
             asked,
             text: page.text,
             words: page.words,

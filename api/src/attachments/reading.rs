@@ -1,0 +1,51 @@
+//! Asking for an attachment's text to be read, for the first time or again.
+
+use chrono::{DateTime, Utc};
+use shared::{
+    database::{Refusal, Tx},
+    ids::JobId,
+    jobs::{ReadDocument, RecognizeText},
+    language::Language,
+    models::{
+        attachment::{self, Kind},
+        recognition,
+    },
+    queue::{self, Enqueue},
+};
+
+use crate::error::Result;
+
+/// Asks for a reading, in the caller's transaction. While one waits, asking again is the same job; while one runs, it runs
+/// once more. The languages of the latest call count.
+///
+/// # Errors
+/// [`Refusal::NotReadable`] for what has no text in it.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    row: &attachment::Model,
+    languages: &[Language],
+    now: DateTime<Utc>,
+) -> Result<JobId> {
+    let key = format!("read-attachment:{}", row.id);
+    let attachment = row.id;
+    let job = match row.kind {
+        Kind::Image => {
+            queue::enqueue(tx, Enqueue::new(RecognizeText { attachment }).unique(key)).await?
+        }
+        Kind::Document => {
+            queue::enqueue(tx, Enqueue::new(ReadDocument { attachment }).unique(key)).await?
+        }
+        Kind::Audio => return Err(Refusal::NotReadable.into()),
+    };
+    let requested = Some(Language::join(languages)).filter(|names| !names.is_empty());
+    recognition::begin(tx, row.id, job.id, requested, now).await?;
+    Ok(job.id)
+}
+
+/// Whether there is text to be read.
+pub(super) fn is_readable(kind: Kind) -> bool {
+    match kind {
+        Kind::Image | Kind::Document => true,
+        Kind::Audio => false,
+    }
+}

@@ -1,0 +1,204 @@
+//! What a file is, by its content: names and what clients say prove nothing.
+
+use shared::models::attachment::Kind;
+
+use super::sound::{self, NoSound, Rest};
+use crate::error::{Error, Result};
+
+/// Most pixels that a worker decodes.
+const PIXELS_MAX: u64 = 40_000_000;
+
+/// What is taken, for people.
+const TAKEN: &str = "PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, WebM and M4A are taken, films are not";
+
+/// What the beginning of a file says.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its type.
+    pub(super) media_type: &'static str,
+    /// Width and height of a picture in pixels, where its header can be read.
+    pub(super) size: Option<(u32, u32)>,
+    rest: Rest,
+}
+
+impl Content {
+    /// Recognizes a file by its first bytes, which must be given to [`Content::look`] too.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedMediaType`] when it is nothing that we take, or not what the client says;
+    /// [`Error::ImageTooLarge`] for pictures that are too large to decode.
+    pub(super) fn recognize(head: &[u8], declared: Option<&str>) -> Result<Self> {
+        let content = Self::by_bytes(head)?;
+        if is_declared(content.media_type, declared) {
+            Ok(content)
+        } else {
+            Err(Error::UnsupportedMediaType(format!(
+                "the file is {}, not {}",
+                content.media_type,
+                declared.unwrap_or_default()
+            )))
+        }
+    }
+
+    fn by_bytes(head: &[u8]) -> Result<Self> {
+        let still = |kind, media_type, size| Self {
+            kind,
+            media_type,
+            size,
+            rest: Rest::Known,
+        };
+        let found = infer::get(head).map(|kind| kind.mime_type());
+        let pictures = ["image/png", "image/jpeg", "image/webp"];
+        let picture = pictures.into_iter().find(|&kind| found == Some(kind));
+        // The library looks at the second half of WebP's signature only.
+        let is_whole = picture != Some("image/webp") || head.starts_with(b"RIFF");
+        if let Some(media_type) = picture.filter(|_| is_whole) {
+            return Ok(still(Kind::Image, media_type, pixels(head)?));
+        }
+        // ISO 32000-2, 7.5.2: at the very start. Readers that look further let other formats hide a PDF.
+        if head.starts_with(b"%PDF-") {
+            return Ok(still(Kind::Document, "application/pdf", None));
+        }
+        match sound::recognize(head) {
+            Some(Ok(sound)) => Ok(Self {
+                kind: Kind::Audio,
+                media_type: sound.media_type,
+                size: None,
+                rest: sound.rest,
+            }),
+            Some(Err(error)) => Err(refused(error)),
+            None => {
+                let found = found.unwrap_or("of an unknown type");
+                Err(Error::UnsupportedMediaType(format!(
+                    "the file is {found}; {TAKEN}"
+                )))
+            }
+        }
+    }
+
+    /// Looks at the next piece of the file.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedMediaType`] as soon as it is a film.
+    pub(super) fn look(&mut self, piece: &[u8]) -> Result<()> {
+        self.rest.look(piece).map_err(refused)
+    }
+
+    /// Judges the file at its end.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedMediaType`] when there was no sound in it.
+    pub(super) fn finish(self) -> Result<()> {
+        self.rest.finish().map_err(refused)
+    }
+}
+
+fn refused(error: NoSound) -> Error {
+    Error::UnsupportedMediaType(format!("the file {error}; {TAKEN}"))
+}
+
+/// Whether a client's word for a type is one for this type. Browsers go by the name, and call sound in a container of
+/// films a film.
+fn is_declared(media_type: &str, declared: Option<&str>) -> bool {
+    let others: &[&str] = match media_type {
+        "image/jpeg" => &["image/jpg", "image/pjpeg"],
+        "application/pdf" => &["application/x-pdf"],
+        "audio/mpeg" => &["audio/mp3", "audio/mpeg3", "audio/x-mpeg", "audio/x-mp3"],
+        "audio/wav" => &["audio/wave", "audio/x-wav", "audio/vnd.wave"],
+        "audio/ogg" => &["application/ogg", "audio/opus", "audio/vorbis", "video/ogg"],
+        "audio/webm" => &["video/webm"],
+        "audio/mp4" => &["audio/m4a", "audio/x-m4a", "audio/aac", "video/mp4"],
+        _ => &[],
+    };
+    let declared = declared.map(|declared| declared.split(';').next().unwrap_or_default().trim());
+    match declared {
+        None | Some("" | "application/octet-stream") => true,
+        Some(declared) => declared == media_type || others.contains(&declared),
+    }
+}
+
+/// Width and height from the header. A header that cannot be read is left to the worker, which says why.
+fn pixels(head: &[u8]) -> Result<Option<(u32, u32)>> {
+    let Ok(size) = imagesize::blob_size(head) else {
+        return Ok(None);
+    };
+    let pixels = size.width as u64 * size.height as u64;
+    if pixels > PIXELS_MAX {
+        let message = format!(
+            "the picture has {}×{} pixels; at most {} million are read",
+            size.width,
+            size.height,
+            PIXELS_MAX / 1_000_000
+        );
+        return Err(Error::ImageTooLarge(message));
+    }
+    Ok(u32::try_from(size.width)
+        .ok()
+        .zip(u32::try_from(size.height).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(head: &[u8], declared: Option<&str>) -> Option<(Kind, &'static str)> {
+        let content = Content::recognize(head, declared).ok()?;
+        Some((content.kind, content.media_type))
+    }
+
+    #[test]
+    fn content_decides_and_must_be_what_it_says() {
+        let png = b"\x89PNG\r\n\x1a\n0000";
+        assert_eq!(taken(png, None), Some((Kind::Image, "image/png")));
+        assert!(taken(png, Some("application/octet-stream")).is_some());
+        assert!(taken(png, Some("image/png; charset=binary")).is_some());
+        assert!(taken(png, Some("image/jpeg")).is_none());
+        let pdf = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n";
+        assert_eq!(taken(pdf, None), Some((Kind::Document, "application/pdf")));
+        assert!(taken(pdf, Some("application/x-pdf")).is_some());
+        assert!(taken(pdf, Some("image/png")).is_none());
+        let sound = b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\0";
+        assert_eq!(
+            taken(sound, Some("audio/mp3")),
+            Some((Kind::Audio, "audio/mpeg"))
+        );
+    }
+
+    #[test]
+    fn what_is_something_else_is_refused() {
+        for head in [
+            &b""[..],
+            b"/etc/passwd",
+            b"\n%PDF-1.7",
+            b"GIF89a\x01\0\x01\0%PDF-1.7",
+            b"<html>%PDF-1.7",
+            b"PK\x03\x04",
+            b"fLaC\0\0\0\x22",
+            b"\0\0\0\x18ftyp",
+            b"RIFF\0\0\0\0AVI LIST",
+        ] {
+            // An MP4 shows its tracks only later.
+            let seen = Content::recognize(head, None).and_then(Content::finish);
+            assert!(
+                matches!(seen, Err(Error::UnsupportedMediaType(_))),
+                "{head:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn browsers_names_for_sound_are_understood() {
+        for (media_type, declared) in [
+            ("audio/webm", "audio/webm;codecs=opus"),
+            ("audio/webm", "video/webm"),
+            ("audio/mp4", "audio/x-m4a"),
+            ("audio/wav", "audio/x-wav"),
+            ("audio/ogg", "application/ogg"),
+        ] {
+            assert!(is_declared(media_type, Some(declared)), "{declared}");
+        }
+        assert!(!is_declared("audio/webm", Some("audio/ogg")));
+    }
+}

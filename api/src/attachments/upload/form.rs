@@ -1,0 +1,306 @@
+//! The form of an upload, read piece by piece.
+
+use axum::{
+    extract::{
+        Multipart,
+        multipart::{Field, MultipartError},
+    },
+    http::StatusCode,
+};
+use bytes::{Bytes, BytesMut};
+use shared::{
+    clients::storage::{Storage, Unclaimed, Upload},
+    ids::{AttachmentId, UserId},
+    keyring::Sha256,
+    language::Language,
+    models::attachment,
+};
+use tokio::time::Instant;
+
+use super::{Limits, Note, Uploaded, content::Content, fits, pace::Pace, unread::Unread};
+use crate::{
+    attachments::dto::Languages,
+    error::{Error, FieldProblem, Result},
+    extract::{Rule, push_segment},
+};
+
+/// Where the size of a picture and the tracks of sound are looked for: they follow the metadata.
+const HEAD_BYTES: usize = 256 * 1024;
+/// Longest file name kept, in characters.
+const FILE_NAME_MAX: usize = 255;
+/// Longest text of a language, in bytes.
+const LANGUAGE_MAX: usize = 64;
+/// Most problems of a form that are named.
+const PROBLEMS_MAX: usize = 20;
+/// Longest name of a field that is repeated in an answer, in characters.
+const FIELD_NAME_MAX: usize = 64;
+
+/// A form that is being read.
+pub(super) struct Reading<'a> {
+    storage: &'a Storage,
+    note: &'a Note,
+    user: UserId,
+    limits: &'a Limits,
+    /// Of the whole form, as the client says.
+    length: Option<u64>,
+    pace: Pace,
+    unread: Unread,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins; `length` is the whole form's, as the client says.
+    pub(super) fn new(
+        storage: &'a Storage,
+        note: &'a Note,
+        user: UserId,
+        limits: &'a Limits,
+        length: Option<u64>,
+        unread: Unread,
+    ) -> Self {
+        Self {
+            storage,
+            note,
+            user,
+            limits,
+            length,
+            pace: Pace::new(limits.speed),
+            unread,
+        }
+    }
+
+    /// Reads to the end, so that every bad field is named; only what is wrong with the file itself ends it at once.
+    ///
+    /// # Errors
+    /// As the form is wrong, or as the storage fails.
+    pub(super) async fn form(mut self, form: &mut Multipart) -> Result<Uploaded> {
+        let (mut file, mut language) = (None, None);
+        let mut problems = Vec::new();
+        while let Some(field) = self.in_time(form.next_field(), |_| 0).await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            match name.as_str() {
+                "file" if file.is_none() => {
+                    match self.file(field).await {
+                        Err(Error::Invalid(bad)) => problems.extend(bad),
+                        received => file = Some(received?),
+                    }
+                    continue;
+                }
+                "language" if language.is_none() => {
+                    match self.language(field).await? {
+                        Ok(named) => language = Some(named),
+                        Err(rule) => problems.push(problem(&name, rule.0)),
+                    }
+                    continue;
+                }
+                "file" | "language" => problems.push(problem(&name, "is there twice")),
+                _ => problems.push(problem(
+                    &name,
+                    "is not a field here; there are file, language",
+                )),
+            }
+            if problems.len() >= PROBLEMS_MAX {
+                return Err(Error::Invalid(problems));
+            }
+            self.pass_over(field).await?;
+        }
+        match file {
+            Some((file, content)) if problems.is_empty() => Ok(Uploaded {
+                file,
+                content,
+                language: language.unwrap_or_default(),
+            }),
+            Some(_) => Err(Error::Invalid(problems)),
+            None => {
+                if problems.iter().all(|known| known.pointer != "/file") {
+                    problems.push(problem("file", "is missing"));
+                }
+                Err(Error::Invalid(problems))
+            }
+        }
+    }
+
+    async fn file(&mut self, mut field: Field<'_>) -> Result<(attachment::New, Unclaimed)> {
+        let file_name = file_name(field.file_name().unwrap_or("file"))?;
+        let declared = field.content_type().map(str::to_ascii_lowercase);
+
+        let mut head = BytesMut::new();
+        let mut ended = false;
+        while head.len() < HEAD_BYTES && !ended {
+            match self.piece(&mut field).await? {
+                Some(chunk) => head.extend_from_slice(&chunk),
+                None => ended = true,
+            }
+            if head.len() as u64 > self.limits.largest() {
+                return Err(self.too_large());
+            }
+        }
+        let head = head.freeze();
+        let content = Content::recognize(&head, declared.as_deref())?;
+        let (kind, media_type, size) = (content.kind, content.media_type, content.size);
+        let max_bytes = self.limits.of(kind);
+        fits(self.length, max_bytes)?;
+
+        let storage_key = Storage::random_key();
+        (self.note)(storage_key.clone()).await?;
+        let upload = self
+            .storage
+            .upload(&storage_key, media_type)
+            .await
+            .map_err(anyhow::Error::from)?;
+        let mut stored = Stored {
+            upload,
+            content,
+            hash: Sha256::default(),
+            size_bytes: 0,
+            max_bytes,
+        };
+        stored.write(head).await?;
+        while !ended {
+            match self.piece(&mut field).await? {
+                Some(chunk) => stored.write(chunk).await?,
+                None => ended = true,
+            }
+        }
+        stored.content.finish()?;
+        let content = stored.upload.finish().await.map_err(anyhow::Error::from)?;
+        let file = attachment::New {
+            id: AttachmentId::new(),
+            user: self.user,
+            kind,
+            file_name,
+            media_type,
+            size_bytes: stored.size_bytes,
+            sha256: stored.hash.finish(),
+            size,
+            storage_key,
+        };
+        Ok((file, content))
+    }
+
+    async fn language(&mut self, mut field: Field<'_>) -> Result<Result<Vec<Language>, Rule>> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.piece(&mut field).await? {
+            // One byte more tells that it is too long.
+            let room = LANGUAGE_MAX + 1 - bytes.len();
+            bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if bytes.len() > LANGUAGE_MAX {
+            return Ok(Err(Rule::new("is too long")));
+        }
+        Ok(Languages::parse(&text).map(|languages| languages.0))
+    }
+
+    async fn pass_over(&mut self, mut field: Field<'_>) -> Result<()> {
+        while self.piece(&mut field).await?.is_some() {}
+        Ok(())
+    }
+
+    async fn piece(&mut self, field: &mut Field<'_>) -> Result<Option<Bytes>> {
+        let length = |piece: &Option<Bytes>| piece.as_ref().map_or(0, Bytes::len);
+        self.in_time(field.chunk(), length).await
+    }
+
+    /// Waits for what comes next, as long as the upload is fast enough.
+    async fn in_time<T>(
+        &mut self,
+        next: impl Future<Output = Result<T, MultipartError>>,
+        length: impl FnOnce(&T) -> usize,
+    ) -> Result<T> {
+        let asked = Instant::now();
+        let next = tokio::time::timeout(self.pace.patience(), next)
+            .await
+            .map_err(|_| Error::SlowUpload)?;
+        let next = next.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => self.too_large(),
+            _ if self.unread.is_too_much() => self.too_large(),
+            _ => Error::Malformed(format!("the form cannot be read: {}", error.body_text())),
+        })?;
+        let length = length(&next);
+        self.pace.count(asked.elapsed(), length);
+        self.unread.take(length);
+        Ok(next)
+    }
+
+    fn too_large(&self) -> Error {
+        Error::TooLarge {
+            limit_bytes: self.limits.largest(),
+        }
+    }
+}
+
+/// What is wrong with a field of the form.
+fn problem(name: &str, detail: impl Into<String>) -> FieldProblem {
+    let name: String = name.chars().take(FIELD_NAME_MAX).collect();
+    let mut pointer = String::new();
+    push_segment(&mut pointer, &name);
+    FieldProblem {
+        pointer,
+        detail: detail.into(),
+    }
+}
+
+/// A file on its way to the storage.
+struct Stored {
+    upload: Upload,
+    content: Content,
+    hash: Sha256,
+    size_bytes: u64,
+    max_bytes: u64,
+}
+
+impl Stored {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.size_bytes += bytes.len() as u64;
+        if self.size_bytes > self.max_bytes {
+            return Err(Error::TooLarge {
+                limit_bytes: self.max_bytes,
+            });
+        }
+        self.content.look(&bytes)?;
+        self.hash.update(&bytes);
+        Ok(self
+            .upload
+            .write(bytes)
+            .await
+            .map_err(anyhow::Error::from)?)
+    }
+}
+
+/// The name without any folders, as browsers send it or worse.
+fn file_name(text: &str) -> Result<String> {
+    if text.contains('\0') {
+        return Err(Error::field("/file", "must not have U+0000 in its name"));
+    }
+    let name = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name: String = name
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(FILE_NAME_MAX)
+        .collect();
+    Ok(if name.trim().is_empty() {
+        "file".to_owned()
+    } else {
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_folders_and_controls() {
+        assert_eq!(file_name("../../etc/passwd").unwrap(), "passwd");
+        assert_eq!(file_name("C:\\photos\\a\nb.png").unwrap(), "ab.png");
+        assert_eq!(file_name("  ").unwrap(), "file");
+        assert_eq!(file_name("चित्र.png").unwrap(), "चित्र.png");
+        assert!(file_name("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_field_is_named_by_a_pointer() {
+        assert_eq!(problem("a/b~c", "x").pointer, "/a~1b~0c");
+        assert_eq!(problem(&"x".repeat(999), "x").pointer.len(), 65);
+    }
+}
