@@ -104,6 +104,9 @@ pub struct ApiArgs {
     /// true: /api/health answers 503 while Redis is away [default: false]
     #[arg(long, env = "HEALTH_REDIS_REQUIRED")]
     pub health_redis_required: Option<String>,
+    /// Origins whose pages may use the API, comma-separated, like <https://app.example.com> [default: none]
+    #[arg(long, env = "CORS_ORIGINS")]
+    pub cors_origins: Option<String>,
     /// Largest picture, in bytes [default: 10485760]
     #[arg(long, env = "MAX_IMAGE_BYTES")]
     pub max_image_bytes: Option<String>,
@@ -160,6 +163,8 @@ pub struct ApiConfig {
     pub log_ip: LogIp,
     /// Whether a lost Redis makes us unhealthy.
     pub health_redis_required: bool,
+    /// Origins whose pages may use the API, as browsers write them.
+    pub cors_origins: Vec<String>,
     /// Largest picture.
     pub max_image_bytes: u64,
     /// Largest PDF.
@@ -206,6 +211,7 @@ impl Args {
         );
         let health_redis_required =
             problems.parse("HEALTH_REDIS_REQUIRED", &api.health_redis_required, false);
+        let cors_origins = origins(&mut problems, given(&api.cors_origins));
         let mut bytes = |name, value: &Option<String>, mebibytes: u64| {
             problems.number(name, value, mebibytes << 20, 1..=1 << 30)
         };
@@ -234,6 +240,7 @@ impl Args {
             pool_max,
             log_ip,
             health_redis_required,
+            cors_origins,
             max_image_bytes,
             max_audio_bytes,
             max_pdf_bytes,
@@ -258,8 +265,81 @@ impl ApiArgs {
     }
 }
 
+fn origins(problems: &mut Problems, value: Option<&str>) -> Vec<String> {
+    let mut origins = Vec::new();
+    for text in value.unwrap_or_default().split(',').map(str::trim) {
+        if text.is_empty() {
+            continue;
+        }
+        match origin(text) {
+            Ok(()) => origins.push(text.to_owned()),
+            Err(problem) => problems.add("CORS_ORIGINS", format!("{text:?} {problem}")),
+        }
+    }
+    origins
+}
+
+/// Whether it is an origin exactly as browsers write it (RFC 6454 §6.2), so that comparing texts is enough.
+///
+/// Pages of apps have schemes of their own, such as `capacitor://localhost`.
+fn origin(text: &str) -> Result<(), String> {
+    if text.contains('*') || text == "null" {
+        return Err("would let too many pages in; name each origin".to_owned());
+    }
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("is no origin like https://app.example.com: {error}"))?;
+    let written = if url.origin().is_tuple() {
+        url.origin().ascii_serialization()
+    } else {
+        let port = url.port().map(|port| format!(":{port}"));
+        let host = url.host_str().unwrap_or_default();
+        format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
+    };
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("is no origin like https://app.example.com: it has no host".to_owned());
+    }
+    if written != text {
+        return Err(format!("is not how browsers write an origin: {written}"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::origin;
+
+    #[test]
+    fn origins_are_exact() {
+        for good in [
+            "https://app.example.com",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "https://xn--11b5bs3a9aj6g.example",
+            "capacitor://localhost",
+        ] {
+            assert_eq!(origin(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "*",
+            "null",
+            "app.example.com",
+            "localhost:3000",
+            "https://app.example.com/",
+            "https://app.example.com/path",
+            "https://app.example.com:443",
+            "https://App.example.com",
+            "https://*.example.com",
+            "https://ana@example.com",
+            "https://app.example.com?x",
+            "file:///etc",
+            "data:text/html,x",
+            "https://परीक्षा.example",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn the_command_line_is_sound() {
         <super::Args as clap::CommandFactory>::command().debug_assert();

@@ -14,7 +14,7 @@ use shared::{
 };
 use utoipa::{
     IntoResponses, ToSchema,
-    openapi::{Content, Ref, RefOr, ResponseBuilder},
+    openapi::{Ref, RefOr},
 };
 
 use crate::{answer::Answer, denied::Denied, limits::Exhausted};
@@ -348,44 +348,41 @@ impl IntoResponse for Error {
     }
 }
 
-/// Every error answer, for the documentation of an operation.
+/// The statuses of error answers, and what they mean.
+pub(crate) const PROBLEMS: [(&str, &str); 13] = [
+    ("400", "The request cannot be read"),
+    ("401", "No valid credentials"),
+    ("403", "Not allowed for this caller; `code` says why"),
+    ("404", "No such thing, or not yours"),
+    ("408", "The upload is too slow"),
+    ("409", "A rule says no; `code` says which"),
+    (
+        "412",
+        "`If-Match` names another version than the present one",
+    ),
+    ("413", "Larger than allowed here"),
+    ("415", "A kind of content that is not taken here"),
+    ("422", "Some values are wrong; `errors` names every one"),
+    (
+        "429",
+        "Asked too often; `retryAfter` says when to try again",
+    ),
+    ("500", "Our fault"),
+    (
+        "503",
+        "Not available now; `retryAfter` says when to try again",
+    ),
+];
+
+/// Every error answer, for the documentation of an operation; `openapi` describes them.
 pub(crate) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let content = Content::new(Some(Ref::from_schema_name("Problem")));
-        [
-            ("400", "The request cannot be read"),
-            ("401", "No valid credentials"),
-            ("403", "Not allowed for this caller; `code` says why"),
-            ("404", "No such thing, or not yours"),
-            ("408", "The upload is too slow"),
-            ("409", "A rule says no; `code` says which"),
-            (
-                "412",
-                "`If-Match` names another version than the present one",
-            ),
-            ("413", "Larger than allowed here"),
-            ("415", "A kind of content that is not taken here"),
-            ("422", "Some values are wrong; `errors` names every one"),
-            (
-                "429",
-                "Asked too often; `retryAfter` says when to try again",
-            ),
-            ("500", "Our fault"),
-            (
-                "503",
-                "Not available now; `retryAfter` says when to try again",
-            ),
-        ]
-        .into_iter()
-        .map(|(status, description)| {
-            let response = ResponseBuilder::new()
-                .description(description)
-                .content("application/problem+json", content.clone())
-                .build();
+        let of = |(status, _): (&str, &str)| {
+            let response = Ref::from_response_name(format!("Problem{status}"));
             (status.to_owned(), response.into())
-        })
-        .collect()
+        };
+        PROBLEMS.into_iter().map(of).collect()
     }
 }

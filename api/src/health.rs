@@ -25,7 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum HealthStatus {
     Healthy,
     Degraded,
     Unhealthy,
@@ -35,10 +35,12 @@ enum Status {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     /// `unhealthy` without Postgres, `degraded` without Redis or where the storage is not well.
-    status: Status,
+    status: HealthStatus,
     timestamp: DateTime<Utc>,
     /// Seconds since the start.
+    #[schema(example = 86400)]
     uptime: u64,
+    #[schema(example = "0.1.0")]
     version: &'static str,
     services: Services,
 }
@@ -52,8 +54,9 @@ struct Services {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Service {
-    status: Status,
+    status: HealthStatus,
     /// Milliseconds to its answer, or to our giving up.
+    #[schema(example = 1)]
     latency: u64,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,9 +69,9 @@ async fn probe<E>(probe: impl Future<Output = Result<(), E>>) -> Service {
     let latency = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Service {
         status: if is_well {
-            Status::Healthy
+            HealthStatus::Healthy
         } else {
-            Status::Unhealthy
+            HealthStatus::Unhealthy
         },
         latency,
         hint: None,
@@ -88,7 +91,7 @@ async fn probe_storage(app: &App) -> Service {
     })
     .await;
     if is_another_seen {
-        service.status = Status::Degraded;
+        service.status = HealthStatus::Degraded;
         service.hint = Some(OTHER_STORAGE);
     }
     service
@@ -101,6 +104,7 @@ async fn probe_storage(app: &App) -> Service {
         (status = 200, description = "Healthy or degraded", body = Health),
         (status = 503, description = "Unhealthy", body = Health),
     ),
+    security(()),
 )]
 async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let (database, redis, storage) = tokio::join!(
@@ -108,14 +112,14 @@ async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
         probe(app.redis.ping()),
         probe_storage(&app)
     );
-    let redis_is_down = redis.status != Status::Healthy;
-    let is_degraded = redis_is_down || storage.status != Status::Healthy;
-    let is_down =
-        database.status != Status::Healthy || (redis_is_down && app.config.health_redis_required);
+    let redis_is_down = redis.status != HealthStatus::Healthy;
+    let is_degraded = redis_is_down || storage.status != HealthStatus::Healthy;
+    let is_down = database.status != HealthStatus::Healthy
+        || (redis_is_down && app.config.health_redis_required);
     let status = match (is_down, is_degraded) {
-        (true, _) => Status::Unhealthy,
-        (false, true) => Status::Degraded,
-        (false, false) => Status::Healthy,
+        (true, _) => HealthStatus::Unhealthy,
+        (false, true) => HealthStatus::Degraded,
+        (false, false) => HealthStatus::Healthy,
     };
     let health = Health {
         status,
@@ -140,6 +144,7 @@ async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
 #[utoipa::path(
     get, path = "/api/health/live", tag = "health",
     responses((status = 200, description = "It runs", body = String)),
+    security(()),
 )]
 async fn get_live() -> &'static str {
     "live\n"
@@ -152,13 +157,14 @@ async fn get_live() -> &'static str {
         (status = 200, description = "Send requests", body = String),
         (status = 503, description = "Send none", body = String),
     ),
+    security(()),
 )]
 async fn get_ready(State(app): State<App>) -> (StatusCode, &'static str) {
     if app.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
     match probe(database::ping(&app.db)).await.status {
-        Status::Healthy => (StatusCode::OK, "ready\n"),
+        HealthStatus::Healthy => (StatusCode::OK, "ready\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "postgres is away\n"),
     }
 }

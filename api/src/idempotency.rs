@@ -27,7 +27,7 @@ const KEY_MAX: usize = 255;
 /// Largest answer that is kept, in bytes.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// Tokens are made there: an answer that holds them is not kept.
-const EXCLUDED: &str = "/api/v1/auth/";
+pub(crate) const EXCLUDED: &str = "/api/v1/auth/";
 
 /// A request that its client may send again.
 #[derive(Debug, Clone)]

@@ -17,7 +17,11 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if let Some(Command::Openapi) = args.command {
-        writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
+        writeln!(
+            std::io::stdout(),
+            "{}",
+            serde_json::to_string_pretty(&api::document())?
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = match args.check() {

@@ -3,8 +3,10 @@
 use std::any::Any;
 
 use axum::{
-    Router, middleware as layer,
-    response::{IntoResponse as _, Response},
+    Router,
+    http::header,
+    middleware as layer,
+    response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -12,9 +14,13 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, api_keys, app::App, attachments, conversations, deliveries, error::Error, health,
-    jobs, messages, metrics, middleware, notifications, openapi::Document, projects, search,
-    webhooks,
+    accounts, api_keys,
+    app::App,
+    attachments, conversations, deliveries,
+    error::Error,
+    health, jobs, messages, metrics, middleware, notifications,
+    openapi::{self, Document},
+    projects, search, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -37,35 +43,41 @@ fn routes() -> OpenApiRouter<App> {
 }
 
 /// The OpenAPI document.
-pub fn document() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+pub fn document() -> serde_json::Value {
+    openapi::complete(&routes().into_openapi())
 }
 
 /// All routes, with what happens around them.
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = routes().split_for_parts();
-    let document = document.to_json().expect("the document is plain data");
-    let docs = utoipa_swagger_ui::SwaggerUi::new("/api/docs")
-        .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none"));
     router
-        .route(
-            "/api/openapi.json",
-            get(|| async {
-                (
-                    [(axum::http::header::CONTENT_TYPE, "application/json")],
-                    document,
-                )
-            }),
-        )
-        .merge(docs)
+        .merge(docs(&openapi::complete(&document)))
         .fallback(|| async { Error::NotFound("route") })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(axum::extract::DefaultBodyLimit::max(
             crate::extract::JSON_LIMIT_BYTES,
         ))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(layer::from_fn_with_state(
+            app.clone(),
+            middleware::preflight,
+        ))
         .layer(layer::from_fn_with_state(app.clone(), middleware::around))
+        .layer(layer::from_fn_with_state(app.clone(), middleware::headers))
         .with_state(app)
+}
+
+/// The document, and pages to read it with. All of it is in this program.
+fn docs(document: &serde_json::Value) -> Router<App> {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let document = document.to_string();
+    let pages = utoipa_swagger_ui::SwaggerUi::new("/api/docs")
+        .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none"));
+    Router::new()
+        .route("/", get(|| async { Redirect::temporary("/api/docs/") }))
+        .route("/api/openapi.json", get(|| async move { (json, document) }))
+        .merge(pages)
+        .layer(layer::map_response(middleware::docs))
 }
 
 /// The panic hook has logged where it was.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod api_keys;
+mod browsers;
 mod canary;
 mod config;
 mod conversations;
@@ -16,6 +17,7 @@ mod indexes;
 mod jobs;
 mod limits;
 mod manners;
+mod matrix;
 mod messages;
 mod metrics;
 mod notifications;

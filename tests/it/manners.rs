@@ -12,12 +12,50 @@ async fn unknown_routes_and_methods_are_problems() {
         .get("/api/v1/nothing")
         .await
         .expect_problem(404, "not_found");
-    nobody.get("/").await.expect_problem(404, "not_found");
-    let reply = nobody
-        .send(nobody.request(Method::PUT, "/api/v1/auth/login"))
-        .await;
-    assert_eq!(reply.headers["allow"], "POST");
-    reply.expect_problem(405, "method_not_allowed");
+    nobody
+        .get("/api/v1/jobs/")
+        .await
+        .expect_problem(404, "not_found");
+    for (method, path, allowed) in [
+        ("PUT", "/api/v1/auth/login", "POST"),
+        ("GET", "/api/v1/auth/login", "POST"),
+        ("OPTIONS", "/api/v1/auth/login", "POST"),
+        ("TRACE", "/api/v1/users/me", "GET,HEAD"),
+        ("BREW", "/api/v1/webhooks", "POST,GET,HEAD"),
+        ("POST", "/api/health", "GET,HEAD"),
+    ] {
+        let method = method.parse().unwrap();
+        let reply = nobody.send(nobody.request(method, path)).await;
+        assert_eq!(reply.headers["allow"], allowed, "{path}");
+        reply.expect_problem(405, "method_not_allowed");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_a_body() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    for path in [
+        "/api/v1/users/me",
+        "/api/v1/webhooks",
+        "/api/v1/nothing",
+        "/api/health/live",
+        "/api/docs/",
+        "/api/openapi.json",
+    ] {
+        let get = ana.get(path).await;
+        let head = ana.send(ana.request(Method::HEAD, path)).await;
+        assert_eq!(head.status, get.status, "{path}");
+        assert_eq!(head.text, "", "{path}");
+        for name in ["content-type", "content-length", "etag"] {
+            assert_eq!(
+                head.headers.get(name),
+                get.headers.get(name),
+                "{path}: {name}"
+            );
+        }
+    }
     app.finish().await;
 }
 

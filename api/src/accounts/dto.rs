@@ -128,6 +128,7 @@ pub(super) struct User {
     #[schema(format = Email)]
     email: String,
     /// What others see.
+    #[schema(example = "Ana")]
     display_name: Option<String>,
     /// Where their picture is.
     #[schema(format = "uri")]
@@ -189,8 +190,10 @@ impl From<user::Model> for User {
 pub(super) struct Session {
     pub(super) user: User,
     /// Send it as `Authorization: Bearer <accessToken>`.
+    #[schema(example = "bca_Zm9yIHRoZSBkb2N1bWVudGF0aW9uIG9ubHksIG5vIHRva2Vu")]
     pub(super) access_token: String,
     /// Gets the next pair of tokens, once. Keep it secret.
+    #[schema(example = "bcr_Zm9yIHRoZSBkb2N1bWVudGF0aW9uIG9ubHksIG5vIHRva2Vu")]
     pub(super) refresh_token: String,
     /// Seconds that the access token lives.
     #[schema(example = 900)]

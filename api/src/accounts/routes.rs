@@ -36,6 +36,7 @@ const WRONG: &str = "the e-mail address or the password is wrong";
 #[utoipa::path(
     post, path = "/api/v1/auth/register", tag = "accounts", request_body = Register,
     responses((status = 201, description = "Registered and logged in", body = Session), Problems),
+    security(()),
 )]
 #[tracing::instrument(skip_all)]
 pub(super) async fn register(
@@ -65,6 +66,7 @@ pub(super) async fn register(
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "accounts", request_body = Login,
     responses((status = 200, description = "Logged in", body = Session), Problems),
+    security(()),
 )]
 #[tracing::instrument(skip_all)]
 pub(super) async fn login(

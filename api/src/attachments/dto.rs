@@ -33,7 +33,7 @@ pub(super) struct UploadForm {
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
     /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
-    #[schema(example = "en+hi")]
+    #[schema(value_type = String, required = false, example = "en+hi")]
     language: Option<String>,
 }
 
@@ -85,13 +85,16 @@ pub(super) struct Ocr {
     #[schema(example = "en")]
     language: Option<String>,
     /// Mean over the words that were recognized, 0 to 100; null where there are none.
-    #[schema(minimum = 0, maximum = 100)]
+    #[schema(minimum = 0, maximum = 100, example = 93.5)]
     confidence: Option<f32>,
     /// The text should not be trusted.
     low_confidence: bool,
     /// Every word of a picture with its box in pixels of the upright picture: `{text, confidence, x, y, width, height}`.
     /// Null in lists.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(
+        value_type = Option<Vec<Object>>,
+        example = json!([{ "text": "Meeting", "confidence": 96.1, "x": 92, "y": 110, "width": 148, "height": 31 }]),
+    )]
     words: Option<Value>,
     /// The pages of a document that were read: `{page, method, confidence, error}`, where `method` is `text` (the PDF's
     /// own) or `ocr`. Null in lists.
@@ -113,23 +116,33 @@ pub(super) struct Attachment {
     id: AttachmentId,
     kind: Kind,
     /// As the client named it.
+    #[schema(example = "scan.png")]
     file_name: String,
     /// By content.
     #[schema(example = "image/png")]
     media_type: String,
+    #[schema(minimum = 0, example = 48213)]
     size_bytes: i64,
     /// Lower-case hex.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     sha256: String,
     /// Pixels, as stored in the file.
+    #[schema(minimum = 0, example = 1240)]
     width: Option<i32>,
     /// Pixels, as stored in the file.
+    #[schema(minimum = 0, example = 1754)]
     height: Option<i32>,
     /// The content, without credentials, for an hour.
+    #[schema(
+        format = "uri",
+        example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
+    )]
     url: String,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
     /// What was read; null until then. The pages of a document end in a line break and a form feed (U+000C). In lists
     /// only the first 1,000 characters.
+    #[schema(example = "Meeting on Friday at ten")]
     extracted_text: Option<String>,
     /// Null: there is nothing to be read in it.
     ocr: Option<Ocr>,
@@ -344,9 +357,10 @@ impl StatusFilter {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(super) struct GetAttachmentContent {
     /// End of its life, in seconds since 1970.
-    #[param(value_type = i64)]
+    #[param(value_type = i64, example = 1_795_255_200)]
     pub(super) exp: Expiry,
     /// Lower-case hex.
+    #[param(example = "6f1c")]
     pub(super) sig: String,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Job {
     #[schema(example = "recognize_text")]
     kind: String,
     /// Where it waits.
-    #[schema(example = "ocr")]
+    #[schema(value_type = Queue)]
     queue: String,
     pub(super) status: Status,
     /// Percent, 0 to 100.
@@ -36,6 +36,7 @@ pub(crate) struct Job {
     /// Runs begun.
     attempt: i32,
     /// Runs allowed.
+    #[schema(example = 3)]
     max_attempts: i32,
     /// It runs, or ran, not before this time.
     run_at: DateTime<Utc>,
@@ -121,7 +122,7 @@ pub(super) struct ListJobs {
     pub(super) status: Option<StatusFilter>,
     /// Only jobs of this queue.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<Queue>)]
     pub(super) queue: Option<QueueFilter>,
     /// Only jobs of this kind.
     #[deserr(default)]

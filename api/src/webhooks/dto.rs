@@ -5,19 +5,25 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
+use serde_json::json;
 use shared::{
     events,
     ids::WebhookId,
     models::webhook::{self, Settings},
 };
 use url::Url;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{Array, ArrayBuilder, ObjectBuilder, Type},
+};
 
 use crate::{
     extract::{Fields, Rule},
     page::Limit,
 };
 
+/// Longest URL, in characters.
+const URL_MAX: usize = 2048;
 /// Longest description, in characters.
 const DESCRIPTION_MAX: usize = 500;
 
@@ -28,8 +34,11 @@ pub(super) struct WebhookUrl(pub(super) Url);
 
 impl WebhookUrl {
     fn parse(text: &str) -> Result<Self, Rule> {
-        text.trim()
-            .parse()
+        let text = text.trim();
+        if text.chars().count() > URL_MAX {
+            return Err(Rule::new(format!("must have at most {URL_MAX} characters")));
+        }
+        text.parse()
             .map(Self)
             .map_err(|error| Rule::new(format!("is not a URL: {error}")))
     }
@@ -60,6 +69,17 @@ impl EventNames {
     }
 }
 
+fn event_names() -> Array {
+    let names = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(events::NAMES.iter().copied()));
+    ArrayBuilder::new()
+        .items(names)
+        .min_items(Some(1))
+        .examples([json!(["image.ocr_completed", "image.ocr_failed"])])
+        .build()
+}
+
 /// A text for people.
 #[derive(Debug, Deserr)]
 #[deserr(error = Fields, try_from(&String) = Description::parse -> Rule)]
@@ -85,7 +105,7 @@ pub(super) struct CreateWebhook {
     #[schema(value_type = String, format = "uri", max_length = 2048, example = "https://example.com/hooks/baatcheet")]
     pub(super) url: WebhookUrl,
     /// Which events.
-    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["image.ocr_completed", "image.ocr_failed"]))]
+    #[schema(schema_with = event_names)]
     pub(super) events: EventNames,
     /// For people.
     #[deserr(default)]
@@ -179,12 +199,16 @@ impl UpdateWebhook {
 pub(super) struct Webhook {
     id: WebhookId,
     /// Where events are posted to.
+    #[schema(format = "uri", example = "https://example.com/hooks/baatcheet")]
     url: String,
     /// Which events.
+    #[schema(schema_with = event_names)]
     events: Vec<String>,
     /// For people.
+    #[schema(example = "Tells our search index")]
     description: Option<String>,
     /// Whether events are sent.
+    #[schema(example = true)]
     is_active: bool,
     /// Why they are not, if we switched it off.
     disabled_reason: Option<String>,

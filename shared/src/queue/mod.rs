@@ -20,7 +20,8 @@ pub use self::{
 use crate::database::{Result, Tx};
 
 /// A kind of work with its own concurrency, so that operators can run workers for one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Queue {
     /// Reading text from pictures and documents.
     Ocr,

@@ -1,0 +1,345 @@
+//! Nobody sees what isn't theirs: every operation of the running API's document, asked for by everybody.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use tests::{Actor, TestApp, picture};
+
+/// No thing has come so far.
+const STALE: &str = "\"2147483647\"";
+
+/// An operation, as the document describes it.
+#[derive(Clone)]
+struct Operation {
+    name: String,
+    method: Method,
+    template: String,
+    is_private: bool,
+    is_list: bool,
+    parameters: Vec<String>,
+    query: String,
+    body: Option<Value>,
+}
+
+/// A thing of somebody, and an operation on it.
+struct Thing {
+    operation: Operation,
+    path: String,
+    ids: Vec<String>,
+}
+
+/// What was answered; the body of a stream is not waited for.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    /// Without what differs between two answers to the same question.
+    fn comparable(&self) -> (StatusCode, Value) {
+        let mut body: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        body["requestId"] = Value::Null;
+        (self.status, body)
+    }
+}
+
+/// Makes what the last `{…}` of `template` names, below the things of `path`, for its owner.
+async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> String {
+    let made = match template {
+        "/api/v1/attachments/{id}" => upload(owner).await["attachment"]["id"].clone(),
+        "/api/v1/jobs/{id}" => upload(owner).await["job"]["id"].clone(),
+        "/api/v1/webhooks/{id}" => owner.webhook("http://127.0.0.1:9/").await["id"].clone(),
+        _ => panic!(
+            "{template}: say here how to make one below {path} of {}",
+            app.base
+        ),
+    };
+    made.as_str().expect("an id").to_owned()
+}
+
+/// What is sent to an operation whose example in the document will not do.
+fn body(operation: &Operation) -> Option<Value> {
+    operation.body.clone()
+}
+
+async fn upload(owner: &Actor) -> Value {
+    let scan = picture("english-scan.png");
+    owner.upload("scan.png", scan, &[]).await.expect(201)
+}
+
+/// Reads the document that the API serves.
+async fn operations(app: &TestApp) -> Vec<Operation> {
+    let document = app.anonymous().get("/api/openapi.json").await.expect(200);
+    let at = |value: &Value| match value["$ref"].as_str() {
+        Some(path) => document
+            .pointer(path.trim_start_matches('#'))
+            .unwrap()
+            .clone(),
+        None => value.clone(),
+    };
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().unwrap() {
+        for (method, says) in item.as_object().unwrap() {
+            let parameters = says["parameters"].as_array().into_iter().flatten();
+            let parameters: Vec<Value> = parameters.map(at).collect();
+            let names = parameters.iter().map(|one| one["name"].as_str().unwrap());
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            for one in &parameters {
+                if one["in"] == "query" && one["required"] == true {
+                    let example = one.get("example").unwrap_or(&one["schema"]["example"]);
+                    let text = example.as_str().map_or(example.to_string(), str::to_owned);
+                    query.append_pair(one["name"].as_str().unwrap(), &text);
+                }
+            }
+            let answer = at(&says["responses"]["200"]["content"]["application/json"]["schema"]);
+            let body = &says["requestBody"]["content"]["application/json"]["example"];
+            operations.push(Operation {
+                name: format!("{method} {template}"),
+                method: method.to_uppercase().parse().unwrap(),
+                template: template.clone(),
+                is_private: says["security"][0]["bearer"].is_array(),
+                is_list: answer["properties"]["pagination"].is_object(),
+                parameters: names.map(str::to_owned).collect(),
+                query: query.finish(),
+                body: (!body.is_null()).then(|| body.clone()),
+            });
+        }
+    }
+    operations
+}
+
+/// Makes a thing for each operation that names one.
+async fn things(app: &TestApp, owner: &Actor) -> Vec<Thing> {
+    let mut things = Vec::new();
+    for operation in operations(app).await {
+        let (mut path, mut template, mut ids) = (String::new(), String::new(), Vec::new());
+        for part in operation.template.split('/').skip(1) {
+            template = format!("{template}/{part}");
+            if part.starts_with('{') {
+                let id = make(app, owner, &template, &path).await;
+                path = format!("{path}/{id}");
+                ids.push(id);
+            } else {
+                path = format!("{path}/{part}");
+            }
+        }
+        if !ids.is_empty() {
+            things.push(Thing {
+                operation,
+                path,
+                ids,
+            });
+        }
+    }
+    assert!(things.len() > 5, "the document names hardly any things");
+    things
+}
+
+async fn ask(
+    actor: &Actor,
+    operation: &Operation,
+    path: &str,
+    header: Option<(&str, &str)>,
+) -> Answer {
+    let path = format!("{path}?{}", operation.query);
+    let request = actor.request(operation.method.clone(), &path);
+    let mut request = request.timeout(Duration::from_secs(30));
+    if let Some(body) = body(operation) {
+        request = request.json(&body);
+    }
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let response = request.send().await.expect("the API answers");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let is_stream = headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "text/event-stream");
+    let text = if is_stream {
+        String::new()
+    } else {
+        response.text().await.expect("a readable answer")
+    };
+    Answer {
+        status,
+        headers,
+        text,
+    }
+}
+
+/// Nobody but the owner gets more than a refusal, and it is the same where there is nothing.
+async fn refuse(things: &[Thing], who: &str, caller: &Actor) {
+    for Thing {
+        operation,
+        path,
+        ids,
+    } in things
+    {
+        let answer = ask(caller, operation, path, None).await;
+        let name = &operation.name;
+        assert!(
+            matches!(answer.status.as_u16(), 401 | 403 | 404),
+            "{who} gets {} from {name}: {}",
+            answer.status,
+            answer.text
+        );
+        let nowhere = ids.iter().fold(path.clone(), |path, id| {
+            path.replace(id, &uuid::Uuid::new_v4().to_string())
+        });
+        let nothing = ask(caller, operation, &nowhere, None).await;
+        assert_eq!(
+            answer.comparable(),
+            nothing.comparable(),
+            "{who} can tell from {name} that the thing is there"
+        );
+    }
+}
+
+/// The owner is served, after all those who were not.
+async fn serve(things: &[Thing], owner: &Actor) {
+    for Thing {
+        operation, path, ..
+    } in things.iter().filter(|thing| thing.operation.is_private)
+    {
+        let answer = ask(owner, operation, path, None).await;
+        let status = answer.status;
+        assert!(
+            status.is_success() || matches!(status.as_u16(), 302 | 303 | 307 | 409),
+            "{} answers its owner {status}: {}",
+            operation.name,
+            answer.text
+        );
+    }
+}
+
+/// The jobs that the things brought are not what is tested.
+async fn finish(app: TestApp) {
+    sqlx::query("DELETE FROM jobs")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn only_its_owner_gets_at_a_thing() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let stranger = |token: &str| Actor {
+        token: Some(token.to_owned()),
+        ..app.anonymous()
+    };
+    let things = things(&app, &ana).await;
+
+    refuse(&things, "another user", &app.user("ben").await).await;
+    refuse(&things, "somebody without credentials", &app.anonymous()).await;
+    refuse(
+        &things,
+        "somebody with an unknown token",
+        &stranger("bca_unknown"),
+    )
+    .await;
+
+    serve(&things, &ana).await;
+    finish(app).await;
+}
+
+#[tokio::test]
+async fn no_list_shows_what_is_anothers() {
+    let app = TestApp::spawn().await;
+    let (ana, ben) = (app.user("ana").await, app.user("ben").await);
+    let things = things(&app, &ana).await;
+    let is_private_get = |one: &Operation| {
+        one.is_private && one.method == Method::GET && !one.template.contains('{')
+    };
+    for operation in operations(&app)
+        .await
+        .iter()
+        .filter(|one| is_private_get(one))
+    {
+        let name = &operation.name;
+        let answer = ask(&ben, operation, &operation.template, None).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        for id in things.iter().flat_map(|thing| &thing.ids) {
+            assert!(
+                !answer.text.contains(id),
+                "{name} shows ben what is ana's: {}",
+                answer.text
+            );
+        }
+        if operation.is_list {
+            let own = ask(&ana, operation, &operation.template, None).await;
+            let own: Value = serde_json::from_str(&own.text).unwrap();
+            let rows = own["data"].as_array().map(Vec::len);
+            assert!(
+                rows > Some(0),
+                "{name} shows ana nothing either, so this proves nothing"
+            );
+        }
+    }
+    finish(app).await;
+}
+
+#[tokio::test]
+async fn every_private_operation_asks_for_credentials_first() {
+    let app = TestApp::spawn().await;
+    let nobody = app.anonymous();
+    let id = uuid::Uuid::new_v4().to_string();
+    for operation in operations(&app).await.iter().filter(|one| one.is_private) {
+        let parts = operation.template.split('/');
+        let path: Vec<&str> = parts
+            .map(|part| {
+                if part.starts_with('{') {
+                    id.as_str()
+                } else {
+                    part
+                }
+            })
+            .collect();
+        let reply = nobody.request(operation.method.clone(), &path.join("/"));
+        let reply = nobody.send(reply).await;
+        assert_eq!(reply.status, 401, "{}: {}", operation.name, reply.text);
+        assert_eq!(reply.headers["www-authenticate"], "Bearer");
+        reply.expect_problem(401, "unauthenticated");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn every_thing_with_a_version_keeps_to_it() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let mut tried = 0;
+    for Thing {
+        operation, path, ..
+    } in &things(&app, &ana).await
+    {
+        let (name, has) = (&operation.name, |parameter: &str| {
+            operation.parameters.iter().any(|one| one == parameter)
+        });
+        if has("If-Match") {
+            tried += 1;
+            let answer = ask(&ana, operation, path, Some(("if-match", STALE))).await;
+            assert_eq!(answer.status, 412, "{name}: {}", answer.text);
+        }
+        if has("If-None-Match") {
+            tried += 1;
+            let answer = ask(&ana, operation, path, None).await;
+            let tag = answer
+                .headers
+                .get("etag")
+                .unwrap_or_else(|| panic!("{name} has no ETag"));
+            let tag = tag.to_str().unwrap();
+            let answer = ask(&ana, operation, path, Some(("if-none-match", tag))).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.text.as_str()),
+                (304, ""),
+                "{name}"
+            );
+        }
+    }
+    assert!(tried > 1, "nothing has a version");
+    finish(app).await;
+}
