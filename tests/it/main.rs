@@ -7,6 +7,7 @@ mod browsers;
 mod canary;
 mod config;
 mod conversations;
+mod cors;
 mod deletions;
 mod deliveries;
 mod documents;
