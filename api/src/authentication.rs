@@ -16,6 +16,7 @@ use shared::{
         session,
         user::Status,
     },
+    redis,
 };
 
 use crate::{
@@ -80,7 +81,8 @@ pub(crate) async fn find(app: &App, token: &str) -> Result<Known> {
     let hash = sha256(token.as_bytes());
     let key = app.redis.keys().session(&hash);
     let now = app.clock.now();
-    if let Some(known) = cached(app, &key).await
+    let entry = cached(app, &key).await;
+    if let Ok(Some(known)) = entry
         && known.is_believed(now)
     {
         return Ok(known);
@@ -89,17 +91,24 @@ pub(crate) async fn find(app: &App, token: &str) -> Result<Known> {
     let known = known.ok_or(Error::Unauthenticated(
         "the access token or API key is unknown or has expired",
     ))?;
-    let entry = serde_json::to_vec(&known).expect("an entry is plain data");
-    if let Err(error) = app.redis.set(&key, entry, known.lifetime(now)).await {
-        tracing::debug!(error = %error, "a login is not cached");
+    if entry.is_ok() {
+        let entry = serde_json::to_vec(&known).expect("an entry is plain data");
+        if let Err(error) = app.redis.set(&key, entry, known.lifetime(now)).await {
+            tracing::debug!(error = %error, "a login is not cached");
+        }
     }
     Ok(known)
 }
 
-async fn cached(app: &App, key: &str) -> Option<Known> {
-    let entry = app.redis.get(key).await.ok()??;
+/// The entry of a key, if there is one.
+async fn cached(app: &App, key: &str) -> Result<Option<Known>, redis::Error> {
+    if !app.redis.is_up() {
+        // Not worth waiting for.
+        return Err(redis::Error::Open);
+    }
+    let entry = app.redis.get(key).await?;
     // An entry of another version of this program is none.
-    serde_json::from_slice(&entry).ok()
+    Ok(entry.and_then(|entry| serde_json::from_slice(&entry).ok()))
 }
 
 async fn look_up(app: &App, token: &str, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Known>> {
