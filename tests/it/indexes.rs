@@ -2,10 +2,10 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use shared::{
-    ids::{ConversationId, MessageId, ProjectId, UserId},
+    ids::{ConversationId, DeliveryId, MessageId, ProjectId, UserId, WebhookId},
     models::{
         conversation::{self, Filter},
-        message, project, search, webhook,
+        delivery, message, notification, project, search, webhook,
     },
 };
 use tests::{TestDatabase, database::connect};
@@ -41,6 +41,31 @@ const ROWS: &str = "
     INSERT INTO webhooks (id, user_id, url, events, secret, is_active, created_at, updated_at)
     SELECT gen_random_uuid(), lpad(u::text, 32, '0')::uuid, '', '{}', '', w > 1, now(), now()
       FROM generate_series(1, 100) u, generate_series(1, 10) w;
+    ANALYZE";
+
+/// Every endpoint has 20 deliveries, one of the seventh user's 5,000 more, of which every fiftieth failed; as many jobs
+/// wait. Everybody has 30 notifications, the seventh user 5,000 more that they have read.
+const DELIVERIES: &str = "
+    INSERT INTO webhooks (id, user_id, url, events, secret, is_active, created_at, updated_at)
+    VALUES (lpad('7', 32, '0')::uuid, lpad('7', 32, '0')::uuid, '', '{}', '', true, now(), now());
+    INSERT INTO events (id, user_id, kind, data, created_at)
+    SELECT lpad(e::text, 32, '0')::uuid, lpad('7', 32, '0')::uuid, 'message.created', '{}', now() - e * interval '1 minute'
+      FROM generate_series(1, 5000) e;
+    INSERT INTO deliveries (id, webhook_id, event_id, job_id, status, created_at)
+    SELECT lpad(e::text, 32, '0')::uuid, lpad('7', 32, '0')::uuid, lpad(e::text, 32, '0')::uuid, lpad(e::text, 32, '0')::uuid,
+           CASE e % 50 WHEN 0 THEN 'failed' ELSE 'succeeded' END, now() - e * interval '1 minute'
+      FROM generate_series(1, 5000) e;
+    INSERT INTO deliveries (id, webhook_id, event_id, status, created_at)
+    SELECT gen_random_uuid(), w.id, lpad(e::text, 32, '0')::uuid, 'succeeded', now() FROM webhooks w, generate_series(1, 20) e;
+    INSERT INTO delivery_attempts (id, delivery_id, attempt, status_code, duration_ms, created_at)
+    SELECT gen_random_uuid(), id, 1, 204, 1, created_at FROM deliveries;
+    INSERT INTO jobs (id, kind, queue, payload, state, timeout_ms, run_at, created_at)
+    SELECT lpad(j::text, 32, '0')::uuid, 'deliver_webhook', 'webhook', '{}', 'queued', 1, now(), now()
+      FROM generate_series(1, 5000) j;
+    INSERT INTO notifications (id, user_id, kind, title, body, data, created_at, updated_at, read_at)
+    SELECT gen_random_uuid(), lpad(u::text, 32, '0')::uuid, '', '', '', '{}', now() - n * interval '1 minute', now(),
+           CASE WHEN n > 3 THEN now() END
+      FROM generate_series(1, 100) u, generate_series(1, CASE u WHEN 7 THEN 5030 ELSE 30 END) n;
     ANALYZE";
 
 struct Watched {
@@ -199,4 +224,73 @@ async fn endpoints_are_found_by_user() {
     let it = Watched::new().await;
     let subscribed = webhook::find_subscribed(&it.db, UserId(id(7)), "message.created");
     it.uses("webhooks_user_id", subscribed).await.unwrap();
+}
+
+#[tokio::test]
+async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
+    let it = Watched::new().await;
+    it.db.execute_unprepared(DELIVERIES).await.unwrap();
+    let (user, endpoint) = (UserId(id(7)), WebhookId(id(7)));
+    let list = async |status, before: Option<chrono::DateTime<chrono::Utc>>| {
+        let filter = delivery::Filter {
+            status,
+            event: None,
+            before: before.map(|at| (at, DeliveryId(id(0)))),
+        };
+        let rows = delivery::list(&it.db, user, endpoint, &filter, 51).await;
+        rows.unwrap().len()
+    };
+    // A page looks up its events, their last tries and their jobs one by one.
+    for index in [
+        "deliveries_webhook_id",
+        "events_pkey",
+        "delivery_attempts_delivery_id",
+    ] {
+        assert_eq!(it.uses(index, list(None, None)).await, 51);
+    }
+    let newest = sqlx::query_scalar("SELECT max(created_at) FROM events")
+        .fetch_one(it.database.pool())
+        .await
+        .unwrap();
+    for (before, rows) in [(newest, 51), (chrono::DateTime::UNIX_EPOCH, 0)] {
+        let page = list(None, Some(before));
+        assert_eq!(it.uses("deliveries_webhook_id", page).await, rows);
+    }
+    for (status, index, rows) in [
+        (delivery::Status::Succeeded, "deliveries_webhook_id", 51),
+        (delivery::Status::Failed, "deliveries_unsucceeded", 51),
+        (delivery::Status::Pending, "deliveries_unsucceeded", 0),
+        (delivery::Status::Cancelled, "deliveries_unsucceeded", 0),
+    ] {
+        assert_eq!(it.uses(index, list(Some(status), None)).await, rows);
+    }
+    it.sql("UPDATE deliveries SET status = 'pending' WHERE status = 'failed'")
+        .await;
+    let waiting = list(Some(delivery::Status::Pending), None);
+    assert_eq!(it.uses("jobs_pkey", waiting).await, 51);
+    let tries = delivery::attempt::list(&it.db, DeliveryId(id(1)), None, 51);
+    let tries = it.uses("delivery_attempts_delivery_id", tries).await;
+    assert_eq!(tries.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn lists_of_notifications_use_their_indexes() {
+    let it = Watched::new().await;
+    it.db.execute_unprepared(DELIVERIES).await.unwrap();
+    let user = UserId(id(7));
+    for (unread, index, rows) in [
+        (None, "notifications_user_id", 51),
+        (Some(false), "notifications_user_id", 51),
+        (Some(true), "notifications_unread", 3),
+    ] {
+        let filter = notification::Filter {
+            unread,
+            before: None,
+        };
+        let list = notification::list(&it.db, user, &filter, 51);
+        assert_eq!(it.uses(index, list).await.unwrap().len(), rows);
+    }
+    // Both indexes know what is unread; this one is the smaller.
+    let count = notification::count_unread(&it.db, user);
+    assert_eq!(it.uses("notifications_topic_key", count).await.unwrap(), 3);
 }

@@ -134,9 +134,8 @@ async fn what_waits_or_has_nowhere_to_go_is_not_sent_again() {
 
     let endpoint = path.strip_suffix("/deliveries").unwrap();
     let switch = async |on: bool| {
-        let request = ana.request(reqwest::Method::PATCH, endpoint);
-        let request = request.json(&json!({ "isActive": on }));
-        ana.send(request).await.expect(200)
+        let body = json!({ "isActive": on });
+        ana.patch_json(endpoint, body).await.expect(200)
     };
     switch(false).await;
     let off = ana.post(&resend).await;
@@ -220,10 +219,8 @@ async fn a_delivery_without_a_job_to_put_back_gets_another_one() {
     for prune in [false, true] {
         app.ocr_completed(&ana, "text").await;
         for on in [false, true] {
-            let request = ana.request(reqwest::Method::PATCH, endpoint);
-            ana.send(request.json(&json!({ "isActive": on })))
-                .await
-                .expect(200);
+            let body = json!({ "isActive": on });
+            ana.patch_json(endpoint, body).await.expect(200);
             // While it is off, the job ends because there is nothing to do.
             app.run_jobs().await;
         }

@@ -1,15 +1,10 @@
 //! The schema: every step forth and back, every entity, and what the engine's statements cost.
 
 use migration::Migrator;
-use sea_orm::{
-    ConnectionTrait as _, DbBackend, EntityTrait, QuerySelect as _, QueryTrait as _, Statement,
-};
+use sea_orm::{EntityTrait, QuerySelect as _};
 use sea_orm_migration::MigratorTrait as _;
 use serde_json::Value;
-use shared::{
-    ids::{DeliveryId, UserId, WebhookId},
-    models::{self, delivery, notification, webhook},
-};
+use shared::models;
 use tests::{TestApp, TestDatabase};
 
 #[tokio::test]
@@ -221,122 +216,5 @@ async fn fill(connection: &mut sqlx::PgConnection, jobs: &[(&str, &str, i32)]) {
         .execute(&mut *connection)
         .await
         .unwrap();
-    }
-}
-
-/// Checks that a statement goes by an index, and does not read what it does not show.
-async fn expect_index(database: &TestDatabase, index: &str, most_pages: i64, of: Statement) {
-    let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}", of.sql);
-    let explain = Statement { sql, ..of };
-    let row = database.db.query_one_raw(explain).await.unwrap().unwrap();
-    let plan: Value = row.try_get_by_index(0).unwrap();
-    assert!(
-        plan.to_string().contains(&format!("\"{index}\"")),
-        "{index} is not used: {plan:#}"
-    );
-    let pages = pages_read(&plan);
-    assert!(
-        pages < most_pages,
-        "{pages} pages, {most_pages} are allowed: {plan:#}"
-    );
-}
-
-#[tokio::test]
-async fn lists_of_deliveries_and_notifications_go_by_their_indexes() {
-    let database = TestDatabase::create().await;
-    // One endpoint has a third of the deliveries, one in a thousand failed, and 20,000 jobs wait.
-    let sql = "
-        INSERT INTO users (id, email, password_hash, created_at, updated_at)
-        SELECT gen_random_uuid(), n || '@example.com', '', now(), now() FROM generate_series(1, 2000) n;
-        INSERT INTO webhooks (id, user_id, url, events, secret, is_active, created_at, updated_at)
-        SELECT gen_random_uuid(), u.id, '', '{image.ocr_completed}', '', n % 2 = 0, now(), now()
-          FROM users u, generate_series(1, 10) n;
-        INSERT INTO events (id, user_id, kind, data, created_at)
-        SELECT gen_random_uuid(), u.id, 'image.ocr_completed', '{}', now()
-          FROM generate_series(1, 60000) n, (SELECT id FROM users LIMIT 1) u;
-        WITH numbered AS (SELECT id, row_number() OVER () AS n FROM events),
-             busy AS (SELECT id FROM webhooks LIMIT 1),
-             others AS (SELECT id, row_number() OVER () AS n FROM webhooks)
-        INSERT INTO deliveries (id, webhook_id, event_id, job_id, status, created_at)
-        SELECT gen_random_uuid(), CASE e.n % 3 WHEN 0 THEN (SELECT id FROM busy) ELSE o.id END, e.id, e.id,
-               CASE WHEN e.n % 3000 = 0 THEN 'failed' ELSE 'succeeded' END, now() - e.n * interval '1 second'
-          FROM numbered e JOIN others o ON o.n = e.n % 20000 + 1;
-        INSERT INTO delivery_attempts (id, delivery_id, attempt, status_code, duration_ms, created_at)
-        SELECT gen_random_uuid(), id, 1, 204, 1, now() FROM deliveries;
-        INSERT INTO jobs (id, kind, queue, payload, state, timeout_ms, run_at, created_at)
-        SELECT event_id, 'deliver_webhook', 'webhook', '{}', 'queued', 1, now(), now() FROM deliveries LIMIT 20000;
-        INSERT INTO notifications (id, user_id, kind, topic, title, body, data, created_at, updated_at, read_at)
-        SELECT gen_random_uuid(), u.id, '', n::text, '', '', '{}', now() - n * interval '1 second', now(),
-               CASE WHEN n > 3 THEN now() END
-          FROM users u, generate_series(1, 30) n;
-        INSERT INTO notifications (id, user_id, kind, title, body, data, created_at, updated_at, read_at)
-        SELECT gen_random_uuid(), u.id, '', '', '', '{}', now() - n * interval '1 second', now(), now()
-          FROM (SELECT id FROM users LIMIT 1) u, generate_series(1, 20000) n;";
-    sqlx::raw_sql(sql).execute(database.pool()).await.unwrap();
-    sqlx::raw_sql("VACUUM ANALYZE")
-        .execute(database.pool())
-        .await
-        .unwrap();
-    let busy = "SELECT w.id, w.user_id, d.id FROM webhooks w JOIN deliveries d ON d.webhook_id = w.id
-                 WHERE w.id = (SELECT webhook_id FROM deliveries GROUP BY 1 ORDER BY count(*) DESC LIMIT 1) LIMIT 1";
-    let (webhook, user, delivery): (uuid::Uuid, uuid::Uuid, uuid::Uuid) = sqlx::query_as(busy)
-        .fetch_one(database.pool())
-        .await
-        .unwrap();
-    let (webhook, user) = (WebhookId(webhook), UserId(user));
-
-    // A page of 51 looks up 51 events, tries and jobs, three or four pages each.
-    let long_ago = chrono::DateTime::UNIX_EPOCH;
-    let half_way = sqlx::query_scalar("SELECT now() - interval '30000 seconds'")
-        .fetch_one(database.pool())
-        .await
-        .unwrap();
-    for (status, before, index) in [
-        (None, None, "deliveries_webhook_id"),
-        (None, Some(half_way), "deliveries_webhook_id"),
-        (None, Some(long_ago), "deliveries_webhook_id"),
-        (
-            Some(delivery::Status::Succeeded),
-            None,
-            "deliveries_webhook_id",
-        ),
-        (
-            Some(delivery::Status::Failed),
-            None,
-            "deliveries_unsucceeded",
-        ),
-        (
-            Some(delivery::Status::Pending),
-            None,
-            "deliveries_unsucceeded",
-        ),
-        (
-            Some(delivery::Status::Cancelled),
-            Some(half_way),
-            "deliveries_unsucceeded",
-        ),
-    ] {
-        let filter = delivery::Filter {
-            status,
-            event: None,
-            before: before.map(|at| (at, DeliveryId(delivery))),
-        };
-        let statement = delivery::list_statement(user, webhook, &filter, 51);
-        expect_index(&database, index, 900, statement).await;
-    }
-    let statement = webhook::select_subscribed(user, "image.ocr_completed");
-    let statement = statement.build(DbBackend::Postgres);
-    expect_index(&database, "webhooks_user_id", 50, statement).await;
-    for (unread, index) in [
-        (None, "notifications_user_id"),
-        (Some(false), "notifications_user_id"),
-        (Some(true), "notifications_unread"),
-    ] {
-        let filter = notification::Filter {
-            unread,
-            before: None,
-        };
-        let statement = notification::select(user, &filter, 51).build(DbBackend::Postgres);
-        expect_index(&database, index, 150, statement).await;
     }
 }

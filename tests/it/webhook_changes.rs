@@ -13,11 +13,6 @@ fn path_of(webhook: &Value) -> String {
     format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap())
 }
 
-async fn patch(actor: &Actor, path: &str, body: Value) -> Reply {
-    let request = actor.request(Method::PATCH, path).json(&body);
-    actor.send(request).await
-}
-
 async fn patch_if(actor: &Actor, path: &str, etag: &str, body: Value) -> Reply {
     let request = actor.request(Method::PATCH, path).json(&body);
     actor.send(request.header("if-match", etag)).await
@@ -45,7 +40,7 @@ async fn what_is_said_of_an_endpoint_can_be_changed() {
         "url": receiver.url(), "events": ["image.ocr_failed", "image.ocr_failed"], "description": "mine",
         "isActive": false,
     });
-    let changed = patch(&ana, &path, body.clone()).await;
+    let changed = ana.patch_json(&path, body.clone()).await;
     assert_eq!(changed.headers["etag"], "\"2\"");
     let changed = changed.expect(200);
     assert_eq!(changed["url"], receiver.url());
@@ -59,12 +54,12 @@ async fn what_is_said_of_an_endpoint_can_be_changed() {
     assert!(changed.get("secret").is_none());
     assert_eq!(ana.get(&path).await.expect(200), changed);
     assert_eq!(
-        patch(&ana, &path, body).await.expect(200),
+        ana.patch_json(&path, body).await.expect(200),
         changed,
         "the same again changes nothing"
     );
 
-    let cleared = patch(&ana, &path, json!({ "description": null })).await;
+    let cleared = ana.patch_json(&path, json!({ "description": null })).await;
     let cleared = cleared.expect(200);
     assert!(cleared["description"].is_null());
     assert_eq!(cleared["url"], receiver.url(), "the rest is left alone");
@@ -73,7 +68,7 @@ async fn what_is_said_of_an_endpoint_can_be_changed() {
     app.ocr_failed(&ana, "no").await;
     app.run_jobs().await;
     assert!(receiver.requests().await.is_empty());
-    patch(&ana, &path, json!({ "isActive": true }))
+    ana.patch_json(&path, json!({ "isActive": true }))
         .await
         .expect(200);
     app.ocr_failed(&ana, "no").await;
@@ -82,10 +77,11 @@ async fn what_is_said_of_an_endpoint_can_be_changed() {
     assert_eq!(receiver.requests().await.len(), 1);
 
     let change = json!({ "isActive": false });
-    patch(&ben, &path, change.clone())
+    ben.patch_json(&path, change.clone())
         .await
         .expect_problem(404, "not_found");
-    patch(&app.anonymous(), &path, change)
+    app.anonymous()
+        .patch_json(&path, change)
         .await
         .expect_problem(401, "unauthenticated");
     assert_eq!(ana.get(&path).await.expect(200)["isActive"], true);
@@ -116,7 +112,7 @@ async fn a_bad_change_is_refused_with_its_reason() {
         (json!({ "description": "a\u{0}b" }), vec!["/description"]),
         (json!({ "events": ["image.eaten"] }), vec!["/events"]),
     ] {
-        let refused = patch(&ana, &path, body.clone()).await;
+        let refused = ana.patch_json(&path, body.clone()).await;
         assert_eq!(refused.expect_bad_fields(), fields, "{body}");
     }
     for url in [
@@ -124,7 +120,10 @@ async fn a_bad_change_is_refused_with_its_reason() {
         "http://169.254.169.254/",
         "ftp://example.com/",
     ] {
-        let problem = patch(&ana, &path, json!({ "url": url })).await.expect(422);
+        let problem = ana
+            .patch_json(&path, json!({ "url": url }))
+            .await
+            .expect(422);
         assert_eq!(problem["title"], "URL not allowed", "{url}");
     }
     let now = ana.get(&path).await.expect(200);
@@ -216,11 +215,11 @@ async fn an_endpoint_that_was_switched_off_for_410_is_switched_on_again() {
         "the endpoint answered 410 Gone"
     );
     // Another change does not switch it on, nor forget the reason.
-    let renamed = patch(&ana, &path, json!({ "description": "x" })).await;
+    let renamed = ana.patch_json(&path, json!({ "description": "x" })).await;
     let renamed = renamed.expect(200);
     assert_eq!(renamed["isActive"], false);
     assert!(renamed["disabledReason"].is_string());
-    let on = patch(&ana, &path, json!({ "isActive": true })).await;
+    let on = ana.patch_json(&path, json!({ "isActive": true })).await;
     let on = on.expect(200);
     assert_eq!(on["isActive"], true);
     assert!(on["disabledReason"].is_null());
@@ -240,7 +239,7 @@ async fn a_try_that_runs_is_not_touched_by_a_change_but_the_next_one_is() {
     app.ocr_completed(&ana, "text").await;
     let moved = async {
         old.arrived().await;
-        patch(&ana, &path, json!({ "url": new.url() }))
+        ana.patch_json(&path, json!({ "url": new.url() }))
             .await
             .expect(200);
         // What was asked before the move says nothing of where it moved to.
@@ -267,7 +266,7 @@ async fn an_endpoint_that_is_switched_off_gets_the_try_that_runs_and_no_other() 
     app.ocr_completed(&ana, "text").await;
     let off = async {
         receiver.arrived().await;
-        patch(&ana, &path, json!({ "isActive": false }))
+        ana.patch_json(&path, json!({ "isActive": false }))
             .await
             .expect(200);
         receiver.answer(500);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef};
+use deserr::Deserr;
 use serde::Serialize;
 use serde_json::json;
 use shared::{
@@ -18,8 +18,10 @@ use utoipa::{
 };
 
 use crate::{
+    error::Error,
     extract::{Fields, Rule},
     page::Limit,
+    text::Change,
 };
 
 /// Longest URL, in characters.
@@ -113,32 +115,10 @@ pub(super) struct CreateWebhook {
     pub(super) description: Option<Description>,
 }
 
-/// A field that is left alone, cleared with null, or set.
-#[derive(Debug, Default)]
-pub(super) enum Change<T> {
-    #[default]
-    Keep,
-    Clear,
-    Set(T),
-}
-
-impl<T: Deserr<E>, E: DeserializeError> Deserr<E> for Change<T> {
-    fn deserialize_from_value<V: IntoValue>(
-        value: Value<V>,
-        location: ValuePointerRef<'_>,
-    ) -> Result<Self, E> {
-        let given = Option::deserialize_from_value(value, location)?;
-        Ok(given.map_or(Self::Clear, Self::Set))
-    }
-}
-
-/// Changes of an endpoint: at least one.
+/// Changes of an endpoint: a missing field keeps its value.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(
-    error = Fields, deny_unknown_fields, rename_all = camelCase,
-    validate = UpdateWebhook::check -> Rule,
-)]
-#[schema(rename_all = "camelCase", min_properties = 1)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
 pub(super) struct UpdateWebhook {
     /// Where events are posted to: https on port 443, at a public address.
     #[deserr(default)]
@@ -159,36 +139,30 @@ pub(super) struct UpdateWebhook {
 }
 
 impl UpdateWebhook {
-    fn check(self, _: ValuePointerRef<'_>) -> Result<Self, Rule> {
-        let Self {
-            url,
-            events,
-            description,
-            is_active,
-        } = &self;
-        if url.is_none()
-            && events.is_none()
-            && matches!(description, Change::Keep)
-            && is_active.is_none()
-        {
-            return Err(Rule::new(
-                "must have at least one of url, events, description, isActive",
-            ));
+    /// Checks that it changes anything.
+    ///
+    /// # Errors
+    /// When nothing is changed.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let keeps = [
+            self.url.is_none(),
+            self.events.is_none(),
+            self.description.is_keep(),
+            self.is_active.is_none(),
+        ];
+        if keeps.into_iter().all(|keeps| keeps) {
+            return Err(Error::field("", "must have at least one field"));
         }
-        Ok(self)
+        Ok(())
     }
 
-    /// What an endpoint is like with these changes.
-    pub(super) fn over(self, now: Settings) -> Settings {
+    /// What is set after the change.
+    pub(super) fn apply(self, before: Settings) -> Settings {
         Settings {
-            url: self.url.map_or(now.url, |url| url.0.into()),
-            events: self.events.map_or(now.events, |events| events.0),
-            description: match self.description {
-                Change::Keep => now.description,
-                Change::Clear => None,
-                Change::Set(description) => Some(description.0),
-            },
-            is_active: self.is_active.unwrap_or(now.is_active),
+            url: self.url.map_or(before.url, |url| url.0.into()),
+            events: self.events.map_or(before.events, |events| events.0),
+            description: self.description.apply(before.description, |text| text.0),
+            is_active: self.is_active.unwrap_or(before.is_active),
         }
     }
 }

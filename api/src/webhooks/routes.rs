@@ -118,6 +118,7 @@ pub(super) async fn update_webhook(
     Path(id): Path<WebhookId>,
     Json(input): Json<UpdateWebhook>,
 ) -> Result<Answer> {
+    input.check()?;
     if let Some(url) = &input.url {
         let check = app.outbound.check_url(&url.0).await;
         check.map_err(Error::UrlRefused)?;
@@ -125,7 +126,7 @@ pub(super) async fn update_webhook(
     let mut tx = app.begin(&caller, &request).await?;
     let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
-    let settings = input.over(row.settings());
+    let settings = input.apply(row.settings());
     let row = row.change(&mut tx, settings, app.clock.now()).await?;
     tx.answer_version(StatusCode::OK, row.version, &Webhook::from(row))
         .await

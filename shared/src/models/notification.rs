@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DbBackend, PaginatorTrait, QueryOrder, QuerySelect, Select, Statement, Value,
+    ConnectionTrait, DbBackend, PaginatorTrait, QueryOrder, QuerySelect, Statement, Value,
     entity::prelude::*,
 };
 
@@ -109,11 +109,6 @@ pub async fn list(
     filter: &Filter,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    Ok(select(user, filter, limit).all(db).await?)
-}
-
-/// What [`list`] asks the database, for its plan to be looked at.
-pub fn select(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
     let mut query = Entity::find().filter(Column::UserId.eq(user));
     match filter.unread {
         Some(true) => query = query.filter(Column::ReadAt.is_null()),
@@ -126,10 +121,12 @@ pub fn select(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
             [created_at.into(), Value::from(id)],
         ));
     }
-    query
+    Ok(query
         .order_by_desc(Column::CreatedAt)
         .order_by_desc(Column::Id)
         .limit(limit)
+        .all(db)
+        .await?)
 }
 
 /// Counts what `user` has not read.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Select, Value,
+    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Value,
     entity::prelude::*, sea_query::LockType,
 };
 
@@ -226,12 +226,7 @@ pub async fn find_subscribed(
     user: UserId,
     event: &str,
 ) -> Result<Vec<WebhookId>> {
-    Ok(select_subscribed(user, event).into_tuple().all(db).await?)
-}
-
-/// What [`find_subscribed`] asks the database, for its plan to be looked at.
-pub fn select_subscribed(user: UserId, event: &str) -> Select<Entity> {
-    Entity::find()
+    Ok(Entity::find()
         .select_only()
         .column(Column::Id)
         .filter(Column::UserId.eq(user))
@@ -240,6 +235,9 @@ pub fn select_subscribed(user: UserId, event: &str) -> Select<Entity> {
         .order_by_asc(Column::Id)
         // One that is being deleted must not vanish before its delivery is there.
         .lock(LockType::KeyShare)
+        .into_tuple()
+        .all(db)
+        .await?)
 }
 
 /// Deletes an endpoint of `user`, with its deliveries.

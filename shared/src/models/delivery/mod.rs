@@ -6,7 +6,7 @@ mod overview;
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, entity::prelude::*};
 
-pub use self::overview::{Filter, Overview, get, list, list_statement};
+pub use self::overview::{Filter, Overview, get, list};
 use crate::{
     database::{Result, Tx},
     ids::{DeliveryId, EventId, JobId, WebhookId},

@@ -106,12 +106,6 @@ pub async fn list(
     filter: &Filter,
     limit: u64,
 ) -> Result<Vec<Overview>> {
-    let statement = list_statement(user, webhook, filter, limit);
-    Ok(Overview::find_by_statement(statement).all(db).await?)
-}
-
-/// What [`list`] asks the database, for its plan to be looked at.
-pub fn list_statement(user: UserId, webhook: WebhookId, filter: &Filter, limit: u64) -> Statement {
     let mut values: Vec<Value> = vec![user.into(), webhook.into()];
     let mut bind = |value: Value| {
         values.push(value);
@@ -134,5 +128,6 @@ pub fn list_statement(user: UserId, webhook: WebhookId, filter: &Filter, limit: 
         "{SELECT}{} ORDER BY d.created_at DESC, d.id DESC LIMIT {limit}",
         conditions.concat()
     );
-    Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    Ok(Overview::find_by_statement(statement).all(db).await?)
 }
