@@ -99,7 +99,7 @@ pub(crate) enum Error {
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
-    /// The database is away.
+    /// The database or the storage is away.
     #[error("the service is not available; try again in some seconds")]
     Unavailable(#[source] anyhow::Error),
     /// Ours.

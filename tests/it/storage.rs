@@ -153,7 +153,8 @@ async fn a_presigned_url_is_good_for_its_object_and_time() {
             assert_eq!(status, 403, "{what}");
         }
     }
-    let short = storage.url(&key, SHOWN, Duration::from_secs(1)).await;
+    // Its time is told in whole seconds.
+    let short = storage.url(&key, SHOWN, Duration::from_secs(3)).await;
     let short = short.unwrap().unwrap();
     assert_eq!(status(&short).await, 200);
     eventually("it is not good any more", || async {

@@ -1,6 +1,6 @@
 //! Where uploads are kept: a folder of this machine, or a bucket of a store that speaks S3.
 //!
-//! Both are driven by opendal; what they do differently is [`Store`].
+//! Both are driven by opendal; what they do differently is `Store`.
 
 mod bucket;
 mod folder;
