@@ -18,10 +18,8 @@ crate::sql_migration!(
     );
     ALTER TABLE attachments ALTER COLUMN storage_key TYPE text COLLATE \"C\",
         DROP CONSTRAINT attachments_user_id_fkey,
-        ADD CONSTRAINT attachments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users;
-    CREATE INDEX attachments_conversation_id ON attachments (conversation_id, id) WHERE conversation_id IS NOT NULL;",
-    "DROP INDEX attachments_conversation_id;
-    ALTER TABLE attachments ALTER COLUMN storage_key TYPE text COLLATE \"default\",
+        ADD CONSTRAINT attachments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users;",
+    "ALTER TABLE attachments ALTER COLUMN storage_key TYPE text COLLATE \"default\",
         DROP CONSTRAINT attachments_user_id_fkey,
         ADD CONSTRAINT attachments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE;
     DROP TABLE storage_views;
