@@ -1,8 +1,10 @@
 //! Events without what usually causes them.
 
+use serde_json::json;
 use shared::{
     events::{self, Event, OcrResult},
     ids::{AttachmentId, UserId},
+    models::notification::{self, Failure},
 };
 
 use crate::{Actor, TestApp};
@@ -44,6 +46,22 @@ impl TestApp {
         events::emit(&mut tx, user, &event, self.clock.now())
             .await
             .expect("an event");
+        tx.commit().await.expect("a commit");
+    }
+    /// Tells somebody that something went wrong, each time about something else.
+    pub async fn trouble(&self, actor: &Actor) {
+        let failure = Failure {
+            user: self.id_of(actor).await,
+            kind: "test.failed",
+            topic: uuid::Uuid::new_v4().to_string(),
+            title: "It failed",
+            body: "It failed once more.".to_owned(),
+            data: json!({}),
+        };
+        let mut tx = self.begin().await;
+        notification::tell_failure(&mut tx, failure, self.clock.now())
+            .await
+            .expect("a notification");
         tx.commit().await.expect("a commit");
     }
 }

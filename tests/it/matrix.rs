@@ -50,6 +50,14 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
     let made = match template {
         "/api/v1/attachments/{id}" => upload(owner).await["attachment"]["id"].clone(),
         "/api/v1/jobs/{id}" => upload(owner).await["job"]["id"].clone(),
+        "/api/v1/notifications/{id}" => {
+            app.trouble(owner).await;
+            newest(owner, path).await
+        }
+        "/api/v1/webhooks/{id}/deliveries/{deliveryId}" => {
+            app.ocr_completed(owner, "text").await;
+            newest(owner, path).await
+        }
         "/api/v1/webhooks/{id}" => owner.webhook("http://127.0.0.1:9/").await["id"].clone(),
         _ => panic!(
             "{template}: say here how to make one below {path} of {}",
@@ -57,6 +65,11 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
         ),
     };
     made.as_str().expect("an id").to_owned()
+}
+
+/// The id of the first row of a list.
+async fn newest(owner: &Actor, path: &str) -> Value {
+    owner.get(path).await.expect(200)["data"][0]["id"].clone()
 }
 
 /// What is sent to an operation whose example in the document will not do.

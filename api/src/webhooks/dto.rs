@@ -118,7 +118,7 @@ pub(super) struct CreateWebhook {
 /// Changes of an endpoint: a missing field keeps its value.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", min_properties = 1)]
 pub(super) struct UpdateWebhook {
     /// Where events are posted to: https on port 443, at a public address.
     #[deserr(default)]
@@ -126,15 +126,16 @@ pub(super) struct UpdateWebhook {
     pub(super) url: Option<WebhookUrl>,
     /// Which events; the whole list.
     #[deserr(default)]
-    #[schema(value_type = Option<Vec<String>>, min_items = 1)]
+    #[schema(schema_with = event_names, required = false)]
     events: Option<EventNames>,
     /// For people; null clears it.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, max_length = 500)]
+    #[schema(value_type = Option<String>, max_length = 500, example = "Tells the archive")]
     description: Change<Description>,
     /// Whether events are sent. What waits for its next try when it is switched off is cancelled then; what happens while
     /// it is off is not sent later.
     #[deserr(default)]
+    #[schema(example = true)]
     is_active: Option<bool>,
 }
 

@@ -120,6 +120,8 @@ pub(super) async fn update_webhook(
 ) -> Result<Answer> {
     input.check()?;
     if let Some(url) = &input.url {
+        // Nothing is looked up for what is not there.
+        webhook::get(&app.db, caller.user, id).await?;
         let check = app.outbound.check_url(&url.0).await;
         check.map_err(Error::UrlRefused)?;
     }

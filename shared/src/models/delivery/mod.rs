@@ -14,21 +14,8 @@ use crate::{
 };
 
 /// How far a delivery has come.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    EnumIter,
-    DeriveActiveEnum,
-    serde::Serialize,
-    serde::Deserialize,
-    utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
-#[serde(rename_all = "lowercase")]
-#[schema(as = DeliveryStatus)]
 pub enum Status {
     /// Waits for its first or next try.
     #[sea_orm(string_value = "pending")]
