@@ -204,6 +204,11 @@ impl Error {
         }
     }
 
+    /// Whether it is nobody's fault but ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.answer().0.is_server_error()
+    }
+
     /// Makes one field's problem the answer.
     pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldProblem {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
     Actor, Options, Reply, TestApp,
-    process::{Process, free_port, program},
+    process::{PostgresServer, Process, free_port, program},
 };
 
 const LOGIN: &str = "/api/v1/auth/login";
@@ -237,7 +237,7 @@ async fn bad_refreshes_are_limited_and_good_ones_pass() {
 }
 
 #[tokio::test]
-async fn failed_changes_of_a_password_are_limited() {
+async fn changes_of_a_password_are_limited() {
     let app = TestApp::with(limited("2/15m", None)).await;
     let ana = app.user("ana").await;
     let change = |current: &str| {
@@ -246,20 +246,48 @@ async fn failed_changes_of_a_password_are_limited() {
             json!({ "currentPassword": current, "newPassword": PASSWORD }),
         )
     };
-    for _ in 0..3 {
-        change(PASSWORD).await.expect(204);
+    for replayed in [false, true, true, true] {
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": PASSWORD });
+        let request = ana.request(Method::POST, "/api/v1/users/me/password");
+        let request = request.header("idempotency-key", "k").json(&body);
+        let reply = ana.send(request).await;
+        assert_eq!(reply.headers.contains_key("idempotent-replayed"), replayed);
+        reply.expect(204);
     }
-    for _ in 0..2 {
-        change("a wrong password")
-            .await
-            .expect_problem(422, "invalid_request");
-    }
+    change("a wrong password")
+        .await
+        .expect_problem(422, "invalid_request");
     change(PASSWORD)
         .await
         .expect_problem(429, "too_many_requests");
     app.advance(Duration::from_mins(15)).await;
     let ana = app.login(&ana).await;
     ana.get("/api/v1/users/me").await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn our_own_trouble_is_nobodys_try() {
+    let postgres = PostgresServer::start().await;
+    let app = TestApp::with(Options {
+        postgres_url: Some(postgres.url()),
+        ..limited("2/15m", None)
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let body = json!({ "email": ana.email, "password": PASSWORD });
+    let other = json!({ "email": "ben@example.com", "password": PASSWORD });
+    postgres.stop().await;
+    for _ in 0..3 {
+        for (path, body) in [(LOGIN, &body), (REGISTER, &other)] {
+            ana.post_json(path, body.clone())
+                .await
+                .expect_problem(503, "unavailable");
+        }
+    }
+    postgres.restart().await;
+    ana.post_json(LOGIN, body).await.expect(200);
+    ana.post_json(REGISTER, other).await.expect(201);
     app.finish().await;
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Each of the four has budgets of its own, all of that size: one for each address, so that one client does not try many
 //! accounts, and one for each account, so that many clients do not try one. A try is counted before its password is
-//! looked at, and given back when it succeeds, so that only failures count, and a hundred tries at the same time are a
-//! hundred tries. Registrations always count. A refresh counts when its token is unknown and then only blocks others
-//! that are, as there is nothing to guess: those with a good token pass.
+//! looked at, so that a hundred tries at the same time are a hundred tries. It is given back when it ends in a login, and
+//! when we were in trouble; registrations and changes of a password count also when they succeed. A refresh counts when
+//! its token is unknown, and then only blocks others that are, as there is nothing to guess: those with a good token
+//! pass.
 //!
 //! Whoever knows an address can use its account's budget up and so keep its owner from logging in. Hence an address from
 //! which the account is logged in has a budget of its own with that account; and who is logged in stays so.
@@ -29,9 +30,9 @@ use crate::{
 
 const LOGIN_ACCOUNT: &str = "login-account";
 
-/// A try that counts unless it succeeds.
+/// A try that counts unless it is forgiven.
 #[derive(Debug)]
-#[must_use = "a try that succeeded must say so"]
+#[must_use = "a try that does not count is forgiven"]
 pub(super) struct Attempt(Option<Taken>);
 
 impl Attempt {
@@ -40,8 +41,7 @@ impl Attempt {
     /// # Errors
     /// When it was tried too often.
     pub(super) async fn login(app: &App, device: &Device, email: &str) -> Result<Self> {
-        let email = normal_email(email);
-        let account = hex::encode(sha256(email.as_bytes()));
+        let (email, account) = account_of(email);
         let by_address = ("login-address", device.network.clone());
         let tried = take(app, [by_address.clone(), (LOGIN_ACCOUNT, account.clone())]).await;
         match tried {
@@ -55,35 +55,35 @@ impl Attempt {
         }
     }
 
-    /// Begins to change the password of an account.
+    /// Begins to make an account for an address.
     ///
     /// # Errors
     /// When it was tried too often.
-    pub(super) async fn password(app: &App, device: &Device, user: UserId) -> Result<Self> {
+    pub(super) async fn registration(app: &App, device: &Device, email: &str) -> Result<Self> {
+        let (_, account) = account_of(email);
         let subjects = [
-            ("password-address", device.network.clone()),
-            ("password-account", user.to_string()),
+            ("register-address", device.network.clone()),
+            ("register-account", account),
         ];
         Ok(take(app, subjects).await?)
     }
 
-    /// It does not count.
-    pub(super) async fn succeeded(self, app: &App) {
-        if let Some(taken) = self.0 {
+    /// It does not count, if so.
+    pub(super) async fn forgive_if(self, app: &App, is_forgiven: bool) {
+        if let Some(taken) = self.0.filter(|_| is_forgiven) {
             app.limits.give_back(taken).await;
         }
     }
 }
 
-/// Counts a registration.
+/// Counts a change of a password, or the try of one.
 ///
 /// # Errors
 /// When there were too many.
-pub(super) async fn count_registration(app: &App, device: &Device, email: &str) -> Result<()> {
-    let account = hex::encode(sha256(normal_email(email).as_bytes()));
+pub(super) async fn count_password_change(app: &App, device: &Device, user: UserId) -> Result<()> {
     let subjects = [
-        ("register-address", device.network.clone()),
-        ("register-account", account),
+        ("password-address", device.network.clone()),
+        ("password-account", user.to_string()),
     ];
     let Attempt(_) = take(app, subjects).await?;
     Ok(())
@@ -96,6 +96,13 @@ pub(super) async fn count_registration(app: &App, device: &Device, email: &str) 
 pub(super) async fn count_failed_refresh(app: &App, device: &Device) -> Result<()> {
     let Attempt(_) = take(app, [("refresh-address", device.network.clone())]).await?;
     Ok(())
+}
+
+/// The form in which an address is looked for, and the name of its budgets.
+fn account_of(email: &str) -> (String, String) {
+    let email = normal_email(email);
+    let account = hex::encode(sha256(email.as_bytes()));
+    (email, account)
 }
 
 /// Whether the account is logged in from there.

@@ -48,15 +48,26 @@ pub(super) async fn register(
     if app.config.registration == Registration::Closed {
         return Err(Denied::RegistrationClosed.into());
     }
-    attempts::count_registration(&app, &device, &input.email.0).await?;
+    let attempt = Attempt::registration(&app, &device, &input.email.0).await?;
+    let made = make_account(&app, &request, device, input).await;
+    let is_ours = made.as_ref().is_err_and(Error::is_ours);
+    attempt.forgive_if(&app, is_ours).await;
+    Ok((StatusCode::CREATED, Json(made?)))
+}
+
+async fn make_account(
+    app: &App,
+    request: &RequestId,
+    device: Device,
+    input: Register,
+) -> Result<Session> {
     let hash = passwords::hash(&app.hashing, input.password.0).await?;
-    let mut tx = app.begin_anonymous(&request).await?;
+    let mut tx = app.begin_anonymous(request).await?;
     let (name, now) = (input.display_name.map(|name| name.0), app.clock.now());
     let user = user::register(&mut tx, &input.email.0, hash, name, Role::User, now).await?;
-    let session = sessions::begin(&app, &mut tx, user, device).await?;
+    let session = sessions::begin(app, &mut tx, user, device).await?;
     tx.commit().await?;
-
-    Ok((StatusCode::CREATED, Json(session)))
+    Ok(session)
 }
 
 /// Logs in.
@@ -76,13 +87,10 @@ pub(super) async fn login(
     Json(input): Json<Login>,
 ) -> Result<Json<Session>> {
     let attempt = Attempt::login(&app, &device, &input.email.0).await?;
-    let user = user::find_by_email(&app.db, &input.email.0).await?;
-    let hash = user.as_ref().map(|user| user.password_hash.clone());
-    let is_right = passwords::verify(&app.hashing, input.password.0, hash).await?;
-    let Some(user) = user.filter(|_| is_right) else {
-        return Err(Error::Unauthenticated(WRONG));
-    };
-    attempt.succeeded(&app).await;
+    let found = find_account(&app, input).await;
+    let is_forgiven = found.as_ref().map_or_else(Error::is_ours, Option::is_some);
+    attempt.forgive_if(&app, is_forgiven).await;
+    let user = found?.ok_or(Error::Unauthenticated(WRONG))?;
     if user.status == Status::Suspended {
         return Err(Denied::Suspended.into());
     }
@@ -91,6 +99,14 @@ pub(super) async fn login(
     tx.commit().await?;
 
     Ok(Json(session))
+}
+
+/// Finds the account that the password opens; it takes as long where there is none.
+async fn find_account(app: &App, input: Login) -> Result<Option<user::Model>> {
+    let user = user::find_by_email(&app.db, &input.email.0).await?;
+    let hash = user.as_ref().map(|user| user.password_hash.clone());
+    let is_right = passwords::verify(&app.hashing, input.password.0, hash).await?;
+    Ok(user.filter(|_| is_right))
 }
 
 /// The caller's own account.
@@ -183,7 +199,8 @@ pub(super) async fn update_privacy(
 
 /// Changes the caller's password, and ends their other logins. API keys stay.
 ///
-/// A wrong `currentPassword` is a 422 of that field. Failed tries are limited as those of a login are.
+/// A wrong `currentPassword` is a 422 of that field. Changes and tries are limited, per address and per account (429
+/// `too_many_requests`).
 #[utoipa::path(
     post, path = "/api/v1/users/me/password", tag = "accounts", request_body = ChangePassword,
     responses((status = 204, description = "Changed"), Problems),
@@ -200,13 +217,12 @@ pub(super) async fn change_password(
     let SessionCaller { caller, session } = caller;
     // First, as a repetition of what was done finds another password, and is no try.
     let mut tx = app.begin(&caller, &request).await?;
-    let attempt = Attempt::password(&app, &device, caller.user).await?;
+    attempts::count_password_change(&app, &device, caller.user).await?;
     let user = user::get_for_update(&mut tx, caller.user).await?;
     let (current, known) = (input.current_password.0, user.password_hash.clone());
     if !passwords::verify(&app.hashing, current, Some(known)).await? {
         return Err(Error::field("/currentPassword", "is wrong"));
     }
-    attempt.succeeded(&app).await;
     let hash = passwords::hash(&app.hashing, input.new_password.0).await?;
     let now = app.clock.now();
     let user = user.change_password(&mut tx, hash, now).await?;
