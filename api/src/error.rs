@@ -354,7 +354,7 @@ impl IntoResponse for Error {
 }
 
 /// The statuses of error answers, and what they mean.
-pub(crate) const PROBLEMS: [(&str, &str); 13] = [
+pub(crate) const PROBLEMS: &[(&str, &str)] = &[
     ("400", "The request cannot be read"),
     ("401", "No valid credentials"),
     ("403", "Not allowed for this caller; `code` says why"),
@@ -384,10 +384,10 @@ pub(crate) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let of = |(status, _): (&str, &str)| {
+        let of = |(status, _): &(&str, &str)| {
             let response = Ref::from_response_name(format!("Problem{status}"));
-            (status.to_owned(), response.into())
+            ((*status).to_owned(), response.into())
         };
-        PROBLEMS.into_iter().map(of).collect()
+        PROBLEMS.iter().map(of).collect()
     }
 }

@@ -49,6 +49,23 @@ impl Answer {
 async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> String {
     let made = match template {
         "/api/v1/attachments/{id}" => upload(owner).await["attachment"]["id"].clone(),
+        "/api/v1/api-keys/{id}" => {
+            let body = serde_json::json!({ "name": "bot", "scopes": ["read"] });
+            owner.post_json("/api/v1/api-keys", body).await.expect(201)["id"].clone()
+        }
+        "/api/v1/conversations/{id}" => owner.conversation("Plans").await.into(),
+        "/api/v1/messages/{id}" => {
+            let conversation = owner.conversation("Plans").await;
+            owner.say(&conversation, "hello").await["id"].clone()
+        }
+        "/api/v1/projects/{id}" => {
+            let body = serde_json::json!({ "name": "Thesis" });
+            owner.post_json("/api/v1/projects", body).await.expect(201)["id"].clone()
+        }
+        "/api/v1/users/me/sessions/{id}" => {
+            app.login(owner).await;
+            newest(owner, path).await
+        }
         "/api/v1/jobs/{id}" => upload(owner).await["job"]["id"].clone(),
         "/api/v1/notifications/{id}" => {
             app.trouble(owner).await;

@@ -68,7 +68,7 @@ pub(super) struct CreateConversation {
     model: Option<ModelName>,
     /// For people.
     #[deserr(default)]
-    #[schema(value_type = Vec<String>, max_items = 20)]
+    #[schema(value_type = Vec<String>, max_items = 20, example = json!(["work"]))]
     tags: Tags,
     #[deserr(default)]
     #[schema(default = false)]
@@ -97,7 +97,7 @@ impl From<CreateConversation> for Settings {
 pub(super) struct UpdateConversation {
     /// For people.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Trips of the summer")]
     title: Change<Title>,
     /// Where it is filed.
     #[deserr(default)]

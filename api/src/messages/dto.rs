@@ -39,7 +39,7 @@ impl UserRole {
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
-    #[schema(value_type = ContentInput)]
+    #[schema(value_type = ContentInput, example = "What does the picture say?")]
     pub(super) content: Content,
     /// What it follows: the current message unless told otherwise; null begins another branch.
     #[deserr(default)]
@@ -62,7 +62,7 @@ pub(super) struct CreateMessage {
 #[schema(rename_all = "camelCase")]
 pub(super) struct EditMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
-    #[schema(value_type = ContentInput)]
+    #[schema(value_type = ContentInput, example = "What does the picture say?")]
     pub(super) content: Content,
     /// An id of the client's own, as for a new message.
     #[deserr(default)]

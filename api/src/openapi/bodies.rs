@@ -55,7 +55,7 @@ fn close(value: &mut Value, waiting: &mut Vec<String>) {
     }
 }
 
-/// One event of a stream, in the form that `OpenAPI` 3.2 gives it; `data` is the JSON that the operation names, or
+/// One event of a stream, in the form that OpenAPI 3.2 gives it; `data` is the JSON that the operation names, or
 /// empty in an event that tells of the stream itself.
 fn event(data: &Value) -> Value {
     json!({

@@ -182,7 +182,7 @@ fn parameters() -> Value {
 }
 
 fn problems() -> Value {
-    let of = |(status, description): (&str, &str)| {
+    let of = |&(status, description): &(&str, &str)| {
         let mut headers = Map::new();
         headers.insert(
             "X-Request-Id".to_owned(),
@@ -202,5 +202,5 @@ fn problems() -> Value {
         });
         (format!("Problem{status}"), response)
     };
-    Value::Object(PROBLEMS.into_iter().map(of).collect())
+    Value::Object(PROBLEMS.iter().map(of).collect())
 }

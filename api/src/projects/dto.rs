@@ -54,7 +54,7 @@ impl From<CreateProject> for Texts {
 pub(super) struct UpdateProject {
     /// For people.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = "Book")]
     name: Option<Line<1, 100>>,
     /// For people.
     #[deserr(default)]
