@@ -48,6 +48,7 @@ impl TestApp {
             .expect("an event");
         tx.commit().await.expect("a commit");
     }
+
     /// Tells somebody that something went wrong, each time about something else.
     pub async fn trouble(&self, actor: &Actor) {
         let failure = Failure {
