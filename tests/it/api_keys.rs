@@ -205,7 +205,7 @@ fn operations() -> Vec<(Method, String)> {
             })
             .collect();
         for (method, operation) in item.as_object().unwrap() {
-            if !operation["security"].is_null() {
+            if operation["security"][0]["bearer"].is_array() {
                 let method = method.to_uppercase().parse().unwrap();
                 operations.push((method, concrete.join("/")));
             }

@@ -229,8 +229,10 @@ async fn a_secret_is_in_no_log_report_metric_or_job() {
             .await
             .unwrap();
     }
-    ana.get("/api/v1/users/me").await.expect(500);
+    // Its session is not in the cache, so it is looked for.
     let mut ben = ana.clone();
+    ben.token = Some(format!("bca_{}", marks.make("another token")));
+    ben.get("/api/v1/users/me").await.expect(500);
     ben.token = None;
     let account = json!({ "email": format!("{}@example.com", marks.make("another e-mail address")),
                           "password": marks.make("another password") });

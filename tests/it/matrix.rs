@@ -56,7 +56,7 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
         "/api/v1/conversations/{id}" => owner.conversation("Plans").await.into(),
         "/api/v1/messages/{id}" => {
             let conversation = owner.conversation("Plans").await;
-            owner.say(&conversation, "hello").await["id"].clone()
+            owner.say(&conversation, "किताबें").await["id"].clone()
         }
         "/api/v1/projects/{id}" => {
             let body = serde_json::json!({ "name": "Thesis" });
@@ -354,7 +354,7 @@ async fn every_thing_with_a_version_keeps_to_it() {
             let answer = ask(&ana, operation, path, Some(("if-match", STALE))).await;
             assert_eq!(answer.status, 412, "{name}: {}", answer.text);
         }
-        if has("If-None-Match") {
+        if operation.is_private && has("If-None-Match") {
             tried += 1;
             let answer = ask(&ana, operation, path, None).await;
             let tag = answer

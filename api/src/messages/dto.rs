@@ -39,7 +39,7 @@ impl UserRole {
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
-    #[schema(value_type = ContentInput, example = "What does the picture say?")]
+    #[schema(value_type = ContentInput)]
     pub(super) content: Content,
     /// What it follows: the current message unless told otherwise; null begins another branch.
     #[deserr(default)]
@@ -62,7 +62,7 @@ pub(super) struct CreateMessage {
 #[schema(rename_all = "camelCase")]
 pub(super) struct EditMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
-    #[schema(value_type = ContentInput, example = "What does the picture say?")]
+    #[schema(value_type = ContentInput)]
     pub(super) content: Content,
     /// An id of the client's own, as for a new message.
     #[deserr(default)]
@@ -76,6 +76,7 @@ pub(super) struct EditMessage {
 #[expect(dead_code, reason = "it documents what Content reads")]
 pub(super) enum ContentInput {
     /// One part of text.
+    #[schema(example = "What does the picture say?")]
     Text(String),
     /// Up to 50 parts.
     Parts(Vec<ContentPart>),

@@ -43,6 +43,7 @@ pub enum Tier {
 )]
 #[sea_orm(rs_type = "String", db_type = "Text")]
 #[serde(rename_all = "lowercase")]
+#[schema(as = UserStatus)]
 pub enum Status {
     /// It may.
     #[sea_orm(string_value = "active")]
