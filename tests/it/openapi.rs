@@ -184,7 +184,7 @@ fn every_json_body_has_an_example() {
     }
 }
 
-/// The type whose derive ends with this text; a macro's has no name yet.
+/// The name of the schema of the type whose derive ends with this text; a macro's has no name yet.
 fn derived(text: &str) -> Option<String> {
     let is_derive = text.starts_with([',', ')']);
     let mut lines = text.lines().map(str::trim_start);
@@ -192,6 +192,10 @@ fn derived(text: &str) -> Option<String> {
         !line.starts_with("//") && (line.contains("struct ") || line.contains("enum "))
     })?;
     let (_, name) = line.split_once("struct ").or(line.split_once("enum "))?;
+    let written = &text[..text.find(line)?];
+    let name = written
+        .split_once("#[schema(as = ")
+        .map_or(name, |(_, name)| name);
     let end = name.find(|c: char| !c.is_alphanumeric())?;
     (is_derive && end > 0).then(|| name[..end].to_owned())
 }

@@ -38,6 +38,7 @@ use crate::{
 #[utoipa::path(
     post, path = "/api/v1/auth/refresh", tag = "accounts", request_body = Refresh,
     responses((status = 200, description = "The next pair of tokens", body = Session), Problems),
+    security(()),
 )]
 #[tracing::instrument(skip_all)]
 pub(super) async fn refresh_session(
