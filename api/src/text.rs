@@ -1,6 +1,7 @@
 //! Values of bodies: texts within limits, and changes of what may be absent.
 
 use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef, take_cf_content};
+use shared::language::{Language, MAX_LANGUAGES};
 
 use crate::extract::{Fields, Rule};
 
@@ -119,6 +120,40 @@ impl<T: std::str::FromStr> Deserr<Fields> for Id<T> {
     }
 }
 
+/// Languages of a text: codes, tags or names of Tesseract's data, joined by `+`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Languages(Vec<Language>);
+
+impl Languages {
+    /// Reads them. Whether a worker can read them too is found out there.
+    ///
+    /// # Errors
+    /// When one is not known here, or when there are too many.
+    pub(crate) fn parse(text: &str) -> Result<Self, Rule> {
+        let languages = Language::parse_all(text).map_err(|error| Rule::new(error.to_string()))?;
+        if languages.len() > MAX_LANGUAGES {
+            return Err(Rule::new(format!(
+                "must be at most {MAX_LANGUAGES} languages"
+            )));
+        }
+        Ok(Self(languages))
+    }
+
+    /// As they are stored.
+    pub(crate) fn join(&self) -> String {
+        Language::join(&self.0)
+    }
+}
+
+impl Deserr<Fields> for Languages {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, |text| Self::parse(&text))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -156,5 +191,32 @@ mod tests {
         };
         let pointers: Vec<&str> = fields.iter().map(|field| field.pointer.as_str()).collect();
         assert_eq!(pointers, ["/line", "/prose"]);
+    }
+
+    #[test]
+    fn languages_are_known_ones_joined_by_plus() {
+        for good in [
+            "en",
+            "eng",
+            "eng+hin",
+            "en + hi",
+            "chi_sim",
+            "Devanagari",
+            "hi-IN",
+        ] {
+            assert!(Languages::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "e",
+            "eng+",
+            "-l",
+            "../eng",
+            "eng hin",
+            "tlh",
+            "en+hi+ur+bn+ar+fa",
+        ] {
+            assert!(Languages::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -17,6 +17,7 @@ mod m20261121_000008_create_pending_objects;
 mod m20261121_000009_create_notifications;
 mod m20261121_000010_create_queue_figures;
 mod m20261121_000011_create_conversations;
+mod m20261121_000012_add_conversation_language;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_create_notifications::Migration),
             Box::new(m20261121_000010_create_queue_figures::Migration),
             Box::new(m20261121_000011_create_conversations::Migration),
+            Box::new(m20261121_000012_add_conversation_language::Migration),
         ]
     }
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod api_keys;
+mod attachment_lists;
 mod browsers;
 mod canary;
 mod config;
@@ -14,6 +15,7 @@ mod documents;
 mod downloads;
 mod engine;
 mod house;
+mod housekeeping;
 mod indexes;
 mod jobs;
 mod limits;

@@ -271,8 +271,32 @@ async fn only_its_owner_gets_at_a_thing() {
         &stranger("bca_unknown"),
     )
     .await;
+    let key = serde_json::json!({ "name": "bot", "scopes": ["read", "write"] });
+    let key = ana.post_json("/api/v1/api-keys", key).await.expect(201);
+    let path = format!("/api/v1/api-keys/{}", key["id"].as_str().unwrap());
+    ana.delete(&path).await.expect(204);
+    let token = key["key"].as_str().unwrap();
+    refuse(&things, "the owner's revoked key", &stranger(token)).await;
+    let logged_out = app.login(&ana).await;
+    logged_out.post("/api/v1/auth/logout").await.expect(204);
+    refuse(&things, "the owner, logged out", &logged_out).await;
 
     serve(&things, &ana).await;
+    finish(app).await;
+}
+
+#[tokio::test]
+async fn a_suspended_owner_gets_at_nothing() {
+    let app = TestApp::spawn().await;
+    let eve = app.user("eve").await;
+    let things = things(&app, &eve).await;
+    sqlx::query("UPDATE users SET status = 'suspended'")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    // No session is believed for longer than this without a look at the account.
+    app.advance(Duration::from_secs(61)).await;
+    refuse(&things, "the suspended owner", &eve).await;
     finish(app).await;
 }
 

@@ -1,16 +1,17 @@
-//! Lists of attachments, and reading them again.
+//! Reading attachments again, and in the languages of their conversations.
 
-use sea_orm::{DbBackend, QueryTrait as _};
 use serde_json::{Value, json};
 use shared::{
     attachment_text,
-    ids::{AttachmentId, UserId},
+    ids::AttachmentId,
     models::{
-        attachment::{self, Filter, Kind},
+        attachment,
         recognition::{self, Reading},
     },
 };
-use tests::{Actor, Options, TestApp, fixture, pdf};
+use tests::{Actor, Options, TestApp, eventually, fixture, pdf};
+
+use crate::deletions::objects;
 
 async fn upload(user: &Actor, file: &str, fields: &[(&str, &str)]) -> String {
     let created = user.upload(file, fixture(file), fields).await.expect(201);
@@ -23,14 +24,6 @@ async fn get(user: &Actor, id: &str) -> Value {
         .expect(200)
 }
 
-async fn list(user: &Actor, query: &str) -> Vec<Value> {
-    let page = user
-        .get(&format!("/api/v1/attachments?{query}"))
-        .await
-        .expect(200);
-    page["data"].as_array().unwrap().clone()
-}
-
 fn ids(attachments: &[Value]) -> Vec<&str> {
     attachments
         .iter()
@@ -40,163 +33,6 @@ fn ids(attachments: &[Value]) -> Vec<&str> {
 
 fn typed(id: &str) -> AttachmentId {
     id.parse().unwrap()
-}
-
-#[tokio::test]
-async fn attachments_are_listed_newest_first_and_filtered() {
-    let app = TestApp::spawn().await;
-    let (ana, ben) = (app.user("ana").await, app.user("ben").await);
-    let picture = upload(&ana, "two-lines.jpg", &[]).await;
-    let sound = upload(&ana, "tone.ogg", &[]).await;
-    app.advance(std::time::Duration::from_secs(1)).await;
-    let broken = upload(&ana, "broken.png", &[]).await;
-    app.run_jobs().await;
-    app.advance(std::time::Duration::from_secs(1)).await;
-    let document = upload(&ana, "three-pages.pdf", &[]).await;
-
-    let all = list(&ana, "").await;
-    assert_eq!(ids(&all), [&document, &broken, &sound, &picture]);
-    let read = &all[3];
-    assert!(read["extractedText"].as_str().unwrap().contains("4711"));
-    assert_eq!(read["jobs"][0]["status"], "succeeded");
-    assert!(read["ocr"]["words"].is_null() && read["url"].is_string());
-    let mut whole = get(&ana, &picture).await;
-    assert!(whole["ocr"]["words"].is_array());
-    whole["ocr"]["words"] = Value::Null;
-    assert_eq!(*read, whole, "a list shows the same but for the words");
-    assert!(all[2]["ocr"].is_null());
-
-    for (query, expected) in [
-        ("kind=image", vec![&broken, &picture]),
-        ("kind=document", vec![&document]),
-        ("kind=audio", vec![&sound]),
-        ("status=processing", vec![&document]),
-        ("status=succeeded", vec![&picture]),
-        ("status=failed&kind=image", vec![&broken]),
-        ("status=cancelled", vec![]),
-        (
-            "conversationId=00000000-0000-0000-0000-000000000000",
-            vec![],
-        ),
-    ] {
-        assert_eq!(ids(&list(&ana, query).await), expected, "{query}");
-    }
-    let first = ana.get("/api/v1/attachments?limit=3").await.expect(200);
-    assert_eq!(first["data"].as_array().unwrap().len(), 3);
-    assert_eq!(first["pagination"]["hasMore"], true);
-    let cursor = first["pagination"]["nextCursor"].as_str().unwrap();
-    assert_eq!(
-        ids(&list(&ana, &format!("cursor={cursor}")).await),
-        [&picture]
-    );
-
-    assert!(list(&ben, "").await.is_empty());
-    let path = "/api/v1/attachments";
-    app.anonymous()
-        .get(path)
-        .await
-        .expect_problem(401, "unauthenticated");
-    let bad = format!("{path}?kind=film&status=x&limit=101&conversationId=7&colour=red");
-    let pointers = ana.get(&bad).await.expect_bad_fields();
-    assert_eq!(
-        pointers,
-        ["/colour", "/conversationId", "/kind", "/limit", "/status"]
-    );
-    ana.get(&format!("{path}?cursor=nonsense"))
-        .await
-        .expect_problem(400, "malformed_request");
-    app.run_jobs().await;
-    app.expect_failed(1);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_list_shows_the_beginning_of_a_long_text() {
-    let app = TestApp::spawn().await;
-    let ana = app.user("ana").await;
-    let page = pdf::Page::Text("The library opens on Saturday at nine.\n".repeat(40));
-    let created = ana
-        .upload("x.pdf", pdf::pdf(&[page]), &[])
-        .await
-        .expect(201);
-    app.run_jobs().await;
-    let whole = get(&ana, created["attachment"]["id"].as_str().unwrap()).await;
-    let whole = whole["extractedText"].as_str().unwrap();
-    let listed = list(&ana, "").await;
-    let listed = listed[0]["extractedText"].as_str().unwrap();
-    assert_eq!((listed.len(), whole.starts_with(listed)), (1_000, true));
-    assert!(whole.len() > 1_500);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_list_reads_no_rows_but_its_own() {
-    let app = TestApp::spawn().await;
-    let pool = app.database.pool();
-    for sql in [
-        "INSERT INTO users (id, email, password_hash, display_name, created_at, updated_at)
-         SELECT gen_random_uuid(), n || '@example.com', '', '', job_now(), job_now() FROM generate_series(1, 20) n",
-        "INSERT INTO attachments (id, user_id, conversation_id, kind, file_name, media_type, size_bytes, sha256,
-                                  storage_key, created_at)
-         SELECT gen_random_uuid(), users.id, gen_random_uuid(), CASE WHEN n % 50 = 0 THEN 'audio' ELSE 'image' END, '', '', 1, '',
-                gen_random_uuid()::text, job_now() - n * interval '1 minute'
-           FROM users, generate_series(1, 2000) n",
-        "INSERT INTO recognitions (attachment_id, job_id, status, created_at)
-         SELECT id, id, 'succeeded', created_at FROM attachments",
-        "ANALYZE",
-    ] {
-        sqlx::query(sql).execute(pool).await.unwrap();
-    }
-    let user: uuid::Uuid = sqlx::query_scalar("SELECT id FROM users LIMIT 1")
-        .fetch_one(pool)
-        .await
-        .unwrap();
-    let conversation: uuid::Uuid =
-        sqlx::query_scalar("SELECT conversation_id FROM attachments WHERE user_id = $1 LIMIT 1")
-            .bind(user)
-            .fetch_one(pool)
-            .await
-            .unwrap();
-    let before = Some((
-        app.clock.now() - chrono::TimeDelta::hours(9),
-        AttachmentId(user),
-    ));
-    for filter in [
-        Filter::default(),
-        Filter {
-            before,
-            ..Filter::default()
-        },
-        Filter {
-            kind: Some(Kind::Audio),
-            ..Filter::default()
-        },
-        Filter {
-            kind: Some(Kind::Audio),
-            before,
-            ..Filter::default()
-        },
-        Filter {
-            status: Some(recognition::Status::Succeeded),
-            ..Filter::default()
-        },
-        Filter {
-            conversation: Some(shared::ids::ConversationId(conversation)),
-            ..Filter::default()
-        },
-    ] {
-        let statement = attachment::listing(UserId(user), &filter, 20).build(DbBackend::Postgres);
-        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}");
-        let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
-            .fetch_one(pool)
-            .await
-            .unwrap();
-        let top = &plan[0]["Plan"];
-        let pages = top["Shared Hit Blocks"].as_i64().unwrap()
-            + top["Shared Read Blocks"].as_i64().unwrap();
-        assert!(pages < 150, "{filter:?}: {pages} pages: {plan:#}");
-    }
-    app.finish().await;
 }
 
 #[tokio::test]
@@ -252,6 +88,79 @@ async fn an_attachment_is_read_again_in_another_language() {
     let truth = String::from_utf8(tests::picture("urdu.txt")).unwrap();
     let text = second["extractedText"].as_str().unwrap();
     assert!(tests::text::error_rate(text, &truth) < 0.05, "{text}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_languages_of_the_conversation_are_tried_before_the_defaults() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let hindi = json!({ "title": "किताबें", "language": "hi-IN" });
+    let hindi = ana.post_json("/api/v1/conversations", hindi).await;
+    let hindi = hindi.expect(201);
+    assert_eq!(hindi["language"], "hi");
+    let conversation = hindi["id"].as_str().unwrap();
+    let mut readings = Vec::new();
+    for fields in [
+        &[][..],
+        &[("conversationId", conversation)],
+        &[("language", "hi")],
+        &[("language", "en+hi"), ("conversationId", conversation)],
+    ] {
+        let picture = tests::picture("hindi.png");
+        let created = ana.upload("hindi.png", picture, fields).await.expect(201);
+        app.run_jobs().await;
+        let read = get(&ana, created["attachment"]["id"].as_str().unwrap()).await;
+        let sent_to = fields.iter().find(|(name, _)| *name == "conversationId");
+        assert_eq!(
+            read["conversationId"].as_str(),
+            sent_to.map(|(_, value)| *value)
+        );
+        readings.push(read["ocr"]["confidence"].clone());
+    }
+    // The two differ in how sure they are: of Hindi alone, and of English and Hindi.
+    let [default, sent, hindi, both] = &readings[..] else {
+        panic!("four were read")
+    };
+    assert_ne!(default, hindi);
+    assert_eq!((sent, both), (hindi, default));
+
+    // What is likely does not stand against what the picture shows.
+    let path = format!("/api/v1/conversations/{conversation}");
+    let changed = ana.patch_json(&path, json!({ "language": "en" })).await;
+    assert_eq!(changed.expect(200)["language"], "en");
+    let picture = tests::picture("urdu.png");
+    let fields = [("conversationId", conversation)];
+    let created = ana.upload("urdu.png", picture, &fields).await.expect(201);
+    app.run_jobs().await;
+    let read = get(&ana, created["attachment"]["id"].as_str().unwrap()).await;
+    assert_eq!(read["ocr"]["language"], "ur", "{read}");
+    let changed = ana.patch_json(&path, json!({ "language": null })).await;
+    assert!(changed.expect(200)["language"].is_null());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_is_sent_to_a_conversation_of_ones_own_only() {
+    let app = TestApp::spawn().await;
+    let (ana, ben) = (app.user("ana").await, app.user("ben").await);
+    let (bens, gone) = (
+        ben.conversation("Ben's").await,
+        ana.conversation("Gone").await,
+    );
+    let path = format!("/api/v1/conversations/{gone}");
+    ana.delete(&path).await.expect(204);
+    let nowhere = uuid::Uuid::new_v4().to_string();
+    for conversation in [bens.as_str(), &gone, &nowhere, "7"] {
+        let fields = [("conversationId", conversation)];
+        let reply = ana.upload("a.jpg", fixture("two-lines.jpg"), &fields).await;
+        assert_eq!(reply.expect_bad_fields(), ["/conversationId"]);
+    }
+    app.run_jobs().await;
+    eventually("nothing is left", || async {
+        objects(&app).await.is_empty()
+    })
+    .await;
     app.finish().await;
 }
 
@@ -442,7 +351,7 @@ async fn what_cannot_be_read_again_is_told() {
 
 /// Waits for Redis, which programs start without.
 async fn redis_is_up(app: &TestApp) {
-    tests::eventually("redis is connected", || async {
+    eventually("redis is connected", || async {
         app.context.redis.is_up()
             && app.anonymous().get("/api/health").await.expect(200)["status"] == "healthy"
     })

@@ -1,14 +1,15 @@
-//! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, and answers kept for
-//! repetitions.
+//! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
+//! repetitions, and after [`HISTORY`] events with their deliveries, and notifications.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use shared::{
     database::{Error, Result},
-    models::{idempotency_key, session},
+    models::{event, idempotency_key, notification, session},
 };
 use tokio::time::MissedTickBehavior;
 
@@ -16,8 +17,10 @@ use crate::context::Context;
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_mins(10);
+/// How long events, deliveries and notifications are kept.
+const HISTORY: TimeDelta = TimeDelta::days(30);
 /// Rows of a table that one transaction deletes: few, so that it is short.
-const BATCH: u32 = 1000;
+const BATCH: u32 = 500;
 /// Transactions of one round.
 const BATCHES: u32 = 200;
 
@@ -55,7 +58,7 @@ pub async fn tidy(context: &Context) -> Result<u64> {
 }
 
 async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
-    let (tx, now) = (context.begin().await?, context.clock.now());
+    let (mut tx, now) = (context.begin().await?, context.clock.now());
     let lock = Statement::from_string(DbBackend::Postgres, LOCK);
     let row = tx.orm().query_one_raw(lock).await?;
     let is_ours: bool = row.ok_or(Error::NotFound("lock"))?.try_get("", "locked")?;
@@ -67,6 +70,8 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
         session::spent::prune(tx.orm(), BATCH, now).await?,
         session::prune(tx.orm(), BATCH, now).await?,
         idempotency_key::prune(tx.orm(), BATCH, now).await?,
+        event::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
+        notification::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
     ];
     tx.commit().await?;
     let is_all = deleted.iter().all(|&rows| rows < u64::from(BATCH));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     ids::{AttachmentId, ConversationId, MessageId},
-    language::{self, Language, MAX_LANGUAGES},
+    language,
     models::{
         attachment::{self, Kind},
         job,
@@ -19,6 +19,7 @@ use crate::{
     extract::{Fields, Rule},
     jobs::dto::Job,
     page::Limit,
+    text::{Id, Languages},
 };
 
 /// The form of an upload.
@@ -35,6 +36,9 @@ pub(super) struct UploadForm {
     /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
     #[schema(value_type = String, required = false, example = "en+hi")]
     language: Option<String>,
+    /// The conversation that it is sent to. Its languages are tried first where `language` names none.
+    #[schema(required = false)]
+    conversation_id: Option<ConversationId>,
 }
 
 /// How far the latest reading has come.
@@ -265,27 +269,6 @@ pub(super) struct ReadAttachment {
     pub(super) language: Option<Languages>,
 }
 
-/// Languages in a request.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Languages::parse -> Rule)]
-pub(super) struct Languages(pub(super) Vec<Language>);
-
-impl Languages {
-    /// Reads them. Whether a worker can read them too is found out there.
-    ///
-    /// # Errors
-    /// When one is not known here, or when there are too many.
-    pub(super) fn parse(text: &str) -> Result<Self, Rule> {
-        let languages = Language::parse_all(text).map_err(|error| Rule::new(error.to_string()))?;
-        if languages.len() > MAX_LANGUAGES {
-            return Err(Rule::new(format!(
-                "must be at most {MAX_LANGUAGES} languages"
-            )));
-        }
-        Ok(Self(languages))
-    }
-}
-
 /// Which attachments are listed.
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
@@ -305,7 +288,7 @@ pub(super) struct ListAttachments {
     /// Only of this conversation.
     #[deserr(default)]
     #[param(value_type = Option<ConversationId>)]
-    pub(super) conversation_id: Option<ConversationFilter>,
+    pub(super) conversation_id: Option<Id<ConversationId>>,
     /// Only those whose latest reading has come this far.
     #[deserr(default)]
     #[param(value_type = Option<OcrStatus>)]
@@ -322,19 +305,6 @@ impl KindFilter {
         serde_json::from_value(Value::String(text.to_owned()))
             .map(Self)
             .map_err(|_| Rule::new("must be one of image, document, audio"))
-    }
-}
-
-/// A conversation in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = ConversationFilter::parse -> Rule)]
-pub(super) struct ConversationFilter(pub(super) ConversationId);
-
-impl ConversationFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Rule::new("must be an id"))
     }
 }
 
@@ -374,37 +344,5 @@ impl Expiry {
         text.parse()
             .map(Self)
             .map_err(|_| Rule::new("must be a number"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn languages_are_known_ones_joined_by_plus() {
-        for good in [
-            "en",
-            "eng",
-            "eng+hin",
-            "en + hi",
-            "chi_sim",
-            "Devanagari",
-            "hi-IN",
-        ] {
-            assert!(Languages::parse(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "e",
-            "eng+",
-            "-l",
-            "../eng",
-            "eng hin",
-            "tlh",
-            "en+hi+ur+bn+ar+fa",
-        ] {
-            assert!(Languages::parse(bad).is_err(), "{bad}");
-        }
     }
 }

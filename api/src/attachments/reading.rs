@@ -5,7 +5,6 @@ use shared::{
     database::{Refusal, Tx},
     ids::JobId,
     jobs::{ReadDocument, RecognizeText},
-    language::Language,
     models::{
         attachment::{self, Kind},
         recognition,
@@ -13,7 +12,7 @@ use shared::{
     queue::{self, Enqueue},
 };
 
-use crate::error::Result;
+use crate::{error::Result, text::Languages};
 
 /// Asks for a reading, in the caller's transaction. While one waits, asking again is the same job; while one runs, it runs
 /// once more. The languages of the latest call count.
@@ -23,7 +22,7 @@ use crate::error::Result;
 pub(super) async fn begin(
     tx: &mut Tx,
     row: &attachment::Model,
-    languages: &[Language],
+    languages: Option<&Languages>,
     now: DateTime<Utc>,
 ) -> Result<JobId> {
     let key = format!("read-attachment:{}", row.id);
@@ -37,7 +36,7 @@ pub(super) async fn begin(
         }
         Kind::Audio => return Err(Refusal::NotReadable.into()),
     };
-    let requested = Some(Language::join(languages)).filter(|names| !names.is_empty());
+    let requested = languages.map(Languages::join);
     recognition::begin(tx, row.id, job.id, requested, now).await?;
     Ok(job.id)
 }

@@ -9,11 +9,11 @@ use axum::{
 use futures::FutureExt as _;
 use sea_orm::ConnectionTrait;
 use shared::{
-    attachment_text,
+    attachment_text, database,
     ids::{AttachmentId, JobId},
     models::{
         attachment::{self, Filter},
-        job, pending_object, recognition,
+        conversation, job, pending_object, recognition,
     },
 };
 
@@ -30,7 +30,7 @@ use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
-    error::{Problems, Result},
+    error::{Error, Problems, Result},
     extract::{Json, Path, Query},
     middleware::RequestId,
     page::{Cursor, Page},
@@ -76,9 +76,18 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
         repeatable.read_as(uploaded.fingerprint());
     }
     let mut tx = app.begin(caller, id).await?;
+    if let Some(conversation) = uploaded.file.conversation {
+        let held = conversation::hold(&mut tx, caller.user, conversation).await;
+        held.map_err(|error| match error {
+            database::Error::NotFound(_) => {
+                Error::field("/conversationId", "is no conversation of yours")
+            }
+            other => other.into(),
+        })?;
+    }
     let row = attachment::create(&mut tx, uploaded.file, now).await?;
     let job = if reading::is_readable(row.kind) {
-        let job = reading::begin(&mut tx, &row, &uploaded.language, now).await?;
+        let job = reading::begin(&mut tx, &row, uploaded.languages.as_ref(), now).await?;
         Some(job::get(tx.orm(), caller.user, job).await?)
     } else {
         None
@@ -166,13 +175,10 @@ pub(super) async fn read_attachment(
     Path(id): Path<AttachmentId>,
     input: Option<Json<ReadAttachment>>,
 ) -> Result<Answer> {
-    let languages = input
-        .and_then(|Json(input)| input.language)
-        .map(|languages| languages.0)
-        .unwrap_or_default();
+    let languages = input.and_then(|Json(input)| input.language);
     let mut tx = app.begin(&caller, &request).await?;
     let row = attachment::get(tx.orm(), caller.user, id).await?;
-    let job = reading::begin(&mut tx, &row, &languages, app.clock.now()).await?;
+    let job = reading::begin(&mut tx, &row, languages.as_ref(), app.clock.now()).await?;
     let body = ReadingAttachment {
         job: job::get(tx.orm(), caller.user, job).await?.into(),
         attachment: whole(&app, tx.orm(), row).await?,

@@ -7,6 +7,7 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use shared::{
     ids::{ConversationId, MessageId, ProjectId},
+    language,
     models::conversation::{self, Filter, Settings},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +16,7 @@ use crate::{
     error::Error,
     extract::{Fields, Rule},
     page::Limit,
-    text::{Change, Id, Line, Prose, refuse},
+    text::{Change, Id, Languages, Line, Prose, refuse},
 };
 
 /// Longest system prompt, in characters: some 8,000 tokens.
@@ -66,6 +67,11 @@ pub(super) struct CreateConversation {
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     model: Option<ModelName>,
+    /// Languages that it is held in: ISO 639-1 or 639-3 codes, joined by `+`. Files that are sent to it are read in them
+    /// first.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, example = "ur")]
+    language: Option<Languages>,
     /// For people.
     #[deserr(default)]
     #[schema(value_type = Vec<String>, max_items = 20, example = json!(["work"]))]
@@ -82,6 +88,7 @@ impl From<CreateConversation> for Settings {
             title: input.title.map(|text| text.0),
             system_prompt: input.system_prompt.map(|text| text.0),
             model: input.model.map(|text| text.0),
+            language: input.language.map(|languages| languages.join()),
             tags: input.tags.0,
             pinned: input.pinned,
             archived: false,
@@ -111,6 +118,10 @@ pub(super) struct UpdateConversation {
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     model: Change<ModelName>,
+    /// Languages that it is held in: ISO 639-1 or 639-3 codes, joined by `+`.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, example = "en+hi")]
+    language: Change<Languages>,
     /// All tags that it has then.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<String>>, max_items = 20)]
@@ -136,6 +147,7 @@ impl UpdateConversation {
             self.project_id.is_keep(),
             self.system_prompt.is_keep(),
             self.model.is_keep(),
+            self.language.is_keep(),
             self.tags.is_none(),
             self.pinned.is_none(),
             self.archived.is_none(),
@@ -151,6 +163,7 @@ impl UpdateConversation {
                 .system_prompt
                 .apply(before.system_prompt, |text| text.0),
             model: self.model.apply(before.model, |text| text.0),
+            language: self.language.apply(before.language, |names| names.join()),
             tags: self.tags.map_or(before.tags, |tags| tags.0),
             pinned: self.pinned.unwrap_or(before.pinned),
             archived: self.archived.unwrap_or(before.archived),
@@ -171,6 +184,9 @@ pub(super) struct Conversation {
     system_prompt: Option<String>,
     /// The model that answers; null: the deployment's own choice.
     model: Option<String>,
+    /// Languages that it is held in, as ISO 639-1 codes joined by `+`; null: unknown.
+    #[schema(example = "ur")]
+    language: Option<String>,
     tags: Vec<String>,
     pinned: bool,
     pinned_at: Option<DateTime<Utc>>,
@@ -201,6 +217,7 @@ impl From<conversation::Model> for Conversation {
             title,
             system_prompt,
             model,
+            language,
             tags,
             pinned_at,
             archived_at,
@@ -220,6 +237,7 @@ impl From<conversation::Model> for Conversation {
             project_id,
             system_prompt,
             model,
+            language: language.as_deref().and_then(language::codes_of),
             tags,
             pinned: pinned_at.is_some(),
             pinned_at,

@@ -85,6 +85,8 @@ pub struct New {
     pub id: AttachmentId,
     /// Whose it is.
     pub user: UserId,
+    /// The conversation it is sent to; the caller has checked that it is the user's.
+    pub conversation: Option<ConversationId>,
     /// What it is, by content.
     pub kind: Kind,
     /// As the client named it.
@@ -111,7 +113,7 @@ pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> 
     let row = ActiveModel {
         id: Set(new.id),
         user_id: Set(new.user),
-        conversation_id: Set(None),
+        conversation_id: Set(new.conversation),
         message_id: Set(None),
         kind: Set(new.kind),
         file_name: Set(new.file_name),

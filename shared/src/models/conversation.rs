@@ -34,6 +34,8 @@ pub struct Model {
     pub system_prompt: Option<String>,
     /// The model that answers, unless a message asks for another one.
     pub model: Option<String>,
+    /// Languages that it is held in, by the names of [`crate::language::Language`] (`eng`, `eng+hin`).
+    pub language: Option<String>,
     /// For people; each once, in alphabetical order.
     pub tags: Vec<String>,
     /// When it was pinned.
@@ -77,6 +79,8 @@ pub struct Settings {
     pub system_prompt: Option<String>,
     /// The model that answers.
     pub model: Option<String>,
+    /// Languages that it is held in.
+    pub language: Option<String>,
     /// For people; each once, in alphabetical order.
     pub tags: Vec<String>,
     /// Whether it is pinned.
@@ -117,6 +121,7 @@ pub async fn create(
         title: Set(settings.title),
         system_prompt: Set(settings.system_prompt),
         model: Set(settings.model),
+        language: Set(settings.language),
         tags: Set(settings.tags),
         pinned_at: Set(settings.pinned.then_some(now)),
         archived_at: Set(settings.archived.then_some(now)),
@@ -165,6 +170,39 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: ConversationId) -> Re
         .one(tx.orm())
         .await?
         .ok_or(Error::NotFound("conversation"))
+}
+
+/// Checks that a conversation is `user`'s, and keeps it from being deleted until the transaction ends.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's, or deleted.
+pub async fn hold(tx: &mut Tx, user: UserId, id: ConversationId) -> Result<()> {
+    let held: Option<ConversationId> = of_user(user)
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.eq(id))
+        .lock_shared()
+        .into_tuple()
+        .one(tx.orm())
+        .await?;
+    held.map(|_| ()).ok_or(Error::NotFound("conversation"))
+}
+
+/// The languages that a conversation is held in, for a job that reads what was sent to it.
+///
+/// # Errors
+/// As the database fails.
+pub async fn language_for_any_user(
+    db: &impl ConnectionTrait,
+    id: ConversationId,
+) -> Result<Option<String>> {
+    let language: Option<Option<String>> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::Language)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(language.flatten())
 }
 
 /// Lists conversations of `user`, the ones with the latest message first.
@@ -222,6 +260,7 @@ impl Model {
             title: self.title.clone(),
             system_prompt: self.system_prompt.clone(),
             model: self.model.clone(),
+            language: self.language.clone(),
             tags: self.tags.clone(),
             pinned: self.pinned_at.is_some(),
             archived: self.archived_at.is_some(),
@@ -249,6 +288,7 @@ impl Model {
         row.title = Set(settings.title);
         row.system_prompt = Set(settings.system_prompt);
         row.model = Set(settings.model);
+        row.language = Set(settings.language);
         row.tags = Set(settings.tags);
         row.pinned_at = Set(pinned_at);
         row.archived_at = Set(archived_at);

@@ -38,7 +38,7 @@ impl Run for ReadDocument {
             reason: "the reading of PDFs is not installed on this worker".to_owned(),
             retry_after: None,
         })?;
-        let hints = hints(&asked)?;
+        let hints = hints(ctx, &attachment, &asked).await?;
 
         ctx.progress(5, "loading the document").await;
         let bytes = load(ctx, &attachment).await?;

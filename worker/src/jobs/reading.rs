@@ -7,7 +7,7 @@ use shared::{
     clients::storage,
     language::Language,
     models::{
-        attachment,
+        attachment, conversation,
         recognition::{self, Reading},
     },
 };
@@ -30,17 +30,25 @@ pub(super) async fn load(
     }
 }
 
-/// The languages that the user named for the latest reading.
-pub(super) fn hints(read: &recognition::Model) -> Result<Hints, Failure> {
-    let asked = match &read.requested_language {
+/// The languages that the user named for the latest reading, and those of the conversation it was sent to.
+pub(super) async fn hints(
+    ctx: &JobContext,
+    attachment: &attachment::Model,
+    read: &recognition::Model,
+) -> anyhow::Result<Hints> {
+    let parse = |names: Option<&str>| match names {
         Some(names) => {
-            Language::parse_all(names).map_err(|error| Failure::Permanent(error.to_string()))?
+            Language::parse_all(names).map_err(|error| Failure::Permanent(error.to_string()))
         }
-        None => Vec::new(),
+        None => Ok(Vec::new()),
+    };
+    let conversations = match attachment.conversation_id {
+        Some(id) => conversation::language_for_any_user(&ctx.db, id).await?,
+        None => None,
     };
     Ok(Hints {
-        asked,
-        likely: Vec::new(),
+        asked: parse(read.requested_language.as_deref())?,
+        likely: parse(conversations.as_deref())?,
     })
 }
 

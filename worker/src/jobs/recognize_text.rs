@@ -37,7 +37,7 @@ impl Run for RecognizeText {
             reason: "text recognition is not installed on this worker".to_owned(),
             retry_after: None,
         })?;
-        let hints = hints(&asked)?;
+        let hints = hints(ctx, &attachment, &asked).await?;
         tesseract.check(&hints.asked).map_err(explain)?;
 
         ctx.progress(5, "loading the picture").await;

@@ -12,24 +12,25 @@ use shared::{
     clients::storage::{Storage, Unclaimed, Upload},
     ids::{AttachmentId, UserId},
     keyring::Sha256,
-    language::Language,
     models::attachment,
 };
 use tokio::time::Instant;
 
 use super::{Limits, Note, Uploaded, content::Content, fits, pace::Pace, unread::Unread};
 use crate::{
-    attachments::dto::Languages,
     error::{Error, FieldProblem, Result},
     extract::{Rule, push_segment},
+    text::Languages,
 };
 
 /// Where the size of a picture and the tracks of sound are looked for: they follow the metadata.
 const HEAD_BYTES: usize = 256 * 1024;
 /// Longest file name kept, in characters.
 const FILE_NAME_MAX: usize = 255;
-/// Longest text of a language, in bytes.
-const LANGUAGE_MAX: usize = 64;
+/// Longest text of a field that is no file, in bytes.
+const TEXT_MAX: usize = 64;
+/// The fields of the form.
+const FIELDS: [&str; 3] = ["file", "language", "conversationId"];
 /// Most problems of a form that are named.
 const PROBLEMS_MAX: usize = 20;
 /// Longest name of a field that is repeated in an answer, in characters.
@@ -73,7 +74,7 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// As the form is wrong, or as the storage fails.
     pub(super) async fn form(mut self, form: &mut Multipart) -> Result<Uploaded> {
-        let (mut file, mut language) = (None, None);
+        let (mut file, mut languages, mut conversation) = (None, None, None);
         let mut problems = Vec::new();
         while let Some(field) = self.in_time(form.next_field(), |_| 0).await? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -85,18 +86,29 @@ impl<'a> Reading<'a> {
                     }
                     continue;
                 }
-                "language" if language.is_none() => {
-                    match self.language(field).await? {
-                        Ok(named) => language = Some(named),
+                "language" if languages.is_none() => {
+                    match self.text(field, Languages::parse).await? {
+                        Ok(named) => languages = Some(named),
                         Err(rule) => problems.push(problem(&name, rule.0)),
                     }
                     continue;
                 }
-                "file" | "language" => problems.push(problem(&name, "is there twice")),
-                _ => problems.push(problem(
-                    &name,
-                    "is not a field here; there are file, language",
-                )),
+                "conversationId" if conversation.is_none() => {
+                    let parse = |text: &str| text.parse().map_err(|_| Rule::new("must be a UUID"));
+                    match self.text(field, parse).await? {
+                        Ok(named) => conversation = Some(named),
+                        Err(rule) => problems.push(problem(&name, rule.0)),
+                    }
+                    continue;
+                }
+                known if FIELDS.contains(&known) => {
+                    problems.push(problem(&name, "is there twice"));
+                }
+                _ => {
+                    let known = FIELDS.join(", ");
+                    let detail = format!("is not a field here; there are {known}");
+                    problems.push(problem(&name, detail));
+                }
             }
             if problems.len() >= PROBLEMS_MAX {
                 return Err(Error::Invalid(problems));
@@ -105,9 +117,12 @@ impl<'a> Reading<'a> {
         }
         match file {
             Some((file, content)) if problems.is_empty() => Ok(Uploaded {
-                file,
+                file: attachment::New {
+                    conversation,
+                    ..file
+                },
                 content,
-                language: language.unwrap_or_default(),
+                languages,
             }),
             Some(_) => Err(Error::Invalid(problems)),
             None => {
@@ -166,6 +181,7 @@ impl<'a> Reading<'a> {
         let file = attachment::New {
             id: AttachmentId::new(),
             user: self.user,
+            conversation: None,
             kind,
             file_name,
             media_type,
@@ -177,18 +193,22 @@ impl<'a> Reading<'a> {
         Ok((file, content))
     }
 
-    async fn language(&mut self, mut field: Field<'_>) -> Result<Result<Vec<Language>, Rule>> {
+    async fn text<T>(
+        &mut self,
+        mut field: Field<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Rule>,
+    ) -> Result<Result<T, Rule>> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.piece(&mut field).await? {
             // One byte more tells that it is too long.
-            let room = LANGUAGE_MAX + 1 - bytes.len();
+            let room = TEXT_MAX + 1 - bytes.len();
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
         let text = String::from_utf8_lossy(&bytes);
-        if bytes.len() > LANGUAGE_MAX {
+        if bytes.len() > TEXT_MAX {
             return Ok(Err(Rule::new("is too long")));
         }
-        Ok(Languages::parse(&text).map(|languages| languages.0))
+        Ok(parse(&text))
     }
 
     async fn pass_over(&mut self, mut field: Field<'_>) -> Result<()> {

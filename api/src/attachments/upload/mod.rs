@@ -19,13 +19,15 @@ use shared::{
     clients::storage::{Storage, Unclaimed},
     ids::UserId,
     keyring::Sha256,
-    language::Language,
     models::attachment::{self, Kind},
 };
 
 pub(super) use self::pace::{SPEED, Speed};
 use self::{form::Reading, unread::Unread};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text::Languages,
+};
 
 /// What a form may have besides its file.
 const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
@@ -73,18 +75,20 @@ pub(super) struct Uploaded {
     /// Its content, which goes unless it is kept.
     pub(super) content: Unclaimed,
     /// Languages as the user named them.
-    pub(super) language: Vec<Language>,
+    pub(super) languages: Option<Languages>,
 }
 
 impl Uploaded {
     /// What tells this form from another one.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let language = Language::join(&self.language);
+        let languages = self.languages.as_ref().map(Languages::join);
+        let conversation = self.file.conversation.map(|id| id.to_string());
         let mut hash = Sha256::default();
         for part in [
             &self.file.sha256,
             self.file.file_name.as_bytes(),
-            language.as_bytes(),
+            languages.unwrap_or_default().as_bytes(),
+            conversation.unwrap_or_default().as_bytes(),
         ] {
             hash.update(&part.len().to_be_bytes());
             hash.update(part);
