@@ -212,14 +212,62 @@ async fn words_of_code_and_addresses_are_found() {
     ana.say(&id, "see src/main.rs, Vec<Item> and ana@example.com")
         .await;
     for (q, marked) in [
-        ("main.rs", "src/<mark>main.rs</mark>"),
-        ("src/main.rs", "<mark>src</mark>/<mark>main.rs</mark>"),
+        ("main.rs", "src/<mark>main</mark>.<mark>rs</mark>"),
+        ("main", "src/<mark>main</mark>.rs"),
+        (
+            "src/main.rs",
+            "<mark>src</mark>/<mark>main</mark>.<mark>rs</mark>",
+        ),
         ("Item", "Vec&lt;<mark>Item</mark>&gt;"),
         ("Vec<Item>", "<mark>Vec</mark>&lt;<mark>Item</mark>&gt;"),
-        ("example.com", "ana@<mark>example.com</mark>"),
+        ("example.com", "ana@<mark>example</mark>.<mark>com</mark>"),
+        ("example", "ana@<mark>example</mark>.com"),
     ] {
         let found = snippets(&ana, q).await;
         assert!(found[0].contains(marked), "{q}: {}", found[0]);
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn frequent_words_exclude_and_are_excluded_too() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let id = ana.conversation("Animals").await;
+    ana.say(&id, "the dogs were there").await;
+    ana.say(&id, "dogs bark").await;
+    ana.say(&id, "nothing of the kind").await;
+    for (q, found) in [
+        ("were -xyz", &["the dogs <mark>were</mark> there"][..]),
+        ("dogs -the", &["<mark>dogs</mark> bark"]),
+        ("were", &["the dogs <mark>were</mark> there"]),
+        (
+            "dog -xyz",
+            &["<mark>dogs</mark> bark", "the <mark>dogs</mark> were there"],
+        ),
+    ] {
+        assert_eq!(snippets(&ana, q).await, found, "{q}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_snippet_is_from_where_the_words_are() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let id = ana.conversation("Long").await;
+    let filler = "lorem preadings ipsum ".repeat(600);
+    let text = format!("{filler}\nShe was reading quietly. {filler}");
+    ana.say(&id, &text).await;
+    for (q, marked) in [
+        ("reads", "<mark>reading</mark>"),
+        ("elephants or quietly", "<mark>quietly</mark>"),
+        ("quietly -elephants", "<mark>quietly</mark>"),
+        ("was", "<mark>was</mark>"),
+        ("\"reading quietly\"", "<mark>reading</mark>"),
+    ] {
+        let found = snippets(&ana, q).await;
+        assert!(found[0].contains(marked), "{q}: {found:?}");
     }
     app.finish().await;
 }
