@@ -256,6 +256,41 @@ async fn a_deleted_conversation_goes_with_everything_under_it() {
 }
 
 #[tokio::test]
+async fn the_removal_of_a_conversation_is_nobodys_to_cancel_and_asked_for_again() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let id = ana.conversation("Plans").await;
+    ana.delete(&path(&id)).await.expect(204);
+    let jobs = ana.get("/api/v1/jobs").await.expect(200);
+    assert_eq!(jobs["data"], json!([]));
+    let purges = async || -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'queued'")
+            .fetch_one(app.database.pool())
+            .await
+            .unwrap()
+    };
+    let tidy = || worker::housekeeping::tidy(&app.context);
+    app.advance(Duration::from_hours(2)).await;
+    tidy().await.unwrap();
+    assert_eq!(purges().await, 1, "it is asked for already");
+    // As if three workers had died on it.
+    sqlx::query("UPDATE jobs SET state = 'quarantined', finished_at = job_now()")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    tidy().await.unwrap();
+    assert_eq!(purges().await, 1);
+    app.run_jobs().await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM conversations")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+    app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn nobody_sees_anothers_conversation() {
     let app = TestApp::spawn().await;
     let (ana, ben, nobody) = (

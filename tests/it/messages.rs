@@ -312,6 +312,11 @@ async fn a_deleted_message_leaves_its_place_while_others_hang_on_it() {
         .await
         .expect(200);
     assert_eq!(texts(&current), ["third", "first"]);
+    let shown = json!({ "currentMessageId": first["id"] });
+    let shown = ana
+        .patch_json(&format!("/api/v1/conversations/{id}"), shown)
+        .await;
+    assert_eq!(shown.expect(200)["currentMessageId"], third["id"]);
     let talk = get_conversation(&ana, &id).await;
     assert_eq!(talk["messageCount"], 2);
     assert_eq!(

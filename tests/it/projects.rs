@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Actor, TestApp, actor::each};
+use tests::{Actor, TestApp, actor::each, eventually};
 
 const PROJECTS: &str = "/api/v1/projects";
 
@@ -46,7 +46,40 @@ async fn a_project_is_made_read_changed_and_deleted() {
     ana.delete(&path).await.expect(204);
     ana.get(&path).await.expect_problem(404, "not_found");
     let talk = format!("/api/v1/conversations/{}", talk["id"].as_str().unwrap());
-    assert_eq!(ana.get(&talk).await.expect(200)["projectId"], Value::Null);
+    let talk = ana.get(&talk).await.expect(200);
+    assert_eq!(talk["projectId"], Value::Null);
+    assert_eq!(talk["version"], 2, "it says something else than before");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_being_deleted_takes_no_conversation() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let project = project(&ana, "Thesis").await;
+    let mut deleting = app.database.pool().begin().await.unwrap();
+    sqlx::query("DELETE FROM projects")
+        .execute(&mut *deleting)
+        .await
+        .unwrap();
+    let filed = json!({ "projectId": project["id"] });
+    let filing = ana.post_json("/api/v1/conversations", filed);
+    let deleted = async {
+        eventually("the other waits", || async {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted
+                    AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
+            )
+            .fetch_one(app.database.pool())
+            .await
+            .unwrap();
+            waiting == 1
+        })
+        .await;
+        deleting.commit().await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(filing, deleted);
+    assert_eq!(reply.expect_bad_fields(), ["/projectId"]);
     app.finish().await;
 }
 

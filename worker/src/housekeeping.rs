@@ -1,5 +1,6 @@
 //! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
-//! repetitions, and after [`HISTORY`] events with their deliveries, and notifications.
+//! repetitions, and after [`HISTORY`] events with their deliveries, and notifications. And what was deleted but is still
+//! there is asked for again.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
 
@@ -9,7 +10,7 @@ use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use shared::{
     database::{Error, Result},
-    models::{event, idempotency_key, notification, session},
+    models::{conversation, event, idempotency_key, notification, session},
 };
 use tokio::time::MissedTickBehavior;
 
@@ -19,6 +20,8 @@ use crate::context::Context;
 const EVERY: Duration = Duration::from_mins(10);
 /// How long events, deliveries and notifications are kept.
 const HISTORY: TimeDelta = TimeDelta::days(30);
+/// How long a deleted conversation may take to go before its removal is asked for again.
+const REMOVAL: TimeDelta = TimeDelta::hours(1);
 /// Rows of a table that one transaction deletes: few, so that it is short.
 const BATCH: u32 = 500;
 /// Transactions of one round.
@@ -73,6 +76,7 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
         event::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
         notification::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
     ];
+    conversation::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     tx.commit().await?;
     let is_all = deleted.iter().all(|&rows| rows < u64::from(BATCH));
     Ok((deleted.iter().sum(), is_all))

@@ -104,11 +104,12 @@ pub(super) async fn update_conversation(
     Json(input): Json<UpdateConversation>,
 ) -> Result<Answer> {
     let mut tx = app.begin(&caller, &request).await?;
-    let row = conversation::get_for_update(&mut tx, caller.user, id).await?;
-    preconditions.check(row.version)?;
+    // The project is locked before its conversations, as where it is deleted.
     if let Change::Set(project) = &input.project_id {
         check_project(&mut tx, &caller, Some(project.0)).await?;
     }
+    let row = conversation::get_for_update(&mut tx, caller.user, id).await?;
+    preconditions.check(row.version)?;
     let shown = match &input.current_message_id {
         Some(message) => Some(find_leaf(&mut tx, id, message.0).await?),
         None => row.current_message_id,
@@ -209,11 +210,11 @@ async fn check_project(tx: &mut Write, caller: &Caller, id: Option<ProjectId>) -
     let Some(id) = id else {
         return Ok(());
     };
-    match project::get(tx.orm(), caller.user, id).await {
+    match project::hold(tx, caller.user, id).await {
         Err(database::Error::NotFound(_)) => {
             Err(Error::field("/projectId", "is no project of yours"))
         }
-        found => Ok(found.map(|_| ())?),
+        held => Ok(held?),
     }
 }
 

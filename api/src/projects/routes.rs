@@ -116,6 +116,6 @@ pub(super) async fn delete_project(
     let mut tx = app.begin(&caller, &request).await?;
     let row = project::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
-    row.delete(&mut tx).await?;
+    row.delete(&mut tx, app.clock.now()).await?;
     tx.no_content().await
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Statement, Value,
-    entity::prelude::*, sea_query::Order,
+    ActiveValue::Set, ConnectionTrait, DbBackend, ExprTrait as _, QueryOrder, QuerySelect,
+    Statement, Value, entity::prelude::*, sea_query::Order,
 };
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     events::{self, ConversationSummary, Event},
     ids::{ConversationId, MessageId, ProjectId, UserId},
     jobs::PurgeConversation,
-    queue,
+    queue::{self, Enqueue},
 };
 
 /// By what lists are ordered: when something was last said, or when it was begun.
@@ -316,9 +316,65 @@ impl Model {
         let mut row: ActiveModel = self.into();
         row.deleted_at = Set(Some(now));
         row.update(tx.orm()).await?;
-        queue::enqueue(tx, PurgeConversation { conversation: id }).await?;
+        enqueue_purge(tx, id).await?;
         events::emit(tx, user, &event, now).await
     }
+}
+
+/// Asks for the removal of a deleted conversation. While a job for it waits or runs, there is no second one.
+async fn enqueue_purge(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
+    let job = Enqueue::new(PurgeConversation { conversation })
+        .of_nobody()
+        .unique(format!("purge-conversation:{conversation}"));
+    queue::enqueue(tx, job).await?;
+    Ok(())
+}
+
+/// Asks again for the removal of conversations that were deleted before `before` and are still there, as a job can be
+/// lost with the workers that died on it. Tells how many.
+///
+/// # Errors
+/// As the database fails.
+pub async fn purge_again(tx: &mut Tx, before: DateTime<Utc>, limit: u64) -> Result<u64> {
+    let left: Vec<ConversationId> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::DeletedAt.lt(before))
+        .filter(Expr::cust_with_values(
+            "NOT EXISTS (SELECT FROM jobs WHERE unique_key = $1 || conversations.id
+                                            AND state IN ('queued', 'dispatched', 'running'))",
+            ["purge-conversation:"],
+        ))
+        .limit(limit)
+        .into_tuple()
+        .all(tx.orm())
+        .await?;
+    let asked = left.len() as u64;
+    for conversation in left {
+        enqueue_purge(tx, conversation).await?;
+    }
+    Ok(asked)
+}
+
+/// Takes all conversations of `user` out of a project.
+///
+/// # Errors
+/// As the database fails.
+pub async fn leave_project(
+    tx: &mut Tx,
+    user: UserId,
+    project: ProjectId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::ProjectId, Expr::cust("NULL"))
+        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::UserId.eq(user))
+        .filter(Column::ProjectId.eq(project))
+        .exec(tx.orm())
+        .await?;
+    Ok(())
 }
 
 /// Removes some messages of a deleted conversation, and tells how many.

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, QueryOrder, QuerySelect, Value, entity::prelude::*,
+    sea_query::LockType,
 };
 
 use crate::{
     database::{Error, Result, Tx},
     ids::{ProjectId, UserId},
+    models::conversation,
 };
 
 /// A row of `projects`.
@@ -93,6 +95,22 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: ProjectId) -> Result<
         .ok_or(Error::NotFound("project"))
 }
 
+/// Checks that a project is `user`'s, and keeps it from being deleted until the transaction ends.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn hold(tx: &mut Tx, user: UserId, id: ProjectId) -> Result<()> {
+    let held: Option<ProjectId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::UserId.eq(user))
+        .lock(LockType::KeyShare)
+        .into_tuple()
+        .one(tx.orm())
+        .await?;
+    held.map(|_| ()).ok_or(Error::NotFound("project"))
+}
+
 /// Lists projects of `user`, newest first.
 ///
 /// # Errors
@@ -134,11 +152,12 @@ impl Model {
         Ok(row.update(tx.orm()).await?)
     }
 
-    /// Deletes it. Its conversations stay, without a project.
+    /// Deletes it. Its conversations stay, without a project; no event tells of each.
     ///
     /// # Errors
     /// As the database fails.
-    pub async fn delete(self, tx: &mut Tx) -> Result<()> {
+    pub async fn delete(self, tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+        conversation::leave_project(tx, self.user_id, self.id, now).await?;
         Entity::delete_by_id(self.id).exec(tx.orm()).await?;
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QueryOrder, Statement,
-    entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QueryOrder, QuerySelect as _,
+    Statement, entity::prelude::*,
 };
 
 use super::{ActiveModel, Column, Content, Entity, Model, Role};
@@ -101,11 +101,14 @@ pub async fn delete(
     row.version = Set(version);
     row.update(tx.orm()).await?;
 
-    let last = Entity::find()
+    let last: Option<(MessageId, DateTime<Utc>)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::CreatedAt])
         .filter(Column::ConversationId.eq(conversation.id))
         .filter(Column::DeletedAt.is_null())
         .order_by_desc(Column::CreatedAt)
         .order_by_desc(Column::Id)
+        .into_tuple()
         .one(tx.orm())
         .await?;
     remove_empty_places(tx, id).await?;
@@ -117,8 +120,8 @@ pub async fn delete(
     let left = conversation.token_count - tokens;
     let mut counted: conversation::ActiveModel = conversation.into();
     counted.current_message_id = Set(current);
-    counted.last_message_id = Set(last.as_ref().map(|last| last.id));
-    counted.last_message_at = Set(last.map(|last| last.created_at));
+    counted.last_message_id = Set(last.map(|(id, _)| id));
+    counted.last_message_at = Set(last.map(|(_, created_at)| created_at));
     counted.message_count = Set(count - 1);
     counted.token_count = Set(left);
     counted.version = Set(version + 1);
@@ -130,21 +133,22 @@ pub async fn delete(
 /// Hides a deleted message, and the deleted ones above it, where nothing that is shown hangs on them.
 async fn remove_empty_places(tx: &mut Tx, deleted: MessageId) -> Result<()> {
     const SQL: &str = "
-        UPDATE messages m SET is_gone = true
-         WHERE id = $1 AND deleted_at IS NOT NULL AND NOT EXISTS (
-                   SELECT FROM messages c
-                    WHERE c.conversation_id = m.conversation_id AND c.parent_id = m.id AND NOT c.is_gone)
-        RETURNING parent_id AS id";
-    #[derive(FromQueryResult)]
-    struct Above {
-        id: Option<MessageId>,
-    }
-    let mut next = Some(deleted);
-    while let Some(id) = next {
-        let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [id.into()]);
-        let above = Above::find_by_statement(statement).one(tx.orm()).await?;
-        next = above.and_then(|above| above.id);
-    }
+        WITH RECURSIVE up AS (
+            SELECT m.id, m.conversation_id, m.parent_id FROM messages m
+             WHERE m.id = $1 AND NOT EXISTS (
+                       SELECT FROM messages c
+                        WHERE c.conversation_id = m.conversation_id AND c.parent_id = m.id AND NOT c.is_gone)
+            UNION ALL
+            SELECT m.id, m.conversation_id, m.parent_id
+              FROM up JOIN messages m ON m.id = up.parent_id AND m.deleted_at IS NOT NULL
+             WHERE NOT EXISTS (
+                       SELECT FROM messages c
+                        WHERE c.conversation_id = m.conversation_id AND c.parent_id = m.id AND NOT c.is_gone
+                          AND c.id <> up.id)
+        )
+        UPDATE messages SET is_gone = true WHERE id IN (SELECT id FROM up)";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [deleted.into()]);
+    tx.orm().execute_raw(statement).await?;
     Ok(())
 }
 
@@ -174,7 +178,8 @@ struct Found {
     id: MessageId,
 }
 
-/// The end of the branch that is shown when `message` is: the newest of the messages after it, or itself.
+/// The end of the branch that is shown when `message` is: the newest of the messages after it, or itself. Deleted ones
+/// are stepped over.
 ///
 /// # Errors
 /// As the database fails.
@@ -185,12 +190,12 @@ pub async fn newest_leaf(
 ) -> Result<MessageId> {
     const SQL: &str = "
         WITH RECURSIVE below AS (
-            SELECT id, created_at FROM messages WHERE conversation_id = $1 AND id = $2
+            SELECT id, created_at, deleted_at FROM messages WHERE conversation_id = $1 AND id = $2
             UNION ALL
-            SELECT m.id, m.created_at FROM below b JOIN messages m
-                ON m.conversation_id = $1 AND m.parent_id = b.id AND m.deleted_at IS NULL
+            SELECT m.id, m.created_at, m.deleted_at FROM below b JOIN messages m
+                ON m.conversation_id = $1 AND m.parent_id = b.id AND NOT m.is_gone
         )
-        SELECT id FROM below ORDER BY created_at DESC, id DESC LIMIT 1";
+        SELECT id FROM below WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 1";
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
         SQL,
