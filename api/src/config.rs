@@ -73,6 +73,28 @@ pub enum UserCommand {
     Suspend(Account),
     /// Lets a suspended account in again
     Reinstate(Account),
+    /// Says that the address of an account is its owner's
+    Verify(Account),
+    /// Gives an account the limits and features of a tier
+    SetTier {
+        /// Which account
+        #[command(flatten)]
+        account: Account,
+        /// Its tier
+        #[arg(long)]
+        tier: TierName,
+    },
+}
+
+/// A tier, as an operator writes it.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum TierName {
+    /// The smallest limits
+    Free,
+    /// Larger ones
+    Pro,
+    /// The largest ones
+    Enterprise,
 }
 
 /// Which account.

@@ -101,7 +101,7 @@ impl Repeatable {
         let Some(first) = idempotency_key::find(tx.orm(), &key, now - LIFETIME).await? else {
             return Ok(Once { key, fingerprint });
         };
-        if first.fingerprint != fingerprint {
+        if !first.is_of(keyring, &fingerprint) {
             return Err(Error::IdempotencyKeyReused);
         }
         let body = first

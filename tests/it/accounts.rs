@@ -334,6 +334,10 @@ async fn another_password_ends_the_other_logins() {
     there.get(ME).await.expect(200);
 
     let body = change("correct horse battery", "staple of another kind");
+    let stale = ana.request(Method::POST, path).json(&body);
+    ana.send(stale.header("if-match", "\"99\""))
+        .await
+        .expect_problem(412, "precondition_failed");
     for replayed in [false, true] {
         let request = ana
             .request(Method::POST, path)
@@ -356,5 +360,34 @@ async fn another_password_ends_the_other_logins() {
         .post_json(path, body)
         .await
         .expect_problem(401, "unauthenticated");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_login_begins_under_a_password_that_is_being_changed() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let mut changing = app.database.pool().begin().await.unwrap();
+    sqlx::query("UPDATE users SET password_hash = 'another'")
+        .execute(&mut *changing)
+        .await
+        .unwrap();
+    let login = json!({ "email": ana.email, "password": "correct horse battery" });
+    let changed = async {
+        tests::eventually("the login waits", || async {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted
+                    AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
+            )
+            .fetch_one(app.database.pool())
+            .await
+            .unwrap();
+            waiting == 1
+        })
+        .await;
+        changing.commit().await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(ana.post_json(LOGIN, login), changed);
+    reply.expect_problem(401, "unauthenticated");
     app.finish().await;
 }

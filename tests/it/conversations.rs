@@ -167,6 +167,21 @@ async fn a_conversation_is_renamed_moved_and_set() {
 }
 
 #[tokio::test]
+async fn null_is_taken_only_by_what_may_be_missing() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let id = ana.conversation("Plans").await;
+    let nulls = json!({
+        "title": null, "tags": null, "pinned": null, "archived": null, "currentMessageId": null,
+    });
+    assert_eq!(
+        ana.patch_json(&path(&id), nulls).await.expect_bad_fields(),
+        ["/archived", "/currentMessageId", "/pinned", "/tags"]
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_archived_conversation_is_only_read() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
@@ -190,6 +205,9 @@ async fn an_archived_conversation_is_only_read() {
         .expect_problem(409, "conversation_archived");
     let message = format!("/api/v1/messages/{}", said["id"].as_str().unwrap());
     ana.delete(&message)
+        .await
+        .expect_problem(409, "conversation_archived");
+    ana.upload("a.png", picture("hindi.png"), &[("conversationId", &id)])
         .await
         .expect_problem(409, "conversation_archived");
     assert_eq!(

@@ -21,6 +21,7 @@ mod jobs;
 mod limits;
 mod manners;
 mod matrix;
+mod message_rules;
 mod messages;
 mod metrics;
 mod notifications;

@@ -138,6 +138,18 @@ async fn accounts_are_promoted_demoted_suspended_and_reinstated() {
     })
     .await;
 
+    assert_eq!(command("verify").await, "ana@example.com is verified\n");
+    let tier = ["set-tier", "--email", "ana@example.com", "--tier"];
+    let ended = user(&app, &[&tier[..], &["pro"]].concat(), "").await;
+    assert_eq!(ended.out, "ana@example.com has the tier pro\n");
+    let me = ana.get(ME).await.expect(200);
+    assert_eq!(
+        (&me["tier"], &me["isVerified"]),
+        (&json!("pro"), &json!(true))
+    );
+    let ended = user(&app, &[&tier[..], &["gold"]].concat(), "").await;
+    assert_eq!(ended.code, Some(2));
+
     let unknown = user(&app, &["promote", "--email", "nobody@example.com"], "").await;
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("no account"), "{}", unknown.err);

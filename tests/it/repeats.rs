@@ -182,3 +182,65 @@ async fn only_what_one_has_seen_is_changed() {
     ana.send(delete).await.expect(204);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_repetition_is_answered_alike_whatever_has_gone_since() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let id = ana.conversation("Plans").await;
+    let said = ana.say(&id, "hello").await;
+    let message = format!("/api/v1/messages/{}", said["id"].as_str().unwrap());
+    let expires = app.clock.now() + chrono::TimeDelta::minutes(1);
+    let requests = [
+        (
+            format!("{message}/edit"),
+            json!({ "content": "hi", "clientId": "c" }),
+        ),
+        (
+            format!("/api/v1/conversations/{id}/messages"),
+            json!({ "content": "more" }),
+        ),
+        (
+            "/api/v1/api-keys".to_owned(),
+            json!({ "name": "bot", "scopes": ["read"], "expiresAt": expires }),
+        ),
+    ];
+    let send = async |path: &str, body: &Value| {
+        let request = ana.request(Method::POST, path).json(body);
+        ana.send(request.header("idempotency-key", "k")).await
+    };
+    let mut first = Vec::new();
+    for (path, body) in &requests {
+        first.push(send(path, body).await.expect(201));
+    }
+    ana.delete(&message).await.expect(204);
+    let again = ana.post_json(&requests[0].0, requests[0].1.clone()).await;
+    assert_eq!(again.expect(200), first[0], "under its clientId");
+    ana.post_json(&requests[0].0, json!({ "content": "other" }))
+        .await
+        .expect_problem(404, "not_found");
+
+    let path = format!("/api/v1/conversations/{id}");
+    ana.delete(&path).await.expect(204);
+    app.advance(std::time::Duration::from_mins(2)).await;
+    for ((path, body), first) in requests.iter().zip(first) {
+        assert_eq!(send(path, body).await.expect(201), first, "{path}");
+    }
+    app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_bare_hash_of_a_body_is_kept() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let body = endpoint("http://127.0.0.1:9/a");
+    post_with_key(&ana, "k", &body).await.expect(201);
+    let kept: Vec<u8> = sqlx::query_scalar("SELECT fingerprint FROM idempotency_keys")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    let bare = shared::keyring::sha256(body.to_string().as_bytes());
+    assert_ne!(kept, bare);
+    app.finish().await;
+}

@@ -30,10 +30,12 @@ use crate::{
 
 const LOGIN_ACCOUNT: &str = "login-account";
 
-/// A try that counts unless it is forgiven.
-#[derive(Debug)]
-#[must_use = "a try that does not count is forgiven"]
-pub(super) struct Attempt(Option<Taken>);
+/// A try whose end is not known yet. One that is cut off, as by a time limit, does not count.
+#[must_use = "a try counts or is forgiven"]
+pub(super) struct Attempt {
+    app: App,
+    taken: Option<Taken>,
+}
 
 impl Attempt {
     /// Begins to log in to the account of an address.
@@ -44,15 +46,15 @@ impl Attempt {
         let (email, account) = account_of(email);
         let by_address = ("login-address", device.network.clone());
         let tried = take(app, [by_address.clone(), (LOGIN_ACCOUNT, account.clone())]).await;
-        match tried {
-            Err(exhausted)
-                if exhausted.policy == LOGIN_ACCOUNT && knows(app, &email, device).await? =>
-            {
-                let own = ("login-known", format!("{account}:{}", device.network));
-                Ok(take(app, [by_address, own]).await?)
-            }
-            tried => Ok(tried?),
+        let Err(exhausted) = tried else {
+            return Ok(tried?);
+        };
+        let is_account_tried = exhausted.policy == LOGIN_ACCOUNT;
+        if !is_account_tried || !knows(app, &email, device).await? {
+            return Err(exhausted.into());
         }
+        let own = ("login-known", format!("{account}:{}", device.network));
+        Ok(take(app, [by_address, own]).await?)
     }
 
     /// Begins to make an account for an address.
@@ -68,10 +70,24 @@ impl Attempt {
         Ok(take(app, subjects).await?)
     }
 
-    /// It does not count, if so.
-    pub(super) async fn forgive_if(self, app: &App, is_forgiven: bool) {
-        if let Some(taken) = self.0.filter(|_| is_forgiven) {
-            app.limits.give_back(taken).await;
+    /// It counts.
+    pub(super) fn count(mut self) {
+        self.taken = None;
+    }
+
+    /// It does not count.
+    pub(super) async fn forgive(mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.app.limits.give_back(taken).await;
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            let app = self.app.clone();
+            tokio::spawn(async move { app.limits.give_back(taken).await });
         }
     }
 }
@@ -85,7 +101,7 @@ pub(super) async fn count_password_change(app: &App, device: &Device, user: User
         ("password-address", device.network.clone()),
         ("password-account", user.to_string()),
     ];
-    let Attempt(_) = take(app, subjects).await?;
+    take(app, subjects).await?.count();
     Ok(())
 }
 
@@ -94,7 +110,8 @@ pub(super) async fn count_password_change(app: &App, device: &Device, user: User
 /// # Errors
 /// When there were too many.
 pub(super) async fn count_failed_refresh(app: &App, device: &Device) -> Result<()> {
-    let Attempt(_) = take(app, [("refresh-address", device.network.clone())]).await?;
+    let subjects = [("refresh-address", device.network.clone())];
+    take(app, subjects).await?.count();
     Ok(())
 }
 
@@ -118,12 +135,18 @@ async fn take(
     app: &App,
     subjects: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Result<Attempt, Exhausted> {
-    let Some(rate) = app.config.rate_limit_auth else {
-        return Ok(Attempt(None));
+    let taken = match app.config.rate_limit_auth {
+        Some(rate) => {
+            let budgets = subjects
+                .into_iter()
+                .map(|(policy, subject)| app.limits.budget(policy, &subject, rate))
+                .collect();
+            Some(app.limits.take(budgets).await?)
+        }
+        None => None,
     };
-    let budgets = subjects
-        .into_iter()
-        .map(|(policy, subject)| app.limits.budget(policy, &subject, rate))
-        .collect();
-    Ok(Attempt(Some(app.limits.take(budgets).await?)))
+    Ok(Attempt {
+        app: app.clone(),
+        taken,
+    })
 }

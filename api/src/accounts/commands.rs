@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveEnum as _;
 use secrecy::ExposeSecret as _;
 use shared::{
     clock::Clock,
     database::{self, Origin, Tx},
-    models::user::{self, Role, Status},
+    models::user::{self, Role, Status, Tier},
     redis::Redis,
 };
 use tokio::sync::Semaphore;
@@ -16,7 +17,7 @@ use super::{
     passwords, prompt,
 };
 use crate::{
-    config::{ApiConfig, UserCommand},
+    config::{ApiConfig, TierName, UserCommand},
     extract::Rule,
 };
 
@@ -64,9 +65,33 @@ pub async fn manage_users(config: &ApiConfig, command: UserCommand) -> anyhow::R
         UserCommand::Reinstate(account) => {
             change_status(begin().await?, &account.email, Status::Active, now).await?
         }
+        UserCommand::Verify(account) => {
+            let mut tx = begin().await?;
+            let user = get(&mut tx, &account.email).await?;
+            let user = user.verify(&mut tx, now).await?;
+            tx.commit().await?;
+            format!("{} is verified", user.email)
+        }
+        UserCommand::SetTier { account, tier } => {
+            let mut tx = begin().await?;
+            let user = get(&mut tx, &account.email).await?;
+            let user = user.change_tier(&mut tx, tier.into(), now).await?;
+            tx.commit().await?;
+            format!("{} has the tier {}", user.email, user.tier.to_value())
+        }
     };
     redis.quit().await;
     Ok(told)
+}
+
+impl From<TierName> for Tier {
+    fn from(name: TierName) -> Self {
+        match name {
+            TierName::Free => Self::Free,
+            TierName::Pro => Self::Pro,
+            TierName::Enterprise => Self::Enterprise,
+        }
+    }
 }
 
 async fn change_role(

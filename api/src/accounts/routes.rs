@@ -50,8 +50,11 @@ pub(super) async fn register(
     }
     let attempt = Attempt::registration(&app, &device, &input.email.0).await?;
     let made = make_account(&app, &request, device, input).await;
-    let is_ours = made.as_ref().is_err_and(Error::is_ours);
-    attempt.forgive_if(&app, is_ours).await;
+    if made.as_ref().is_err_and(Error::is_ours) {
+        attempt.forgive().await;
+    } else {
+        attempt.count();
+    }
     Ok((StatusCode::CREATED, Json(made?)))
 }
 
@@ -88,13 +91,21 @@ pub(super) async fn login(
 ) -> Result<Json<Session>> {
     let attempt = Attempt::login(&app, &device, &input.email.0).await?;
     let found = find_account(&app, input).await;
-    let is_forgiven = found.as_ref().map_or_else(Error::is_ours, Option::is_some);
-    attempt.forgive_if(&app, is_forgiven).await;
-    let user = found?.ok_or(Error::Unauthenticated(WRONG))?;
+    if found.as_ref().map_or_else(Error::is_ours, Option::is_some) {
+        attempt.forgive().await;
+    } else {
+        attempt.count();
+    }
+    let found = found?.ok_or(Error::Unauthenticated(WRONG))?;
+    let mut tx = app.begin_anonymous(&request).await?;
+    // Held, as a change of the password ends all logins: none may begin under the old one meanwhile.
+    let user = user::get_for_share(&mut tx, found.id).await?;
+    if user.password_hash != found.password_hash {
+        return Err(Error::Unauthenticated(WRONG));
+    }
     if user.status == Status::Suspended {
         return Err(Denied::Suspended.into());
     }
-    let mut tx = app.begin_anonymous(&request).await?;
     let session = sessions::begin(&app, &mut tx, user, device).await?;
     tx.commit().await?;
 
@@ -145,16 +156,17 @@ pub(super) async fn update_me(
     if name.is_none() && avatar.is_none() {
         return Err(Error::field("", "needs displayName or avatarUrl"));
     }
-    if let Some(Some(url)) = &avatar {
-        let checked = app.outbound.check_url(&url.0).await;
-        checked.map_err(Error::UrlRefused)?;
-    }
+    let checked = match &avatar {
+        Some(Some(url)) => app.outbound.check_url(&url.0).await,
+        _ => Ok(()),
+    };
     let change = Profile {
         display_name: name.map(|name| name.0),
         avatar_url: avatar.map(|url| url.map(|url| url.0.into())),
     };
     let now = app.clock.now();
     let mut tx = app.begin(&caller, &request).await?;
+    checked.map_err(Error::UrlRefused)?;
     let user = user::get_for_update(&mut tx, caller.user).await?;
     preconditions.check(user.version)?;
     let user = user.change_profile(&mut tx, change, now).await?;
@@ -211,20 +223,27 @@ pub(super) async fn change_password(
     State(app): State<App>,
     caller: SessionCaller,
     request: RequestId,
+    preconditions: Preconditions,
     device: Device,
     Json(input): Json<ChangePassword>,
 ) -> Result<Answer> {
     let SessionCaller { caller, session } = caller;
-    // First, as a repetition of what was done finds another password, and is no try.
-    let mut tx = app.begin(&caller, &request).await?;
+    // A repetition of what was done finds another password, and is no try. Nothing is held while passwords are hashed.
+    drop(app.begin(&caller, &request).await?);
     attempts::count_password_change(&app, &device, caller.user).await?;
+    let user = user::find(&app.db, caller.user).await?;
+    let known = user.map(|user| user.password_hash);
+    let (current, new) = (input.current_password.0, input.new_password.0);
+    let is_right = passwords::verify(&app.hashing, current, known.clone()).await?;
+    let hash = passwords::hash(&app.hashing, new).await?;
+
+    let now = app.clock.now();
+    let mut tx = app.begin(&caller, &request).await?;
     let user = user::get_for_update(&mut tx, caller.user).await?;
-    let (current, known) = (input.current_password.0, user.password_hash.clone());
-    if !passwords::verify(&app.hashing, current, Some(known)).await? {
+    preconditions.check(user.version)?;
+    if !is_right || known.as_ref() != Some(&user.password_hash) {
         return Err(Error::field("/currentPassword", "is wrong"));
     }
-    let hash = passwords::hash(&app.hashing, input.new_password.0).await?;
-    let now = app.clock.now();
     let user = user.change_password(&mut tx, hash, now).await?;
     session::end_all(&mut tx, user.id, Some(session), now).await?;
     tx.no_content().await

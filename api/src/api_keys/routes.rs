@@ -39,9 +39,6 @@ pub(super) async fn create_api_key(
 ) -> Result<Answer> {
     let (user, now) = (caller.caller.user, app.clock.now());
     let expires_at = input.expires_at.map(|time| time.0);
-    if expires_at.is_some_and(|end| end <= now) {
-        return Err(Error::field("/expiresAt", "must be in the future"));
-    }
     let random = BASE64_URL_SAFE_NO_PAD.encode(random::<32>());
     let key = format!("{API_KEY_PREFIX}{random}");
     let new = NewApiKey {
@@ -51,6 +48,9 @@ pub(super) async fn create_api_key(
         expires_at,
     };
     let mut tx = app.begin(&caller.caller, &request).await?;
+    if expires_at.is_some_and(|end| end <= now) {
+        return Err(Error::field("/expiresAt", "must be in the future"));
+    }
     let row = api_key::create(&mut tx, user, new, now).await?;
     let created = CreatedApiKey {
         api_key: row.into(),

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     error::Error,
     extract::{Fields, Rule},
+    given::Given,
     page::Limit,
     text::{Change, Id, Languages, Line, Prose, refuse},
 };
@@ -97,7 +98,7 @@ impl From<CreateConversation> for Settings {
     }
 }
 
-/// Changes of a conversation: a missing field keeps its value, null takes it away.
+/// Changes of a conversation: a missing field keeps its value, null takes it away where it may be missing.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
@@ -124,16 +125,18 @@ pub(super) struct UpdateConversation {
     language: Change<Languages>,
     /// All tags that it has then.
     #[deserr(default)]
-    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
-    tags: Option<Tags>,
+    #[schema(value_type = Vec<String>, required = false, max_items = 20)]
+    tags: Given<Tags>,
     #[deserr(default)]
-    pinned: Option<bool>,
+    #[schema(value_type = bool, required = false)]
+    pinned: Given<bool>,
     #[deserr(default)]
-    archived: Option<bool>,
+    #[schema(value_type = bool, required = false)]
+    archived: Given<bool>,
     /// A message of the branch to show. The branch goes on from it to the newest message below it.
     #[deserr(default)]
-    #[schema(value_type = Option<MessageId>)]
-    pub(super) current_message_id: Option<Id<MessageId>>,
+    #[schema(value_type = MessageId, required = false)]
+    pub(super) current_message_id: Given<Id<MessageId>>,
 }
 
 impl UpdateConversation {
@@ -148,10 +151,10 @@ impl UpdateConversation {
             self.system_prompt.is_keep(),
             self.model.is_keep(),
             self.language.is_keep(),
-            self.tags.is_none(),
-            self.pinned.is_none(),
-            self.archived.is_none(),
-            self.current_message_id.is_none(),
+            self.tags.0.is_none(),
+            self.pinned.0.is_none(),
+            self.archived.0.is_none(),
+            self.current_message_id.0.is_none(),
         ];
         if keeps.into_iter().all(|keeps| keeps) {
             return Err(Error::field("", "must have at least one field"));
@@ -164,9 +167,9 @@ impl UpdateConversation {
                 .apply(before.system_prompt, |text| text.0),
             model: self.model.apply(before.model, |text| text.0),
             language: self.language.apply(before.language, |names| names.join()),
-            tags: self.tags.map_or(before.tags, |tags| tags.0),
-            pinned: self.pinned.unwrap_or(before.pinned),
-            archived: self.archived.unwrap_or(before.archived),
+            tags: self.tags.0.map_or(before.tags, |tags| tags.0),
+            pinned: self.pinned.0.unwrap_or(before.pinned),
+            archived: self.archived.0.unwrap_or(before.archived),
             current_message: before.current_message,
         })
     }

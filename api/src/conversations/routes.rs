@@ -110,7 +110,7 @@ pub(super) async fn update_conversation(
     }
     let row = conversation::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
-    let shown = match &input.current_message_id {
+    let shown = match &input.current_message_id.0 {
         Some(message) => Some(find_leaf(&mut tx, id, message.0).await?),
         None => row.current_message_id,
     };

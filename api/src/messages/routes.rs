@@ -2,11 +2,10 @@
 
 use axum::{extract::State, response::Response};
 use shared::{
-    database::Refusal,
     ids::{ConversationId, MessageId},
     models::{
         conversation,
-        message::{self, Listed, Role},
+        message::{self, Listed},
     },
 };
 
@@ -15,7 +14,7 @@ use super::{
         Branch, CreateMessage, EditMessage, ListMessages, ListSiblings, ListedMessage, Message,
         page,
     },
-    send_message::{Draft, Parent, send_message},
+    send_message::{Draft, Parent, Target, send_message},
 };
 use crate::{
     answer::Answer,
@@ -50,13 +49,13 @@ pub(super) async fn create_message(
     Path(id): Path<ConversationId>,
     Json(input): Json<CreateMessage>,
 ) -> Result<Answer> {
+    let parent = match input.parent_id {
+        Change::Keep => Parent::Current,
+        Change::Clear => Parent::Nothing,
+        Change::Set(parent) => Parent::Named(parent.0),
+    };
     let draft = Draft {
-        conversation: id,
-        parent: match input.parent_id {
-            Change::Keep => Parent::Current,
-            Change::Clear => Parent::Nothing,
-            Change::Set(parent) => Parent::Named(parent.0),
-        },
+        target: Target::Conversation(id, parent),
         content: input.content.0,
         client_id: input.client_id.map(|text| text.0),
     };
@@ -157,14 +156,8 @@ pub(super) async fn edit_message(
     Path(id): Path<MessageId>,
     Json(input): Json<EditMessage>,
 ) -> Result<Answer> {
-    let row = message::get(&app.db, caller.user, id).await?;
-    preconditions.check(row.version)?;
-    if row.role != Role::User {
-        return Err(Refusal::MessageNotEditable.into());
-    }
     let draft = Draft {
-        conversation: row.conversation_id,
-        parent: Parent::Of(id),
+        target: Target::Sibling(id, preconditions),
         content: input.content.0,
         client_id: input.client_id.map(|text| text.0),
     };

@@ -18,6 +18,7 @@ use crate::{
     caller::Caller,
     error::{Error, FieldProblem, Result},
     middleware::RequestId,
+    preconditions::Preconditions,
     write::Write,
 };
 
@@ -30,15 +31,21 @@ pub(super) enum Parent {
     Nothing,
     /// A message that the client names.
     Named(MessageId),
-    /// What another message follows.
-    Of(MessageId),
+}
+
+/// Where a message goes.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// Into a conversation.
+    Conversation(ConversationId, Parent),
+    /// Beside a message that it words anew.
+    Sibling(MessageId, Preconditions),
 }
 
 /// A message to write.
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) conversation: ConversationId,
-    pub(super) parent: Parent,
+    pub(super) target: Target,
     pub(super) content: Content,
     pub(super) client_id: Option<String>,
 }
@@ -51,11 +58,14 @@ pub(super) async fn send_message(
     draft: Draft,
 ) -> Result<Answer> {
     let role = Role::User;
-    let token_count = tokens::count_message(role.as_str(), draft.content.text()).await;
-
+    let found = find_conversation(app, caller, &draft.target).await;
+    let token_count = match found {
+        Ok(_) => tokens::count_message(role.as_str(), draft.content.text()).await,
+        Err(_) => 0,
+    };
+    // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.
     let mut tx = app.begin(caller, request).await?;
-    let conversation =
-        conversation::get_for_update(&mut tx, caller.user, draft.conversation).await?;
+    let conversation = conversation::get_for_update(&mut tx, caller.user, found?).await?;
     if let Some(client_id) = &draft.client_id
         && let Some(row) = message::find_by_client_id(tx.orm(), conversation.id, client_id).await?
     {
@@ -66,7 +76,17 @@ pub(super) async fn send_message(
             .answer_version(StatusCode::OK, row.version, &Message::from(row))
             .await;
     }
-    let parent = find_parent(&mut tx, &conversation, draft.parent).await?;
+    let parent = match draft.target {
+        Target::Conversation(_, parent) => find_parent(&mut tx, &conversation, parent).await?,
+        Target::Sibling(id, preconditions) => {
+            let row = message::get(tx.orm(), caller.user, id).await?;
+            preconditions.check(row.version)?;
+            if row.role != role {
+                return Err(Refusal::MessageNotEditable.into());
+            }
+            row.parent_id
+        }
+    };
     check_attachments(&mut tx, caller, &conversation, &draft.content).await?;
     let new = New {
         parent,
@@ -80,6 +100,20 @@ pub(super) async fn send_message(
         .await
 }
 
+async fn find_conversation(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+) -> database::Result<ConversationId> {
+    match target {
+        Target::Conversation(id, _) => {
+            let found = conversation::get(&app.db, caller.user, *id).await?;
+            Ok(found.id)
+        }
+        Target::Sibling(id, _) => message::find_conversation(&app.db, caller.user, *id).await,
+    }
+}
+
 async fn find_parent(
     tx: &mut Write,
     conversation: &conversation::Model,
@@ -88,9 +122,6 @@ async fn find_parent(
     match parent {
         Parent::Current => Ok(conversation.current_message_id),
         Parent::Nothing => Ok(None),
-        Parent::Of(id) => Ok(message::get_of(tx.orm(), conversation.id, id)
-            .await?
-            .parent_id),
         Parent::Named(id) => match message::get_of(tx.orm(), conversation.id, id).await {
             Ok(row) if row.deleted_at.is_none() => Ok(Some(id)),
             Ok(_) | Err(database::Error::NotFound(_)) => Err(Error::field(

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     error::Error,
     extract::Fields,
+    given::Given,
     page::Limit,
     text::{Change, Line, Prose},
 };
@@ -47,15 +48,15 @@ impl From<CreateProject> for Texts {
     }
 }
 
-/// Changes of a project: a missing field keeps its value, null takes it away.
+/// Changes of a project: a missing field keeps its value, null takes it away where it may be missing.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdateProject {
     /// For people.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = "Book")]
-    name: Option<Line<1, 100>>,
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 100, example = "Book")]
+    name: Given<Line<1, 100>>,
     /// For people.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
@@ -72,11 +73,11 @@ impl UpdateProject {
     /// # Errors
     /// When nothing is changed.
     pub(super) fn apply(self, row: &project::Model) -> Result<Texts, Error> {
-        if self.name.is_none() && self.description.is_keep() && self.instructions.is_keep() {
+        if self.name.0.is_none() && self.description.is_keep() && self.instructions.is_keep() {
             return Err(Error::field("", "must have at least one field"));
         }
         Ok(Texts {
-            name: self.name.map_or_else(|| row.name.clone(), |name| name.0),
+            name: self.name.0.map_or_else(|| row.name.clone(), |name| name.0),
             description: self
                 .description
                 .apply(row.description.clone(), |text| text.0),

@@ -20,6 +20,7 @@ use utoipa::{
 use crate::{
     error::Error,
     extract::{Fields, Rule},
+    given::Given,
     page::Limit,
     text::Change,
 };
@@ -122,12 +123,12 @@ pub(super) struct CreateWebhook {
 pub(super) struct UpdateWebhook {
     /// Where events are posted to: https on port 443, at a public address.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
-    pub(super) url: Option<WebhookUrl>,
+    #[schema(value_type = String, required = false, format = "uri", max_length = 2048)]
+    pub(super) url: Given<WebhookUrl>,
     /// Which events; the whole list.
     #[deserr(default)]
     #[schema(schema_with = event_names, required = false)]
-    events: Option<EventNames>,
+    events: Given<EventNames>,
     /// For people; null clears it.
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500, example = "Tells the archive")]
@@ -135,8 +136,8 @@ pub(super) struct UpdateWebhook {
     /// Whether events are sent. What waits for its next try when it is switched off is cancelled then; what happens while
     /// it is off is not sent later.
     #[deserr(default)]
-    #[schema(example = true)]
-    is_active: Option<bool>,
+    #[schema(value_type = bool, required = false, example = true)]
+    is_active: Given<bool>,
 }
 
 impl UpdateWebhook {
@@ -146,10 +147,10 @@ impl UpdateWebhook {
     /// When nothing is changed.
     pub(super) fn check(&self) -> Result<(), Error> {
         let keeps = [
-            self.url.is_none(),
-            self.events.is_none(),
+            self.url.0.is_none(),
+            self.events.0.is_none(),
             self.description.is_keep(),
-            self.is_active.is_none(),
+            self.is_active.0.is_none(),
         ];
         if keeps.into_iter().all(|keeps| keeps) {
             return Err(Error::field("", "must have at least one field"));
@@ -160,10 +161,10 @@ impl UpdateWebhook {
     /// What is set after the change.
     pub(super) fn apply(self, before: Settings) -> Settings {
         Settings {
-            url: self.url.map_or(before.url, |url| url.0.into()),
-            events: self.events.map_or(before.events, |events| events.0),
+            url: self.url.0.map_or(before.url, |url| url.0.into()),
+            events: self.events.0.map_or(before.events, |events| events.0),
             description: self.description.apply(before.description, |text| text.0),
-            is_active: self.is_active.unwrap_or(before.is_active),
+            is_active: self.is_active.0.unwrap_or(before.is_active),
         }
     }
 }

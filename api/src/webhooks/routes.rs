@@ -119,7 +119,7 @@ pub(super) async fn update_webhook(
     Json(input): Json<UpdateWebhook>,
 ) -> Result<Answer> {
     input.check()?;
-    if let Some(url) = &input.url {
+    if let Some(url) = &input.url.0 {
         // Nothing is looked up for what is not there.
         webhook::get(&app.db, caller.user, id).await?;
         let check = app.outbound.check_url(&url.0).await;

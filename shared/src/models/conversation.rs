@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use crate::{
-    database::{Error, Result, Tx},
+    database::{Error, Refusal, Result, Tx},
     events::{self, ConversationSummary, Event},
     ids::{ConversationId, MessageId, ProjectId, UserId},
     jobs::PurgeConversation,
@@ -172,20 +172,24 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: ConversationId) -> Re
         .ok_or(Error::NotFound("conversation"))
 }
 
-/// Checks that a conversation is `user`'s, and keeps it from being deleted until the transaction ends.
+/// Checks that files may be sent to a conversation of `user`, and keeps it from being deleted until the transaction ends.
 ///
 /// # Errors
-/// [`Error::NotFound`] also when it is another user's, or deleted.
+/// [`Error::NotFound`] also when it is another user's, or deleted; [`Refusal::ConversationArchived`].
 pub async fn hold(tx: &mut Tx, user: UserId, id: ConversationId) -> Result<()> {
-    let held: Option<ConversationId> = of_user(user)
+    let archived: Option<Option<DateTime<Utc>>> = of_user(user)
         .select_only()
-        .column(Column::Id)
+        .column(Column::ArchivedAt)
         .filter(Column::Id.eq(id))
         .lock_shared()
         .into_tuple()
         .one(tx.orm())
         .await?;
-    held.map(|_| ()).ok_or(Error::NotFound("conversation"))
+    match archived {
+        None => Err(Error::NotFound("conversation")),
+        Some(Some(_)) => Err(Refusal::ConversationArchived.into()),
+        Some(None) => Ok(()),
+    }
 }
 
 /// The languages that a conversation is held in, for a job that reads what was sent to it.

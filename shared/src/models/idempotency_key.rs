@@ -16,6 +16,9 @@ use crate::{
 /// How long an answer is repeated.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
+/// What the signatures of bodies are made for.
+const USAGE: &str = "idempotency";
+
 /// A row of `idempotency_keys`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
@@ -26,7 +29,7 @@ pub struct Model {
     /// SHA-256 of method, path and key.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key_hash: Vec<u8>,
-    /// SHA-256 of the body.
+    /// Signature of the SHA-256 of the body. A bare one would let whoever reads the table guess at passwords.
     pub fingerprint: Vec<u8>,
     /// Status of the answer.
     pub status: i16,
@@ -128,7 +131,7 @@ pub async fn keep(
     let row = ActiveModel {
         user_id: Set(key.user),
         key_hash: Set(key.hash.to_vec()),
-        fingerprint: Set(fingerprint.to_vec()),
+        fingerprint: Set(keyring.sign(USAGE, &fingerprint).to_vec()),
         status: Set(i16::try_from(answer.status).unwrap_or(i16::MAX)),
         version: Set(answer.version),
         body: Set(answer.body.map(|body| keyring.seal(&key.place(), &body))),
@@ -165,6 +168,11 @@ pub async fn prune(db: &impl ConnectionTrait, limit: u32, now: DateTime<Utc>) ->
 }
 
 impl Model {
+    /// Whether the request had the body of this SHA-256.
+    pub fn is_of(&self, keyring: &Keyring, fingerprint: &[u8; 32]) -> bool {
+        keyring.verify(USAGE, fingerprint, &self.fingerprint)
+    }
+
     /// The body of the answer; none where it was too large to keep.
     ///
     /// # Errors

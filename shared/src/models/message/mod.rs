@@ -7,7 +7,7 @@ mod list;
 mod write;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, FromJsonQueryResult, entity::prelude::*};
+use sea_orm::{ConnectionTrait, FromJsonQueryResult, QuerySelect as _, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -158,6 +158,29 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: MessageId) -> Resu
     match conversation::get(db, user, row.conversation_id).await {
         Err(Error::NotFound(_)) => Err(Error::NotFound("message")),
         found => found.map(|_| row),
+    }
+}
+
+/// Finds the conversation of a message of `user`, deleted or not.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's, or its conversation is deleted.
+pub async fn find_conversation(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    id: MessageId,
+) -> Result<ConversationId> {
+    let found: Option<ConversationId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::ConversationId)
+        .filter(Column::UserId.eq(user))
+        .into_tuple()
+        .one(db)
+        .await?;
+    let id = found.ok_or(Error::NotFound("message"))?;
+    match conversation::get(db, user, id).await {
+        Err(Error::NotFound(_)) => Err(Error::NotFound("message")),
+        found => found.map(|_| id),
     }
 }
 

@@ -123,6 +123,18 @@ pub async fn get_for_update(tx: &mut Tx, id: UserId) -> Result<Model> {
         .ok_or(Error::NotFound("user"))
 }
 
+/// Gets an account, which nobody changes until the transaction ends.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get_for_share(tx: &mut Tx, id: UserId) -> Result<Model> {
+    Entity::find_by_id(id)
+        .lock_shared()
+        .one(tx.orm())
+        .await?
+        .ok_or(Error::NotFound("user"))
+}
+
 /// What others see of an account; what is not given stays.
 #[derive(Debug, Default)]
 pub struct Profile {
@@ -221,6 +233,28 @@ impl Model {
         self.forget_cached(tx, now).await?;
         let mut row = self.begin_change(now);
         row.status = Set(status);
+        Ok(row.update(tx.orm()).await?)
+    }
+
+    /// Gives it the limits and features of a tier.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn change_tier(self, tx: &mut Tx, tier: Tier, now: DateTime<Utc>) -> Result<Self> {
+        self.forget_cached(tx, now).await?;
+        let mut row = self.begin_change(now);
+        row.tier = Set(tier);
+        Ok(row.update(tx.orm()).await?)
+    }
+
+    /// Says that its address is its owner's.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn verify(self, tx: &mut Tx, now: DateTime<Utc>) -> Result<Self> {
+        self.forget_cached(tx, now).await?;
+        let mut row = self.begin_change(now);
+        row.is_verified = Set(true);
         Ok(row.update(tx.orm()).await?)
     }
 
