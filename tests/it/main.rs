@@ -41,6 +41,7 @@ mod search;
 mod sessions;
 mod storage;
 mod storage_health;
+mod storage_outages;
 mod transport;
 mod uploads;
 mod verify;

@@ -38,8 +38,7 @@ pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<String> {
     let of_store = app
         .storage
         .url(&row.storage_key, shown, signed_url::LIFETIME)
-        .await
-        .map_err(anyhow::Error::from)?;
+        .await?;
     Ok(of_store.unwrap_or_else(|| {
         let now = app.clock.now();
         signed_url::make(&app.keyring, &app.config.public_url, row.id, now)
@@ -116,8 +115,7 @@ async fn stream(app: &App, key: &str, part: Range<u64>) -> Result<Body> {
     let content = app.storage.stream(key, part).await;
     content.map(Body::from_stream).map_err(|error| match error {
         storage::Error::NotFound => Error::NotFound("attachment"),
-        storage::Error::Denied(_) => Error::Internal(error.into()),
-        storage::Error::Failed(_) => Error::Unavailable(error.into()),
+        other => other.into(),
     })
 }
 

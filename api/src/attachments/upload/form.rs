@@ -1,5 +1,8 @@
 //! The form of an upload, read piece by piece.
 
+use std::time::Duration;
+
+use anyhow::anyhow;
 use axum::{
     extract::{
         Multipart,
@@ -9,7 +12,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use shared::{
-    clients::storage::{Storage, Unclaimed, Upload},
+    clients::storage::{self, Storage, Unclaimed, Upload},
     ids::{AttachmentId, UserId},
     keyring::Sha256,
     models::attachment,
@@ -35,6 +38,9 @@ const FIELDS: [&str; 3] = ["file", "language", "conversationId"];
 const PROBLEMS_MAX: usize = 20;
 /// Longest name of a field that is repeated in an answer, in characters.
 const FIELD_NAME_MAX: usize = 64;
+
+/// Longest wait for one step of the storage, which by itself would try for 92 s: a client gives up before that.
+const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A form that is being read.
 pub(super) struct Reading<'a> {
@@ -157,11 +163,7 @@ impl<'a> Reading<'a> {
 
         let storage_key = Storage::random_key();
         (self.note)(storage_key.clone()).await?;
-        let upload = self
-            .storage
-            .upload(&storage_key, media_type)
-            .await
-            .map_err(anyhow::Error::from)?;
+        let upload = in_store(self.storage.upload(&storage_key, media_type)).await?;
         let mut stored = Stored {
             upload,
             content,
@@ -177,7 +179,7 @@ impl<'a> Reading<'a> {
             }
         }
         stored.content.finish()?;
-        let content = stored.upload.finish().await.map_err(anyhow::Error::from)?;
+        let content = in_store(stored.upload.finish()).await?;
         let file = attachment::New {
             id: AttachmentId::new(),
             user: self.user,
@@ -279,11 +281,18 @@ impl Stored {
         }
         self.content.look(&bytes)?;
         self.hash.update(&bytes);
-        Ok(self
-            .upload
-            .write(bytes)
-            .await
-            .map_err(anyhow::Error::from)?)
+        in_store(self.upload.write(bytes)).await
+    }
+}
+
+/// Waits for a step of the storage, but not for ever.
+async fn in_store<T>(step: impl Future<Output = Result<T, storage::Error>>) -> Result<T> {
+    match tokio::time::timeout(STORE_TIMEOUT, step).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::Unavailable(anyhow!(
+            "the storage did not answer in {} s",
+            STORE_TIMEOUT.as_secs()
+        ))),
     }
 }
 
