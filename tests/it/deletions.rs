@@ -184,6 +184,38 @@ async fn an_object_goes_as_soon_as_its_store_is_back() {
 }
 
 #[tokio::test]
+async fn nobody_sees_the_attachments_of_a_deleted_conversation() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let conversation = ana.conversation("Plans").await;
+    let fields = [("conversationId", conversation.as_str())];
+    let created = ana
+        .upload("a.jpg", fixture("two-lines.jpg"), &fields)
+        .await
+        .expect(201);
+    app.run_jobs().await;
+    let (path, url) = (path(&created), path_of(&created["attachment"]["url"]));
+    assert_eq!(app.anonymous().get(&url).await.status, 200);
+    let deleted = format!("/api/v1/conversations/{conversation}");
+    assert_eq!(ana.delete(&deleted).await.status, 204);
+
+    for gone in [
+        ana.get(&path).await,
+        ana.post(&format!("{path}/ocr")).await,
+        ana.delete(&path).await,
+        app.anonymous().get(&url).await,
+    ] {
+        gone.expect_problem(404, "not_found");
+    }
+    let listed = ana.get("/api/v1/attachments").await.expect(200);
+    assert_eq!(listed["data"], json!([]));
+    assert_eq!(objects(&app).await.len(), 1, "a job deletes the object");
+    app.run_jobs().await;
+    assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn the_attachments_of_a_conversation_go_together() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;

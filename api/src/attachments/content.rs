@@ -81,7 +81,7 @@ pub(super) async fn get_attachment_content(
     if !signed_url::is_good(&app.keyring, id, input.exp.0, &input.sig, app.clock.now()) {
         return Err(Error::NotFound("attachment"));
     }
-    let row = attachment::find_for_any_user(&app.db, id)
+    let row = attachment::find_for_signed_url(&app.db, id)
         .await?
         .ok_or(Error::NotFound("attachment"))?;
     let length = u64::try_from(row.size_bytes).unwrap_or_default();
