@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::{
     ids::{AttachmentId, ConversationId},
-    models::attachment,
+    models::{attachment, pending_object},
 };
 use tests::{Actor, Options, TestApp, eventually, fakes::receiver::Receiver, fixture, picture};
 
@@ -180,6 +180,35 @@ async fn an_object_goes_as_soon_as_its_store_is_back() {
     store.come_back();
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_object_on_whose_job_workers_died_goes_a_day_later() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let created = upload(&ana).await;
+    app.run_jobs().await;
+    assert_eq!(ana.delete(&path(&created)).await.status, 204);
+    // The third worker dies on it.
+    sqlx::query(
+        "UPDATE jobs SET state = 'running', attempt = 1, epoch = 1, worker_id = 'dead', crash_count = 2,
+                lease_until = job_now() WHERE kind = 'delete_object'",
+    )
+    .execute(app.database.pool())
+    .await
+    .unwrap();
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.sweep().await, 1);
+    assert_eq!(app.count_jobs("quarantined").await, 1);
+
+    app.advance(pending_object::GRACE).await;
+    assert_eq!(app.sweep_objects().await, 0);
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.sweep_objects().await, 1);
+    app.run_jobs().await;
+    assert!(objects(&app).await.is_empty());
+    app.expect_failed(1);
     app.finish().await;
 }
 
