@@ -245,6 +245,32 @@ async fn nobody_sees_the_attachments_of_a_deleted_conversation() {
 }
 
 #[tokio::test]
+async fn an_attachment_that_is_being_deleted_is_not_read_again() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let created = upload(&ana).await;
+    app.run_jobs().await;
+    let mut deleting = app.database.pool().begin().await.unwrap();
+    sqlx::query("DELETE FROM attachments")
+        .execute(&mut *deleting)
+        .await
+        .unwrap();
+    let ocr = format!("{}/ocr", path(&created));
+    let (read, ()) = tokio::join!(ana.post(&ocr), async {
+        eventually("it waits for the row", || async {
+            let sql = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            count(&app, sql).await == 1
+        })
+        .await;
+        deleting.commit().await.unwrap();
+    });
+    read.expect_problem(404, "not_found");
+    assert_eq!(app.count_live_jobs().await, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn the_attachments_of_a_conversation_go_together() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;

@@ -177,7 +177,7 @@ pub(super) async fn read_attachment(
 ) -> Result<Answer> {
     let languages = input.and_then(|Json(input)| input.language);
     let mut tx = app.begin(&caller, &request).await?;
-    let row = attachment::get(tx.orm(), caller.user, id).await?;
+    let row = attachment::hold(&mut tx, caller.user, id).await?;
     let job = reading::begin(&mut tx, &row, languages.as_ref(), app.clock.now()).await?;
     let body = ReadingAttachment {
         job: job::get(tx.orm(), caller.user, job).await?.into(),
