@@ -5,6 +5,7 @@ mod accounts;
 mod api_keys;
 mod attachment_lists;
 mod browsers;
+mod cached_texts;
 mod canary;
 mod config;
 mod conversations;

@@ -11,7 +11,8 @@ use crate::{
     queue::{Backoff, End, Job, Priority, Queue},
 };
 
-/// Removes an object from the storage, and what Redis keeps of its attachment. It is tried until the store has done it.
+/// Removes an object from the storage, and then what Redis keeps of its attachment. It is tried until both have done it;
+/// a Redis that is away for a week has forgotten the text by itself.
 ///
 /// Safe to repeat: keys are never used again, and what is gone already is fine. It is nobody's job, so that its user
 /// cannot cancel it.

@@ -190,6 +190,14 @@ pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result
         .await?)
 }
 
+/// Whether an attachment still has what was read in it; a deleted one has not.
+///
+/// # Errors
+/// As the database fails.
+pub async fn exists(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<bool> {
+    Ok(Entity::find_by_id(attachment).exists(db).await?)
+}
+
 /// Finds the text of an attachment, whole.
 ///
 /// # Errors
