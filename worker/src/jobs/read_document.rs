@@ -42,7 +42,7 @@ impl Run for ReadDocument {
 
         ctx.progress(5, "loading the document").await;
         let bytes = load(ctx, &attachment).await?;
-        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let folder = ctx.scratch.folder().context("no temporary folder")?;
         let file = folder.path().join("document.pdf");
         tokio::fs::write(&file, bytes).await?;
         let reader = Reader {

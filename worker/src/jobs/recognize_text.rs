@@ -43,7 +43,7 @@ impl Run for RecognizeText {
         ctx.progress(5, "loading the picture").await;
         let bytes = load(ctx, &attachment).await?;
         ctx.progress(20, "preparing the picture").await;
-        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let folder = ctx.scratch.folder().context("no temporary folder")?;
         let prepared = prepare(bytes, folder.path()).await?;
         ctx.progress(40, "reading the text").await;
         let read = tesseract

@@ -17,6 +17,7 @@
 mod tests;
 
 use std::{
+    env::temp_dir,
     ffi::OsStr,
     fs::Permissions,
     io,
@@ -104,8 +105,9 @@ pub async fn isolation() -> Isolation {
             isolation,
             ..TRIAL_LIMITS
         };
-        if cfg!(target_os = "linux") && run(Path::new("true"), [""; 0], &[], &limits).await.is_ok()
-        {
+        let folder = temp_dir();
+        let trial = run(Path::new("true"), [""; 0], &[], &folder, &limits);
+        if cfg!(target_os = "linux") && trial.await.is_ok() {
             return isolation;
         }
     }
@@ -173,7 +175,7 @@ pub enum ProcessError {
     },
 }
 
-/// Runs a program to its end in an empty folder of its own, with no input and no environment but `env`.
+/// Runs a program to its end in an empty folder of its own inside `within`, with no input and no environment but `env`.
 ///
 /// When this returns or is dropped, neither the program nor anything it started in its group is left running.
 ///
@@ -184,9 +186,10 @@ pub async fn run<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
-    run_until(program, args, env, limits, Overflow::Fails).await
+    run_until(program, args, env, within, limits, Overflow::Fails).await
 }
 
 /// As [`run`], but a program that prints more than 16 MiB is ended, and its output cut, instead of failing.
@@ -198,15 +201,17 @@ pub async fn run_cut<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
-    run_until(program, args, env, limits, Overflow::IsCut).await
+    run_until(program, args, env, within, limits, Overflow::IsCut).await
 }
 
 async fn run_until<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
     overflow: Overflow,
 ) -> Result<Output, ProcessError> {
@@ -222,7 +227,7 @@ async fn run_until<A: AsRef<OsStr>>(
     let folder = tempfile::Builder::new()
         .prefix("baatcheet-run-")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir()
+        .tempdir_in(within)
         .map_err(failed)?;
     let mut command = limited(program, limits);
     command
