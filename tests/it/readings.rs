@@ -1,5 +1,7 @@
 //! Reading attachments again, and in the languages of their conversations.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 use shared::{
     ids::AttachmentId,
@@ -8,7 +10,7 @@ use shared::{
         recognition::{self, Reading},
     },
 };
-use tests::{Actor, TestApp, eventually, fixture, pdf};
+use tests::{Actor, Options, TestApp, eventually, fixture, pdf};
 
 use crate::deletions::objects;
 
@@ -345,5 +347,34 @@ async fn what_cannot_be_read_again_is_told() {
         .await
         .expect_problem(404, "not_found");
     app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_picture_on_which_the_program_fails_is_tried_again_and_then_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("tesseract");
+    let script =
+        "#!/bin/sh\n[ $1 = --list-langs ] && printf 'List:\\neng\\n' && exit\nkill -SEGV $$\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = Options::default();
+    options.worker.tesseract = Some(program.display().to_string());
+    let app = TestApp::with(options).await;
+    let ana = app.user("ana").await;
+    let id = upload(&ana, "two-lines.jpg", &[]).await;
+    assert_eq!(app.run_due_jobs().await, 1);
+    let once = get(&ana, &id).await;
+    let job = &once["jobs"][0];
+    assert_eq!(
+        (job["status"].as_str(), job["error"].as_str()),
+        (Some("retrying"), Some("the picture cannot be read"))
+    );
+    app.run_jobs().await;
+    let read = get(&ana, &id).await;
+    assert_eq!(read["ocr"]["status"], "failed");
+    assert_eq!(read["ocr"]["error"], "the picture cannot be read");
+    assert_eq!(read["jobs"][0]["attempt"], 3);
+    app.expect_failed(1);
     app.finish().await;
 }
