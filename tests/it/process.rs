@@ -37,6 +37,8 @@ async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
             conversation_id: None,
             message_id: None,
             extracted_text: None,
+            low_confidence: false,
+            truncated: false,
             language: None,
             confidence: None,
             pages: None,

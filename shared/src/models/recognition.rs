@@ -242,6 +242,8 @@ pub async fn complete(
 ) -> Result<i32> {
     let result = OcrResult {
         extracted_text: Some(reading.text.clone()),
+        low_confidence: reading.low_confidence,
+        truncated: reading.truncated,
         language: reading.language.clone(),
         confidence: reading.confidence,
         pages: reading.page_count,
