@@ -365,7 +365,7 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
         reply.headers()["content-disposition"]
             .to_str()
             .unwrap()
-            .starts_with("attachment; filename*=UTF-8''%E0")
+            .starts_with("attachment; filename=\"____.jpg\"; filename*=UTF-8''%E0")
     );
     assert_eq!(reply.bytes().await.unwrap(), fixture("two-lines.jpg"));
     nobody

@@ -278,6 +278,23 @@ async fn an_unknown_language_is_refused_with_the_known_ones() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn the_name_of_a_file_may_be_given_as_utf_8() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let mut form = b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"scan.jpg\"; \
+        filename*=UTF-8''%E0%A4%9C%E0%A4%BE%E0%A4%81%E0%A4%9A.jpg\r\n\r\n"
+        .to_vec();
+    form.extend(fixture("two-lines.jpg"));
+    form.extend(b"\r\n--b--\r\n");
+    let request = ana.request(Method::POST, "/api/v1/attachments");
+    let request = request.header("content-type", "multipart/form-data; boundary=b");
+    let created = ana.send(request.body(form)).await.expect(201);
+    assert_eq!(created["attachment"]["fileName"], "जाँच.jpg");
+    app.run_jobs().await;
+    app.finish().await;
+}
+
 /// Sends a picture whole before it listens, and gives the answer as it was sent.
 async fn send_before_listening(app: &TestApp, user: &Actor, length: usize) -> String {
     let begin = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n";

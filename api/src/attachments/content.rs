@@ -154,8 +154,18 @@ fn describe(
     Ok(())
 }
 
-/// A file to be saved, never a page to be shown. The name is UTF-8, percent-encoded (RFC 6266, RFC 8187).
+/// A file to be saved, never a page to be shown. The name is UTF-8, percent-encoded (RFC 8187), after one in ASCII for
+/// clients that know no other (RFC 6266 §4.3).
 fn disposition(file_name: &str) -> String {
+    let ascii: String = file_name
+        .chars()
+        .map(|letter| match letter {
+            // Some clients take these for the beginning of something else (RFC 6266, appendix D).
+            '"' | '\\' | '%' => '_',
+            ' '..='~' => letter,
+            _ => '_',
+        })
+        .collect();
     let name: String = file_name
         .bytes()
         .map(|byte| match byte {
@@ -165,5 +175,5 @@ fn disposition(file_name: &str) -> String {
             other => format!("%{other:02X}"),
         })
         .collect();
-    format!("attachment; filename*=UTF-8''{name}")
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{name}")
 }

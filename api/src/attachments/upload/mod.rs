@@ -1,6 +1,7 @@
 //! Uploads: streamed to the storage, typed by content, measured before anything decodes them.
 
 mod content;
+mod file_name;
 mod form;
 mod pace;
 mod rest;
