@@ -372,7 +372,10 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
         .get(&format!("{path}0"))
         .await
         .expect_problem(404, "not_found");
-    app.advance(std::time::Duration::from_hours(1)).await;
+    let hour = std::time::Duration::from_hours(1);
+    let expires_at = &created["attachment"]["urlExpiresAt"];
+    assert_eq!(*expires_at, json!(app.clock.now() + hour));
+    app.advance(hour).await;
     nobody.get(&path).await.expect_problem(404, "not_found");
     app.run_jobs().await;
     app.finish().await;

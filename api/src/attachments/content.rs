@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use chrono::{DateTime, SubsecRound as _, Utc};
 use shared::{
     clients::storage::{self, Shown},
     ids::AttachmentId,
@@ -25,11 +26,12 @@ use crate::{
     extract::{Path, Query},
 };
 
-/// A URL that shows the content for an hour, without credentials: the store's own where it has such, else ours.
+/// A URL that shows the content for an hour, without credentials: the store's own where it has such, else ours; and
+/// when it ends.
 ///
 /// # Errors
 /// When it cannot be signed.
-pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<String> {
+pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<(String, DateTime<Utc>)> {
     let disposition = disposition(&row.file_name);
     let shown = Shown {
         media_type: &row.media_type,
@@ -39,10 +41,11 @@ pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<String> {
         .storage
         .url(&row.storage_key, shown, signed_url::LIFETIME)
         .await?;
-    Ok(of_store.unwrap_or_else(|| {
-        let now = app.clock.now();
-        signed_url::make(&app.keyring, &app.config.public_url, row.id, now)
-    }))
+    let now = app.clock.now();
+    let url = of_store
+        .unwrap_or_else(|| signed_url::make(&app.keyring, &app.config.public_url, row.id, now));
+    // Both kinds count whole seconds.
+    Ok((url, (now + signed_url::LIFETIME).trunc_subsecs(0)))
 }
 
 /// Gets the content of an attachment by its signed URL, without credentials.

@@ -142,6 +142,8 @@ pub(super) struct Attachment {
         example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
     )]
     url: String,
+    /// When `url` ends; the attachment then has a new one.
+    url_expires_at: DateTime<Utc>,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
     /// What was read; null until then. The pages of a document end in a line break and a form feed (U+000C). In lists
@@ -165,6 +167,7 @@ impl Attachment {
         recognition: Option<recognition::Model>,
         jobs: Vec<job::Model>,
         url: String,
+        url_expires_at: DateTime<Utc>,
     ) -> Self {
         let attachment::Model {
             id,
@@ -192,6 +195,7 @@ impl Attachment {
             width,
             height,
             url,
+            url_expires_at,
             conversation_id,
             message_id,
             extracted_text: extracted_text.flatten(),

@@ -218,8 +218,8 @@ async fn show(
     for (row, read) in rows {
         let ids = jobs_of(&read).into_iter();
         let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
-        let url = content::url(app, &row).await?;
-        shown.push(Attachment::new(row, read, jobs, url));
+        let (url, expires_at) = content::url(app, &row).await?;
+        shown.push(Attachment::new(row, read, jobs, url, expires_at));
     }
     Ok(shown)
 }
