@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use shared::{
     ids::{AttachmentId, ConversationId, MessageId},
@@ -16,10 +16,10 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    extract::{Fields, Rule},
+    extract::Fields,
     jobs::dto::Job,
     page::Limit,
-    text::{Id, Languages},
+    text::{Id, Languages, Param},
 };
 
 /// The form of an upload.
@@ -41,42 +41,6 @@ pub(super) struct UploadForm {
     conversation_id: Option<ConversationId>,
 }
 
-/// How far the latest reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum OcrStatus {
-    /// Waiting for a worker, or being read.
-    Processing,
-    /// Read; the text may be empty.
-    Succeeded,
-    /// Could not be read; `error` says why.
-    Failed,
-    /// Stopped by its user.
-    Cancelled,
-}
-
-impl From<Status> for OcrStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Processing => Self::Processing,
-            Status::Succeeded => Self::Succeeded,
-            Status::Failed => Self::Failed,
-            Status::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<OcrStatus> for Status {
-    fn from(status: OcrStatus) -> Self {
-        match status {
-            OcrStatus::Processing => Self::Processing,
-            OcrStatus::Succeeded => Self::Succeeded,
-            OcrStatus::Failed => Self::Failed,
-            OcrStatus::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
 /// What was read, and how well.
 ///
 /// `status`, `error` and `finishedAt` are those of the latest reading; all else, and `extractedText`, is of the latest one
@@ -84,7 +48,7 @@ impl From<OcrStatus> for Status {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ocr {
-    status: OcrStatus,
+    status: Status,
     /// Languages it was read in, as ISO 639-1 codes joined by `+`.
     #[schema(example = "en")]
     language: Option<String>,
@@ -229,7 +193,7 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
     } = row;
     (
         Ocr {
-            status: status.into(),
+            status,
             language: language.as_deref().and_then(language::codes_of),
             confidence,
             low_confidence,
@@ -288,41 +252,15 @@ pub(super) struct ListAttachments {
     /// Only of this kind.
     #[deserr(default)]
     #[param(value_type = Option<Kind>)]
-    pub(super) kind: Option<KindFilter>,
+    pub(super) kind: Option<Param<Kind>>,
     /// Only of this conversation.
     #[deserr(default)]
     #[param(value_type = Option<ConversationId>)]
     pub(super) conversation_id: Option<Id<ConversationId>>,
     /// Only those whose latest reading has come this far.
     #[deserr(default)]
-    #[param(value_type = Option<OcrStatus>)]
-    pub(super) status: Option<StatusFilter>,
-}
-
-/// A kind in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = KindFilter::parse -> Rule)]
-pub(super) struct KindFilter(pub(super) Kind);
-
-impl KindFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value(Value::String(text.to_owned()))
-            .map(Self)
-            .map_err(|_| Rule::new("must be one of image, document, audio"))
-    }
-}
-
-/// A status in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = StatusFilter::parse -> Rule)]
-pub(super) struct StatusFilter(pub(super) Status);
-
-impl StatusFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value(Value::String(text.to_owned()))
-            .map(|status: OcrStatus| Self(status.into()))
-            .map_err(|_| Rule::new("must be one of processing, succeeded, failed, cancelled"))
-    }
+    #[param(value_type = Option<Status>)]
+    pub(super) status: Option<Param<Status>>,
 }
 
 /// The permission in a signed URL.
@@ -332,21 +270,8 @@ impl StatusFilter {
 pub(super) struct GetAttachmentContent {
     /// End of its life, in seconds since 1970.
     #[param(value_type = i64, example = 1_795_255_200)]
-    pub(super) exp: Expiry,
+    pub(super) exp: Param<i64>,
     /// Lower-case hex.
     #[param(example = "6f1c")]
     pub(super) sig: String,
-}
-
-/// Seconds since 1970.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Expiry::parse -> Rule)]
-pub(super) struct Expiry(pub(super) i64);
-
-impl Expiry {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Rule::new("must be a number"))
-    }
 }
