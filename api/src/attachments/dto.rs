@@ -221,6 +221,7 @@ pub(super) struct CreatedAttachment {
 /// An attachment that is being read again.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReadingAttachment {
+    /// As in lists: with the beginning of the text that is there, without words and pages.
     pub(super) attachment: Attachment,
     /// The job that reads it.
     pub(super) job: Job,
