@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use super::*;
+use super::{error::MAX_REASON_BYTES, *};
 
 const LIMITS: Limits = Limits {
     address_space_bytes: 1 << 30,
