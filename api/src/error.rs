@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use shared::{
-    clients::outbound::Refused,
+    clients::{outbound::Refused, storage},
     database::{self, Refusal},
 };
 use utoipa::{
@@ -229,6 +229,16 @@ impl From<database::Error> for Error {
     }
 }
 
+impl From<storage::Error> for Error {
+    /// An object that is not there is ours: a row names it. Whoever gives it out may say better.
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Failed(_) => Self::Unavailable(error.into()),
+            storage::Error::Denied(_) | storage::Error::NotFound => Self::Internal(error.into()),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         Self::Internal(error)
@@ -330,10 +340,9 @@ impl IntoResponse for Error {
         {
             headers.insert(header::CONTENT_RANGE, length);
         }
-        let errors = if let Self::Invalid(fields) = self {
-            fields
-        } else {
-            Vec::new()
+        let errors = match self {
+            Self::Invalid(fields) => fields,
+            _ => Vec::new(),
         };
         let problem = Problem {
             kind: "about:blank",
@@ -361,10 +370,7 @@ pub(crate) const PROBLEMS: &[(&str, &str)] = &[
     ("404", "No such thing, or not yours"),
     ("408", "The upload is too slow"),
     ("409", "A rule says no; `code` says which"),
-    (
-        "412",
-        "`If-Match` names another version than the present one",
-    ),
+    ("412", "`If-Match` names another version"),
     ("413", "Larger than allowed here"),
     ("415", "A kind of content that is not taken here"),
     ("422", "Some values are wrong; `errors` names every one"),

@@ -1,6 +1,8 @@
 //! Values of bodies: texts within limits, and changes of what may be absent.
 
 use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef, take_cf_content};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use shared::language::{Language, MAX_LANGUAGES};
 
 use crate::extract::{Fields, Rule};
@@ -120,6 +122,39 @@ impl<T: std::str::FromStr> Deserr<Fields> for Id<T> {
     }
 }
 
+/// A value of `T` as a parameter of a query, as serde reads it: from its text, or from the number or truth that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Param<T>(pub T);
+
+impl<T: DeserializeOwned> Param<T> {
+    fn parse(text: String) -> Result<Self, Rule> {
+        let scalar = match serde_json::from_str(&text) {
+            Ok(scalar @ (Json::Bool(_) | Json::Number(_))) => scalar,
+            _ => Json::Null,
+        };
+        serde_json::from_value(text.into())
+            .or_else(|error| serde_json::from_value(scalar).map_err(|_| error))
+            .map(Self)
+            .map_err(|error| {
+                let error = error.to_string();
+                let expected = error.rsplit_once("expected ");
+                Rule::new(format!(
+                    "must be {}",
+                    expected.map_or("another value", |(_, expected)| expected)
+                ))
+            })
+    }
+}
+
+impl<T: DeserializeOwned> Deserr<Fields> for Param<T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, Self::parse)
+    }
+}
+
 /// Languages of a text: codes, tags or names of Tesseract's data, joined by `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Languages(Vec<Language>);
@@ -157,6 +192,7 @@ impl Deserr<Fields> for Languages {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shared::queue::Queue;
 
     use super::*;
     use crate::{error::Error, extract};
@@ -191,6 +227,22 @@ mod tests {
         };
         let pointers: Vec<&str> = fields.iter().map(|field| field.pointer.as_str()).collect();
         assert_eq!(pointers, ["/line", "/prose"]);
+    }
+
+    #[test]
+    fn a_parameter_is_one_of_its_type() {
+        let read = |text: &str| Param::<Queue>::parse(text.to_owned());
+        assert_eq!(read("ocr").unwrap().0, Queue::Ocr);
+        for bad in ["oct", "", "0", "null", "\"ocr\"", "{\"ocr\":null}"] {
+            let rule = read(bad).unwrap_err().0;
+            assert!(rule.starts_with("must be one of `ocr`, `audio`"), "{rule}");
+        }
+        let read = |text: &str| Param::<bool>::parse(text.to_owned());
+        assert!(read("true").unwrap().0 && !read("false").unwrap().0);
+        assert_eq!(read("yes").unwrap_err().0, "must be a boolean");
+        let read = |text: &str| Param::<i64>::parse(text.to_owned());
+        assert_eq!(read("-7").unwrap().0, -7);
+        assert_eq!(read("7.5").unwrap_err().0, "must be i64");
     }
 
     #[test]

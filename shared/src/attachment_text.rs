@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 
-use crate::{database::Result, ids::AttachmentId, models::recognition, redis::Redis};
+use crate::{
+    database::Result,
+    ids::AttachmentId,
+    models::recognition,
+    redis::{self, Redis},
+};
 
 /// Longer texts stay in Postgres, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 /// A text that nobody wants for so long makes room.
-const LIFETIME: Duration = Duration::from_hours(24 * 7);
+pub const LIFETIME: Duration = Duration::from_hours(24 * 7);
 
 /// Gets the text of the latest reading that succeeded: from Redis, else from Postgres, and then Redis has it again.
 ///
@@ -33,7 +38,7 @@ pub async fn load(
     }
     let text = recognition::find_text(db, read.attachment_id).await?;
     if let Some(text) = &text {
-        put(redis, read.attachment_id, read.readings, text).await;
+        put(db, redis, read.attachment_id, read.readings, text).await;
     }
     Ok(text)
 }
@@ -49,22 +54,39 @@ pub async fn get(redis: &Redis, attachment: AttachmentId, reading: i32) -> Optio
 }
 
 /// Keeps the text of a reading, unless it is long. A failure costs others the time to load it from Postgres.
-pub async fn put(redis: &Redis, attachment: AttachmentId, reading: i32, text: &str) {
-    if text.len() > MAX_BYTES {
-        return remove(redis, attachment).await;
-    }
-    let mut entry = reading.to_be_bytes().to_vec();
-    entry.extend_from_slice(text.as_bytes());
-    let key = redis.keys().attachment_text(attachment);
-    if let Err(error) = redis.set(&key, entry, LIFETIME).await {
+///
+/// The attachment may be deleted at the same time: whoever deletes it removes the text after its row is gone, so
+/// looking for the row after the text is there leaves none behind.
+pub async fn put(
+    db: &impl ConnectionTrait,
+    redis: &Redis,
+    attachment: AttachmentId,
+    reading: i32,
+    text: &str,
+) {
+    let kept = async {
+        if text.len() > MAX_BYTES {
+            return remove(redis, attachment).await;
+        }
+        let mut entry = reading.to_be_bytes().to_vec();
+        entry.extend_from_slice(text.as_bytes());
+        let key = redis.keys().attachment_text(attachment);
+        redis.set(&key, entry, LIFETIME).await?;
+        match recognition::exists(db, attachment).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => remove(redis, attachment).await,
+        }
+    };
+    if let Err(error) = kept.await {
         tracing::debug!(error = %error, "a text was not kept in redis");
     }
 }
 
-/// Forgets the text of an attachment that is deleted or read again.
-pub async fn remove(redis: &Redis, attachment: AttachmentId) {
+/// Forgets the text of an attachment that is deleted.
+///
+/// # Errors
+/// When Redis does not answer within 100 ms: it may have the text still, for [`LIFETIME`] at most.
+pub async fn remove(redis: &Redis, attachment: AttachmentId) -> Result<(), redis::Error> {
     let key = redis.keys().attachment_text(attachment);
-    if let Err(error) = redis.remove(vec![key]).await {
-        tracing::debug!(error = %error, "a text was not removed from redis");
-    }
+    redis.remove(vec![key]).await
 }

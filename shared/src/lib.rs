@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod language;
 pub mod metrics;
 pub mod models;
+pub mod picture;
 pub mod queue;
 pub mod redis;
 pub mod shutdown;

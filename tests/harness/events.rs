@@ -38,6 +38,8 @@ impl TestApp {
             conversation_id: None,
             message_id: None,
             extracted_text: Some(text.to_owned()),
+            low_confidence: false,
+            truncated: false,
             language: None,
             confidence: Some(95.3),
             pages: None,

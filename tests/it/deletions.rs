@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::{
     ids::{AttachmentId, ConversationId},
-    models::attachment,
+    models::{attachment, pending_object},
 };
 use tests::{Actor, Options, TestApp, eventually, fakes::receiver::Receiver, fixture, picture};
 
@@ -180,6 +180,93 @@ async fn an_object_goes_as_soon_as_its_store_is_back() {
     store.come_back();
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_object_on_whose_job_workers_died_goes_a_day_later() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let created = upload(&ana).await;
+    app.run_jobs().await;
+    assert_eq!(ana.delete(&path(&created)).await.status, 204);
+    // The third worker dies on it.
+    sqlx::query(
+        "UPDATE jobs SET state = 'running', attempt = 1, epoch = 1, worker_id = 'dead', crash_count = 2,
+                lease_until = job_now() WHERE kind = 'delete_object'",
+    )
+    .execute(app.database.pool())
+    .await
+    .unwrap();
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.sweep().await, 1);
+    assert_eq!(app.count_jobs("quarantined").await, 1);
+
+    app.advance(pending_object::GRACE).await;
+    assert_eq!(app.sweep_objects().await, 0);
+    app.advance(Duration::from_secs(1)).await;
+    assert_eq!(app.sweep_objects().await, 1);
+    app.run_jobs().await;
+    assert!(objects(&app).await.is_empty());
+    app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_sees_the_attachments_of_a_deleted_conversation() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let conversation = ana.conversation("Plans").await;
+    let fields = [("conversationId", conversation.as_str())];
+    let created = ana
+        .upload("a.jpg", fixture("two-lines.jpg"), &fields)
+        .await
+        .expect(201);
+    app.run_jobs().await;
+    let (path, url) = (path(&created), path_of(&created["attachment"]["url"]));
+    assert_eq!(app.anonymous().get(&url).await.status, 200);
+    let deleted = format!("/api/v1/conversations/{conversation}");
+    assert_eq!(ana.delete(&deleted).await.status, 204);
+
+    for gone in [
+        ana.get(&path).await,
+        ana.post(&format!("{path}/ocr")).await,
+        ana.delete(&path).await,
+        app.anonymous().get(&url).await,
+    ] {
+        gone.expect_problem(404, "not_found");
+    }
+    let listed = ana.get("/api/v1/attachments").await.expect(200);
+    assert_eq!(listed["data"], json!([]));
+    assert_eq!(objects(&app).await.len(), 1, "a job deletes the object");
+    app.run_jobs().await;
+    assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_attachment_that_is_being_deleted_is_not_read_again() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let created = upload(&ana).await;
+    app.run_jobs().await;
+    let mut deleting = app.database.pool().begin().await.unwrap();
+    sqlx::query("DELETE FROM attachments")
+        .execute(&mut *deleting)
+        .await
+        .unwrap();
+    let ocr = format!("{}/ocr", path(&created));
+    let (read, ()) = tokio::join!(ana.post(&ocr), async {
+        eventually("it waits for the row", || async {
+            let sql = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            count(&app, sql).await == 1
+        })
+        .await;
+        deleting.commit().await.unwrap();
+    });
+    read.expect_problem(404, "not_found");
+    assert_eq!(app.count_live_jobs().await, 0);
     app.finish().await;
 }
 

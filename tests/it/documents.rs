@@ -344,9 +344,29 @@ async fn webhooks_are_told_of_documents() {
             .unwrap()
             .contains("4711")
     );
+    assert_eq!(
+        (&completed["lowConfidence"], &completed["truncated"]),
+        (&json!(false), &json!(false))
+    );
     let failed = of("document.ocr_failed");
     assert_eq!(failed["attachmentId"], bad["id"]);
     assert!(failed["error"].as_str().unwrap().contains("password"));
     app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_says_when_there_is_more_to_read() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    let webhook = json!({ "url": receiver.url(), "events": ["document.ocr_completed"] });
+    ana.post_json("/api/v1/webhooks", webhook).await.expect(201);
+    let pages: Vec<Page> = (0..201).map(|_| Page::Text(LINE.to_owned())).collect();
+    let read = read(&app, &ana, pdf(&pages), &[]).await;
+    assert_eq!(read["ocr"]["truncated"], true);
+    let told: Value = serde_json::from_slice(&receiver.requests().await[0].body).unwrap();
+    assert_eq!(told["data"]["pages"], 201);
+    assert_eq!(told["data"]["truncated"], true);
     app.finish().await;
 }

@@ -142,7 +142,7 @@ async fn a_head_tells_what_a_get_would() {
     assert_eq!(told.headers()["content-type"], "image/jpeg");
     assert_eq!(
         told.headers()["content-disposition"],
-        "attachment; filename*=UTF-8''%E0%A4%9C%E0%A4%BE%E0%A4%81%E0%A4%9A%20%221%22.html"
+        "attachment; filename=\"____ _1_.html\"; filename*=UTF-8''%E0%A4%9C%E0%A4%BE%E0%A4%81%E0%A4%9A%20%221%22.html"
     );
     assert!(told.bytes().await.unwrap().is_empty());
     app.finish().await;

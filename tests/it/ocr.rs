@@ -365,14 +365,17 @@ async fn the_signed_url_shows_the_content_for_an_hour() {
         reply.headers()["content-disposition"]
             .to_str()
             .unwrap()
-            .starts_with("attachment; filename*=UTF-8''%E0")
+            .starts_with("attachment; filename=\"____.jpg\"; filename*=UTF-8''%E0")
     );
     assert_eq!(reply.bytes().await.unwrap(), fixture("two-lines.jpg"));
     nobody
         .get(&format!("{path}0"))
         .await
         .expect_problem(404, "not_found");
-    app.advance(std::time::Duration::from_hours(1)).await;
+    let hour = std::time::Duration::from_hours(1);
+    let expires_at = &created["attachment"]["urlExpiresAt"];
+    assert_eq!(*expires_at, json!(app.clock.now() + hour));
+    app.advance(hour).await;
     nobody.get(&path).await.expect_problem(404, "not_found");
     app.run_jobs().await;
     app.finish().await;

@@ -1,6 +1,6 @@
 //! The real programs: bad environments, signals, and deaths.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -37,6 +37,8 @@ async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
             conversation_id: None,
             message_id: None,
             extracted_text: None,
+            low_confidence: false,
+            truncated: false,
             language: None,
             confidence: None,
             pages: None,
@@ -194,6 +196,48 @@ async fn a_killed_workers_jobs_are_done_by_the_other() {
     );
     heir.signal(Signal::TERM);
     assert_eq!(heir.wait().await, Some(0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_worker_made_of_documents_goes_at_the_next_start() {
+    let app = TestApp::spawn_live().await;
+    let temporary = tempfile::tempdir().unwrap();
+    let files = || std::fs::read_dir(temporary.path()).unwrap().count();
+    let never = temporary.path().join("tesseract");
+    let script = "#!/bin/sh\ncase $1 in --list-langs) printf 'List:\\neng\\n' ;; *) exec sleep 600 ;; esac\n";
+    std::fs::write(&never, script).unwrap();
+    std::fs::set_permissions(&never, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let environment = [
+        ("TMPDIR", temporary.path().to_str().unwrap()),
+        ("TESSERACT", never.to_str().unwrap()),
+    ];
+    let ana = app.user("ana").await;
+    ana.upload("a.jpg", fixture("two-lines.jpg"), &[])
+        .await
+        .expect(201);
+    let mut victim = start_worker(&app, &environment).await;
+    let holds_pictures = || {
+        let of_jobs = |folder: std::fs::DirEntry| std::fs::read_dir(folder.path());
+        let folders = std::fs::read_dir(temporary.path()).unwrap().flatten();
+        let jobs = folders.filter_map(|folder| of_jobs(folder).ok()).flatten();
+        jobs.flatten()
+            .any(|job| job.path().join("picture.pgm").exists())
+    };
+    eventually("it is read", || async { holds_pictures() }).await;
+    victim.signal(Signal::KILL);
+    victim.wait().await;
+    assert!(holds_pictures());
+
+    sqlx::query("DELETE FROM jobs")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    let mut heir = start_worker(&app, &environment).await;
+    assert!(!holds_pictures());
+    heir.signal(Signal::TERM);
+    assert_eq!(heir.wait().await, Some(0));
+    assert_eq!(files(), 1, "the program");
     app.finish().await;
 }
 

@@ -1,8 +1,9 @@
 //! Reading attachments again, and in the languages of their conversations.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 use shared::{
-    attachment_text,
     ids::AttachmentId,
     models::{
         attachment,
@@ -13,12 +14,12 @@ use tests::{Actor, Options, TestApp, eventually, fixture, pdf};
 
 use crate::deletions::objects;
 
-async fn upload(user: &Actor, file: &str, fields: &[(&str, &str)]) -> String {
+pub(crate) async fn upload(user: &Actor, file: &str, fields: &[(&str, &str)]) -> String {
     let created = user.upload(file, fixture(file), fields).await.expect(201);
     created["attachment"]["id"].as_str().unwrap().to_owned()
 }
 
-async fn get(user: &Actor, id: &str) -> Value {
+pub(crate) async fn get(user: &Actor, id: &str) -> Value {
     user.get(&format!("/api/v1/attachments/{id}"))
         .await
         .expect(200)
@@ -31,7 +32,7 @@ fn ids(attachments: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn typed(id: &str) -> AttachmentId {
+pub(crate) fn typed(id: &str) -> AttachmentId {
     id.parse().unwrap()
 }
 
@@ -66,7 +67,6 @@ async fn an_attachment_is_read_again_in_another_language() {
         assert_eq!(attachment["ocr"]["status"], "processing");
         assert!(attachment["ocr"]["finishedAt"].is_null());
         assert_eq!(attachment["extractedText"], first["extractedText"]);
-        assert_eq!(attachment["ocr"]["words"], first["ocr"]["words"]);
         let jobs = attachment["jobs"].as_array().unwrap();
         assert_eq!(
             ids(jobs),
@@ -76,6 +76,8 @@ async fn an_attachment_is_read_again_in_another_language() {
             ]
         );
     }
+    assert!(again["attachment"]["ocr"]["words"].is_null(), "as in lists");
+    assert_eq!(get(&ana, id).await["ocr"]["words"], first["ocr"]["words"]);
     app.run_jobs().await;
     let second = get(&ana, id).await;
     assert_eq!(
@@ -349,83 +351,31 @@ async fn what_cannot_be_read_again_is_told() {
     app.finish().await;
 }
 
-/// Waits for Redis, which programs start without.
-async fn redis_is_up(app: &TestApp) {
-    eventually("redis is connected", || async {
-        app.context.redis.is_up()
-            && app.anonymous().get("/api/health").await.expect(200)["status"] == "healthy"
-    })
-    .await;
-}
-
 #[tokio::test]
-async fn a_text_is_kept_in_redis_until_it_is_read_again() {
-    let app = TestApp::spawn().await;
-    redis_is_up(&app).await;
-    let redis = &app.context.redis;
+async fn a_picture_on_which_the_program_fails_is_tried_again_and_then_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("tesseract");
+    let script =
+        "#!/bin/sh\n[ $1 = --list-langs ] && printf 'List:\\neng\\n' && exit\nkill -SEGV $$\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = Options::default();
+    options.worker.tesseract = Some(program.display().to_string());
+    let app = TestApp::with(options).await;
     let ana = app.user("ana").await;
     let id = upload(&ana, "two-lines.jpg", &[]).await;
-    let kept = || async { attachment_text::get(redis, typed(&id), 1).await };
-    assert_eq!(kept().await, None);
-    app.run_jobs().await;
-    let text = get(&ana, &id).await["extractedText"].clone();
-    assert_eq!(kept().await.as_deref(), text.as_str());
+    assert_eq!(app.run_due_jobs().await, 1);
+    let once = get(&ana, &id).await;
+    let job = &once["jobs"][0];
     assert_eq!(
-        attachment_text::get(redis, typed(&id), 2).await,
-        None,
-        "of another reading"
+        (job["status"].as_str(), job["error"].as_str()),
+        (Some("retrying"), Some("the picture cannot be read"))
     );
-
-    // It is read from there, and put back when it is gone.
-    attachment_text::put(redis, typed(&id), 1, "from redis").await;
-    assert_eq!(get(&ana, &id).await["extractedText"], "from redis");
-    attachment_text::remove(redis, typed(&id)).await;
-    assert_eq!(get(&ana, &id).await["extractedText"], text);
-    assert_eq!(kept().await.as_deref(), text.as_str());
-
-    // An entry that outlived its reading counts for nothing.
-    let path = format!("/api/v1/attachments/{id}/ocr");
-    ana.post(&path).await.expect(202);
-    assert_eq!(kept().await, None);
-    app.run_jobs().await;
-    attachment_text::put(redis, typed(&id), 1, "of the first reading").await;
-    assert_eq!(get(&ana, &id).await["extractedText"], text);
-    assert_eq!(
-        attachment_text::get(redis, typed(&id), 2).await.as_deref(),
-        text.as_str()
-    );
-
-    let long = "a".repeat((1 << 20) + 1);
-    attachment_text::put(redis, typed(&id), 2, &long).await;
-    assert_eq!(attachment_text::get(redis, typed(&id), 2).await, None);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn texts_are_read_without_redis_too() {
-    let app = TestApp::with(Options {
-        redis_url: Some("redis://127.0.0.1:1".to_owned()),
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let id = upload(&ana, "two-lines.jpg", &[]).await;
-    app.run_jobs().await;
-    assert!(
-        get(&ana, &id).await["extractedText"]
-            .as_str()
-            .unwrap()
-            .contains("4711")
-    );
-    ana.post(&format!("/api/v1/attachments/{id}/ocr"))
-        .await
-        .expect(202);
     app.run_jobs().await;
     let read = get(&ana, &id).await;
-    assert_eq!(read["ocr"]["status"], "succeeded");
-    let nowhere = &app.context.redis;
-    attachment_text::put(nowhere, typed(&id), 2, "x").await;
-    assert_eq!(attachment_text::get(nowhere, typed(&id), 2).await, None);
-    attachment_text::remove(nowhere, typed(&id)).await;
+    assert_eq!(read["ocr"]["status"], "failed");
+    assert_eq!(read["ocr"]["error"], "the picture cannot be read");
+    assert_eq!(read["jobs"][0]["attempt"], 3);
+    app.expect_failed(1);
     app.finish().await;
 }

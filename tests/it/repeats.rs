@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Actor, Reply, TestApp, picture};
+use tests::{Actor, Reply, TestApp, pdf, picture};
 
 const WEBHOOKS: &str = "/api/v1/webhooks";
 
@@ -242,5 +242,33 @@ async fn no_bare_hash_of_a_body_is_kept() {
         .unwrap();
     let bare = shared::keyring::sha256(body.to_string().as_bytes());
     assert_ne!(kept, bare);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn reading_a_long_text_again_may_be_repeated() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let page = || pdf::Page::Text("The library opens on Saturday at nine.\n".repeat(50));
+    let pages: Vec<pdf::Page> = (0..50).map(|_| page()).collect();
+    let created = ana.upload("x.pdf", pdf::pdf(&pages), &[]).await.expect(201);
+    app.run_jobs().await;
+    let id = created["attachment"]["id"].as_str().unwrap();
+    let whole = ana.get(&format!("/api/v1/attachments/{id}")).await;
+    let text = whole.expect(200)["extractedText"].clone();
+    assert!(text.as_str().unwrap().len() > 64 * 1024);
+
+    let path = format!("/api/v1/attachments/{id}/ocr");
+    let read = async || {
+        let request = ana.request(Method::POST, &path);
+        let request = request.header("idempotency-key", "again");
+        ana.send(request).await.expect(202)
+    };
+    let (first, second) = (read().await, read().await);
+    assert_eq!(first, second);
+    let beginning = first["attachment"]["extractedText"].as_str().unwrap();
+    assert_eq!(beginning.len(), 1_000);
+    assert!(text.as_str().unwrap().starts_with(beginning));
+    app.run_jobs().await;
     app.finish().await;
 }

@@ -16,7 +16,7 @@ use crate::s3_server::S3Server;
 pub(crate) const MEBIBYTE: usize = 1024 * 1024;
 const SHOWN: Shown<'static> = Shown {
     media_type: "image/png",
-    disposition: "attachment; filename*=UTF-8''a%20b%26c.png",
+    disposition: "attachment; filename=\"a b&c.png\"; filename*=UTF-8''a%20b%26c.png",
 };
 
 fn open(storage_url: String) -> Storage {
@@ -278,7 +278,7 @@ async fn an_upload_is_read_and_downloaded_over_s3() {
     assert_eq!(reply.headers()["content-type"], "image/jpeg");
     assert_eq!(
         reply.headers()["content-disposition"],
-        "attachment; filename*=UTF-8''a%20b%26c.jpg"
+        "attachment; filename=\"a b&c.jpg\"; filename*=UTF-8''a%20b%26c.jpg"
     );
     assert_eq!(reply.bytes().await.unwrap(), fixture("two-lines.jpg"));
 

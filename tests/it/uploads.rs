@@ -3,6 +3,12 @@
 use reqwest::{Method, multipart};
 use serde_json::Value;
 use tests::{Actor, TestApp, fixture, pdf};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::storage::MEBIBYTE;
 
 /// A product with small limits: pictures 200,000 bytes, PDFs 40,000, sound 5,000.
 async fn spawn_with_small_uploads() -> TestApp {
@@ -269,5 +275,55 @@ async fn an_unknown_language_is_refused_with_the_known_ones() {
         upload(good).await.expect(201);
     }
     app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_name_of_a_file_may_be_given_as_utf_8() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let mut form = b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"scan.jpg\"; \
+        filename*=UTF-8''%E0%A4%9C%E0%A4%BE%E0%A4%81%E0%A4%9A.jpg\r\n\r\n"
+        .to_vec();
+    form.extend(fixture("two-lines.jpg"));
+    form.extend(b"\r\n--b--\r\n");
+    let request = ana.request(Method::POST, "/api/v1/attachments");
+    let request = request.header("content-type", "multipart/form-data; boundary=b");
+    let created = ana.send(request.body(form)).await.expect(201);
+    assert_eq!(created["attachment"]["fileName"], "जाँच.jpg");
+    app.run_jobs().await;
+    app.finish().await;
+}
+
+/// Sends a picture whole before it listens, and gives the answer as it was sent.
+async fn send_before_listening(app: &TestApp, user: &Actor, length: usize) -> String {
+    let begin = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n";
+    let mut body = begin.as_bytes().to_vec();
+    body.extend(b"\x89PNG\r\n\x1a\n");
+    body.resize(length, 0);
+    let head = format!(
+        "POST /api/v1/attachments HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\
+         authorization: Bearer {}\r\ncontent-type: multipart/form-data; boundary=b\r\n\r\n",
+        user.token.as_ref().unwrap()
+    );
+    let address = app.base.strip_prefix("http://").unwrap();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(&body).await.expect("all of it is taken");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_client_that_sends_before_it_listens_hears_that_it_is_too_much() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    for (mebibytes, limit) in [(12, 10 * MEBIBYTE), (40, 25 * MEBIBYTE)] {
+        let answer = send_before_listening(&app, &ana, mebibytes * MEBIBYTE).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        assert!(answer.contains(&limit.to_string()), "{answer}");
+    }
+    assert_eq!(rows(&app).await, 0);
     app.finish().await;
 }

@@ -96,17 +96,23 @@ async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
     let (code, said) = run(&app, &verify).await;
     assert_eq!(code, Some(1), "{said:?}");
     let (counts, findings) = said.split_last().unwrap();
-    assert_eq!(findings.len(), 2, "{findings:?}");
-    let of = |finding: &str| {
-        let found = findings.iter().find(|line| line["finding"] == finding);
-        found.unwrap_or_else(|| panic!("no {finding} in {findings:?}"))
+    assert_eq!(findings.len(), 3, "{findings:?}");
+    let of = |key: &String| {
+        let found = findings.iter().find(|line| line["key"] == *key);
+        found.unwrap_or_else(|| panic!("no {key} in {findings:?}"))
     };
-    let orphan = of("object_without_row");
-    assert_eq!(
-        (&orphan["key"], &orphan["sizeBytes"], &orphan["deleted"]),
-        (&forgotten.clone().into(), &5.into(), &false.into())
-    );
-    let row = of("row_without_object");
+    for (key, hours) in [(&forgotten, 25), (&young, 23)] {
+        let orphan = of(key);
+        assert_eq!(orphan["finding"], "object_without_row");
+        assert_eq!(
+            (&orphan["sizeBytes"], &orphan["deleted"]),
+            (&5.into(), &false.into())
+        );
+        let seconds = orphan["ageSeconds"].as_i64().unwrap();
+        assert_eq!(seconds / 3600, hours, "{orphan}");
+    }
+    let row = of(&key);
+    assert_eq!(row["finding"], "row_without_object");
     assert_eq!(
         (&row["attachmentId"], &row["key"]),
         (&lost.clone().into(), &key.into())
@@ -119,12 +125,13 @@ async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
     let (code, said) = run(&app, &delete).await;
     assert_eq!(code, Some(1));
     assert_eq!(said.last().unwrap()["deleted"], 1);
-    let mut left = [whole.clone(), young, leaving, pending];
+    let mut left = [whole.clone(), young.clone(), leaving, pending];
     left.sort();
     assert_eq!(objects(&app).await, left);
 
     ana.delete(&format!("/api/v1/attachments/{lost}")).await;
     app.run_jobs().await;
+    app.context.storage.delete(&young).await.unwrap();
     let (code, said) = run(&app, &verify).await;
     assert_eq!(code, Some(0), "{said:?}");
     app.finish().await;

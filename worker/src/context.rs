@@ -24,6 +24,7 @@ use crate::{
     jobs::{Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
+    scratch::Scratch,
 };
 
 /// Least time between two progress reports of a run.
@@ -55,6 +56,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Opens PDFs; nothing where it is not installed.
     pub poppler: Option<Poppler>,
+    /// For what is made on the way.
+    pub scratch: Scratch,
 }
 
 impl Deref for Context {

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod metrics;
 pub mod registry;
 pub mod runner;
+pub mod scratch;
 pub mod signature;
 pub mod storage;
 
@@ -33,6 +34,7 @@ use crate::{
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
+    scratch::Scratch,
 };
 
 /// Connections for the work of jobs, unless told otherwise.
@@ -43,7 +45,7 @@ const LAST_PROBES: Duration = Duration::from_millis(500);
 /// Makes what jobs may touch. Neither Postgres nor Redis needs to be there yet.
 ///
 /// # Errors
-/// When the storage or a client cannot be made.
+/// When the storage, a client or the folder for temporary files cannot be made.
 pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Context> {
     let tesseract = match Tesseract::discover(&config.tesseract).await {
         Ok(tesseract) => Some(tesseract),
@@ -71,6 +73,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tesseract,
         metrics: Metrics::default(),
         poppler,
+        scratch: Scratch::open().context("no folder for temporary files")?,
     }))
 }
 

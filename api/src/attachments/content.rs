@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use chrono::{DateTime, SubsecRound as _, Utc};
 use shared::{
     clients::storage::{self, Shown},
     ids::AttachmentId,
@@ -25,11 +26,12 @@ use crate::{
     extract::{Path, Query},
 };
 
-/// A URL that shows the content for an hour, without credentials: the store's own where it has such, else ours.
+/// A URL that shows the content for an hour, without credentials: the store's own where it has such, else ours; and
+/// when it ends.
 ///
 /// # Errors
 /// When it cannot be signed.
-pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<String> {
+pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<(String, DateTime<Utc>)> {
     let disposition = disposition(&row.file_name);
     let shown = Shown {
         media_type: &row.media_type,
@@ -38,12 +40,12 @@ pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<String> {
     let of_store = app
         .storage
         .url(&row.storage_key, shown, signed_url::LIFETIME)
-        .await
-        .map_err(anyhow::Error::from)?;
-    Ok(of_store.unwrap_or_else(|| {
-        let now = app.clock.now();
-        signed_url::make(&app.keyring, &app.config.public_url, row.id, now)
-    }))
+        .await?;
+    let now = app.clock.now();
+    let url = of_store
+        .unwrap_or_else(|| signed_url::make(&app.keyring, &app.config.public_url, row.id, now));
+    // Both kinds count whole seconds.
+    Ok((url, (now + signed_url::LIFETIME).trunc_subsecs(0)))
 }
 
 /// Gets the content of an attachment by its signed URL, without credentials.
@@ -82,7 +84,7 @@ pub(super) async fn get_attachment_content(
     if !signed_url::is_good(&app.keyring, id, input.exp.0, &input.sig, app.clock.now()) {
         return Err(Error::NotFound("attachment"));
     }
-    let row = attachment::find_for_any_user(&app.db, id)
+    let row = attachment::find_for_signed_url(&app.db, id)
         .await?
         .ok_or(Error::NotFound("attachment"))?;
     let length = u64::try_from(row.size_bytes).unwrap_or_default();
@@ -116,8 +118,7 @@ async fn stream(app: &App, key: &str, part: Range<u64>) -> Result<Body> {
     let content = app.storage.stream(key, part).await;
     content.map(Body::from_stream).map_err(|error| match error {
         storage::Error::NotFound => Error::NotFound("attachment"),
-        storage::Error::Denied(_) => Error::Internal(error.into()),
-        storage::Error::Failed(_) => Error::Unavailable(error.into()),
+        other => other.into(),
     })
 }
 
@@ -156,8 +157,18 @@ fn describe(
     Ok(())
 }
 
-/// A file to be saved, never a page to be shown. The name is UTF-8, percent-encoded (RFC 6266, RFC 8187).
+/// A file to be saved, never a page to be shown. The name is UTF-8, percent-encoded (RFC 8187), after one in ASCII for
+/// clients that know no other (RFC 6266 §4.3).
 fn disposition(file_name: &str) -> String {
+    let ascii: String = file_name
+        .chars()
+        .map(|letter| match letter {
+            // Some clients take these for the beginning of something else (RFC 6266, appendix D).
+            '"' | '\\' | '%' => '_',
+            ' '..='~' => letter,
+            _ => '_',
+        })
+        .collect();
     let name: String = file_name
         .bytes()
         .map(|byte| match byte {
@@ -167,5 +178,5 @@ fn disposition(file_name: &str) -> String {
             other => format!("%{other:02X}"),
         })
         .collect();
-    format!("attachment; filename*=UTF-8''{name}")
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{name}")
 }

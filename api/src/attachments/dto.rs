@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use shared::{
     ids::{AttachmentId, ConversationId, MessageId},
@@ -16,10 +16,10 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    extract::{Fields, Rule},
+    extract::Fields,
     jobs::dto::Job,
     page::Limit,
-    text::{Id, Languages},
+    text::{Id, Languages, Param},
 };
 
 /// The form of an upload.
@@ -41,42 +41,6 @@ pub(super) struct UploadForm {
     conversation_id: Option<ConversationId>,
 }
 
-/// How far the latest reading has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum OcrStatus {
-    /// Waiting for a worker, or being read.
-    Processing,
-    /// Read; the text may be empty.
-    Succeeded,
-    /// Could not be read; `error` says why.
-    Failed,
-    /// Stopped by its user.
-    Cancelled,
-}
-
-impl From<Status> for OcrStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Processing => Self::Processing,
-            Status::Succeeded => Self::Succeeded,
-            Status::Failed => Self::Failed,
-            Status::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<OcrStatus> for Status {
-    fn from(status: OcrStatus) -> Self {
-        match status {
-            OcrStatus::Processing => Self::Processing,
-            OcrStatus::Succeeded => Self::Succeeded,
-            OcrStatus::Failed => Self::Failed,
-            OcrStatus::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
 /// What was read, and how well.
 ///
 /// `status`, `error` and `finishedAt` are those of the latest reading; all else, and `extractedText`, is of the latest one
@@ -84,7 +48,7 @@ impl From<OcrStatus> for Status {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ocr {
-    status: OcrStatus,
+    status: Status,
     /// Languages it was read in, as ISO 639-1 codes joined by `+`.
     #[schema(example = "en")]
     language: Option<String>,
@@ -142,6 +106,8 @@ pub(super) struct Attachment {
         example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
     )]
     url: String,
+    /// When `url` ends; the attachment then has a new one.
+    url_expires_at: DateTime<Utc>,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
     /// What was read; null until then. The pages of a document end in a line break and a form feed (U+000C). In lists
@@ -165,6 +131,7 @@ impl Attachment {
         recognition: Option<recognition::Model>,
         jobs: Vec<job::Model>,
         url: String,
+        url_expires_at: DateTime<Utc>,
     ) -> Self {
         let attachment::Model {
             id,
@@ -192,6 +159,7 @@ impl Attachment {
             width,
             height,
             url,
+            url_expires_at,
             conversation_id,
             message_id,
             extracted_text: extracted_text.flatten(),
@@ -225,7 +193,7 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
     } = row;
     (
         Ocr {
-            status: status.into(),
+            status,
             language: language.as_deref().and_then(language::codes_of),
             confidence,
             low_confidence,
@@ -253,6 +221,7 @@ pub(super) struct CreatedAttachment {
 /// An attachment that is being read again.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReadingAttachment {
+    /// As in lists: with the beginning of the text that is there, without words and pages.
     pub(super) attachment: Attachment,
     /// The job that reads it.
     pub(super) job: Job,
@@ -284,41 +253,15 @@ pub(super) struct ListAttachments {
     /// Only of this kind.
     #[deserr(default)]
     #[param(value_type = Option<Kind>)]
-    pub(super) kind: Option<KindFilter>,
+    pub(super) kind: Option<Param<Kind>>,
     /// Only of this conversation.
     #[deserr(default)]
     #[param(value_type = Option<ConversationId>)]
     pub(super) conversation_id: Option<Id<ConversationId>>,
     /// Only those whose latest reading has come this far.
     #[deserr(default)]
-    #[param(value_type = Option<OcrStatus>)]
-    pub(super) status: Option<StatusFilter>,
-}
-
-/// A kind in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = KindFilter::parse -> Rule)]
-pub(super) struct KindFilter(pub(super) Kind);
-
-impl KindFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value(Value::String(text.to_owned()))
-            .map(Self)
-            .map_err(|_| Rule::new("must be one of image, document, audio"))
-    }
-}
-
-/// A status in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = StatusFilter::parse -> Rule)]
-pub(super) struct StatusFilter(pub(super) Status);
-
-impl StatusFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value(Value::String(text.to_owned()))
-            .map(|status: OcrStatus| Self(status.into()))
-            .map_err(|_| Rule::new("must be one of processing, succeeded, failed, cancelled"))
-    }
+    #[param(value_type = Option<Status>)]
+    pub(super) status: Option<Param<Status>>,
 }
 
 /// The permission in a signed URL.
@@ -328,21 +271,8 @@ impl StatusFilter {
 pub(super) struct GetAttachmentContent {
     /// End of its life, in seconds since 1970.
     #[param(value_type = i64, example = 1_795_255_200)]
-    pub(super) exp: Expiry,
+    pub(super) exp: Param<i64>,
     /// Lower-case hex.
     #[param(example = "6f1c")]
     pub(super) sig: String,
-}
-
-/// Seconds since 1970.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Expiry::parse -> Rule)]
-pub(super) struct Expiry(pub(super) i64);
-
-impl Expiry {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Rule::new("must be a number"))
-    }
 }

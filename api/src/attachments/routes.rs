@@ -160,6 +160,8 @@ pub(super) async fn get_attachment(
 }
 
 /// Reads an attachment's text again, maybe in other languages. The text that is there stays until there is a new one.
+///
+/// The answer has the beginning of that text only, as lists have.
 #[utoipa::path(
     post, path = "/api/v1/attachments/{id}/ocr", tag = "attachments",
     params(("id" = AttachmentId, Path, description = "The attachment")),
@@ -177,11 +179,11 @@ pub(super) async fn read_attachment(
 ) -> Result<Answer> {
     let languages = input.and_then(|Json(input)| input.language);
     let mut tx = app.begin(&caller, &request).await?;
-    let row = attachment::get(tx.orm(), caller.user, id).await?;
+    let row = attachment::hold(&mut tx, caller.user, id).await?;
     let job = reading::begin(&mut tx, &row, languages.as_ref(), app.clock.now()).await?;
     let body = ReadingAttachment {
         job: job::get(tx.orm(), caller.user, job).await?.into(),
-        attachment: whole(&app, tx.orm(), row).await?,
+        attachment: listed(&app, tx.orm(), row).await?,
     };
     tx.invalidate(app.redis.keys().attachment_text(id));
     tx.answer(StatusCode::ACCEPTED, &body).await
@@ -193,6 +195,17 @@ async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> 
     if let Some(read) = &mut read {
         read.extracted_text = attachment_text::load(db, &app.redis, read).await?;
     }
+    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    Ok(shown.expect("one was given"))
+}
+
+/// An attachment as lists show it, which is small however much was read in it: such an answer can be kept.
+async fn listed(
+    app: &App,
+    db: &impl ConnectionTrait,
+    row: attachment::Model,
+) -> Result<Attachment> {
+    let read = recognition::list(db, &[row.id]).await?.pop();
     let shown = show(app, db, vec![(row, read)]).await?.pop();
     Ok(shown.expect("one was given"))
 }
@@ -218,8 +231,8 @@ async fn show(
     for (row, read) in rows {
         let ids = jobs_of(&read).into_iter();
         let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
-        let url = content::url(app, &row).await?;
-        shown.push(Attachment::new(row, read, jobs, url));
+        let (url, expires_at) = content::url(app, &row).await?;
+        shown.push(Attachment::new(row, read, jobs, url, expires_at));
     }
     Ok(shown)
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use shared::{
     events,
@@ -18,43 +18,8 @@ use crate::{
     extract::{Fields, Rule},
     jobs::dto::Job,
     page::Limit,
+    text::Param,
 };
-
-/// How far a delivery has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum DeliveryStatus {
-    /// Waits for its first or next try.
-    Pending,
-    /// The endpoint answered 2xx.
-    Succeeded,
-    /// Given up; `errorMessage` says why.
-    Failed,
-    /// Stopped by its user, or the endpoint was switched off.
-    Cancelled,
-}
-
-impl From<Status> for DeliveryStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Pending => Self::Pending,
-            Status::Succeeded => Self::Succeeded,
-            Status::Failed => Self::Failed,
-            Status::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<DeliveryStatus> for Status {
-    fn from(status: DeliveryStatus) -> Self {
-        match status {
-            DeliveryStatus::Pending => Self::Pending,
-            DeliveryStatus::Succeeded => Self::Succeeded,
-            DeliveryStatus::Failed => Self::Failed,
-            DeliveryStatus::Cancelled => Self::Cancelled,
-        }
-    }
-}
 
 /// An event on its way to an endpoint, with the figures of its last try.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -68,7 +33,7 @@ pub(super) struct Delivery {
     /// Name of the event.
     #[schema(example = "image.ocr_completed")]
     pub(super) event: String,
-    status: DeliveryStatus,
+    status: Status,
     /// The body as it is sent: `{type, timestamp, data}`.
     #[schema(value_type = Object)]
     pub(super) payload: Value,
@@ -115,7 +80,7 @@ impl From<Overview> for Delivery {
             event_id,
             payload: event::payload(&event, happened_at, &event_data),
             event,
-            status: status.into(),
+            status,
             success: status == Status::Succeeded,
             status_code: status_code.unwrap_or(0),
             error_message: error.or(attempt_error),
@@ -221,8 +186,8 @@ pub(super) struct ListDeliveries {
     pub(super) cursor: Option<String>,
     /// Only deliveries of this status.
     #[deserr(default)]
-    #[param(value_type = Option<DeliveryStatus>)]
-    pub(super) status: Option<StatusFilter>,
+    #[param(value_type = Option<Status>)]
+    pub(super) status: Option<Param<Status>>,
     /// Only deliveries of events of this name.
     #[deserr(default)]
     #[param(value_type = Option<String>)]
@@ -241,19 +206,6 @@ pub(super) struct ListDeliveryAttempts {
     /// `nextCursor` of the page before.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-}
-
-/// A status in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = StatusFilter::parse -> Rule)]
-pub(super) struct StatusFilter(pub(super) Status);
-
-impl StatusFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value::<DeliveryStatus>(Value::String(text.to_owned()))
-            .map(|status| Self(status.into()))
-            .map_err(|_| Rule::new("must be one of pending, succeeded, failed, cancelled"))
-    }
 }
 
 /// Name of an event in a query.

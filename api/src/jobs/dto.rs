@@ -11,10 +11,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    extract::{Fields, Rule},
-    page::Limit,
-};
+use crate::{extract::Fields, page::Limit, text::Param};
 
 /// Work in the background.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -119,38 +116,12 @@ pub(super) struct ListJobs {
     /// Only jobs of this status.
     #[deserr(default)]
     #[param(value_type = Option<Status>)]
-    pub(super) status: Option<StatusFilter>,
+    pub(super) status: Option<Param<Status>>,
     /// Only jobs of this queue.
     #[deserr(default)]
     #[param(value_type = Option<Queue>)]
-    pub(super) queue: Option<QueueFilter>,
+    pub(super) queue: Option<Param<Queue>>,
     /// Only jobs of this kind.
     #[deserr(default)]
     pub(super) kind: Option<String>,
-}
-
-/// A status in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = StatusFilter::parse -> Rule)]
-pub(super) struct StatusFilter(pub(super) Status);
-
-impl StatusFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        serde_json::from_value(Value::String(text.to_owned())).map(Self).map_err(|_| {
-            Rule::new("must be one of queued, retrying, running, succeeded, failed, cancelled, quarantined")
-        })
-    }
-}
-
-/// A queue in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = QueueFilter::parse -> Rule)]
-pub(super) struct QueueFilter(pub(super) Queue);
-
-impl QueueFilter {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        text.parse()
-            .map(Self)
-            .map_err(|problem: String| Rule::new(format!("is not a queue: {problem}")))
-    }
 }

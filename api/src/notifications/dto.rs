@@ -7,10 +7,7 @@ use serde_json::Value;
 use shared::{ids::NotificationId, models::notification};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    extract::{Fields, Rule},
-    page::Limit,
-};
+use crate::{extract::Fields, page::Limit, text::Param};
 
 /// Something that a user is told.
 #[derive(Debug, Serialize, ToSchema)]
@@ -91,18 +88,5 @@ pub(super) struct ListNotifications {
     /// `true`: only unread ones, `false`: only read ones.
     #[deserr(default)]
     #[param(value_type = Option<bool>)]
-    pub(super) unread: Option<Unread>,
-}
-
-/// Yes or no in a query.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Unread::parse -> Rule)]
-pub(super) struct Unread(pub(super) bool);
-
-impl Unread {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Rule::new("must be true or false"))
-    }
+    pub(super) unread: Option<Param<bool>>,
 }

@@ -90,6 +90,10 @@ pub struct OcrResult {
     pub message_id: Option<MessageId>,
     /// The first 16,000 characters of what was read.
     pub extracted_text: Option<String>,
+    /// The text should not be trusted.
+    pub low_confidence: bool,
+    /// There is more than the text here: it is cut, or not all of a document was read.
+    pub truncated: bool,
     /// Languages it was read in, by the names of [`language::Language`]; receivers see their ISO codes.
     pub language: Option<String>,
     /// 0 to 100.
@@ -110,6 +114,8 @@ impl OcrResult {
             conversation_id: attachment.conversation_id,
             message_id: attachment.message_id,
             extracted_text: None,
+            low_confidence: false,
+            truncated: false,
             language: None,
             confidence: None,
             pages: None,
@@ -121,7 +127,7 @@ impl OcrResult {
         let mut result = self.clone();
         result.language = self.language.as_deref().and_then(language::codes_of);
         if let Some(text) = &mut result.extracted_text {
-            shorten(text);
+            result.truncated |= shorten(text);
         }
         plain(&result)
     }
@@ -267,11 +273,13 @@ fn plain(data: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(data).expect("events are plain data")
 }
 
-/// Cuts a text after [`EVENT_TEXT_CHARACTERS`].
-fn shorten(text: &mut String) {
-    if let Some((cut, _)) = text.char_indices().nth(EVENT_TEXT_CHARACTERS) {
+/// Cuts a text after [`EVENT_TEXT_CHARACTERS`], and tells whether there was more of it.
+fn shorten(text: &mut String) -> bool {
+    let cut = text.char_indices().nth(EVENT_TEXT_CHARACTERS);
+    if let Some((cut, _)) = cut {
         text.truncate(cut);
     }
+    cut.is_some()
 }
 
 /// Records an event of `user`, with one delivery and its job per endpoint that wants it.
@@ -319,6 +327,8 @@ mod tests {
             conversation_id: None,
             message_id: None,
             extracted_text: Some("ह".repeat(20_000)),
+            low_confidence: false,
+            truncated: false,
             language: Some("eng+hin".to_owned()),
             confidence: None,
             pages: None,
@@ -330,6 +340,7 @@ mod tests {
             data["extractedText"].as_str().unwrap().chars().count(),
             EVENT_TEXT_CHARACTERS
         );
+        assert_eq!(data["truncated"], true);
         assert!(data.get("error").is_none() && data.get("pages").is_none());
     }
 }

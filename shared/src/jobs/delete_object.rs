@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    database::{Result, Tx},
     ids::AttachmentId,
-    queue::{Backoff, Job, Priority, Queue},
+    models::pending_object,
+    queue::{Backoff, End, Job, Priority, Queue},
 };
 
-/// Removes an object from the storage, and what Redis keeps of its attachment. It is tried until the store has done it.
+/// Removes an object from the storage, and then what Redis keeps of its attachment. It is tried until both have done it;
+/// a Redis that is away for a week has forgotten the text by itself.
 ///
 /// Safe to repeat: keys are never used again, and what is gone already is fine. It is nobody's job, so that its user
 /// cannot cancel it.
@@ -34,4 +37,12 @@ impl Job for DeleteObject {
     /// Some requests of 30 s, each tried three times.
     const TIMEOUT: Duration = Duration::from_mins(5);
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_hours(1));
+
+    /// The object is still there: the next sweep of what is pending makes another job of it.
+    async fn ended(&self, tx: &mut Tx, _: &End) -> Result<()> {
+        if let Some(attachment) = self.attachment {
+            tx.invalidate(tx.keys().attachment_text(attachment));
+        }
+        pending_object::put_back(tx, &self.storage_key).await
+    }
 }

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _,
-    QueryTrait as _, entity::prelude::*,
+    ActiveValue::Set,
+    Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    entity::prelude::*,
+    sea_query::{LockType, SimpleExpr},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +21,7 @@ use crate::{
 
 /// Attachments that go in one transaction.
 const DELETE_BATCH: u64 = 100;
+const NOT_FOUND: Error = Error::NotFound("attachment");
 
 /// What a file is.
 #[derive(
@@ -133,11 +136,31 @@ pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> 
 /// # Errors
 /// [`Error::NotFound`] also when it is another user's.
 pub async fn get(db: &impl ConnectionTrait, user: UserId, id: AttachmentId) -> Result<Model> {
+    shown_to(user, id).one(db).await?.ok_or(NOT_FOUND)
+}
+
+/// Gets an attachment of `user`, and keeps it until the end of the transaction, so that rows can be made that need it.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn hold(tx: &mut Tx, user: UserId, id: AttachmentId) -> Result<Model> {
+    let held = shown_to(user, id).lock(LockType::KeyShare);
+    held.one(tx.orm()).await?.ok_or(NOT_FOUND)
+}
+
+fn shown_to(user: UserId, id: AttachmentId) -> Select<Entity> {
     Entity::find_by_id(id)
         .filter(Column::UserId.eq(user))
-        .one(db)
-        .await?
-        .ok_or(Error::NotFound("attachment"))
+        .filter(is_shown())
+}
+
+/// Nobody sees what belongs to a deleted conversation; its job removes it after some time.
+///
+/// `OFFSET 0` makes it one probe for each row: as a join it reads all conversations for those that are deleted.
+fn is_shown() -> SimpleExpr {
+    Expr::cust(
+        "NOT EXISTS (SELECT FROM conversations c WHERE c.id = attachments.conversation_id AND c.deleted_at IS NOT NULL OFFSET 0)",
+    )
 }
 
 /// Which of these attachments are not `user`'s to show in a conversation: unknown ones, other users', and those that
@@ -223,7 +246,9 @@ pub async fn list(
 
 /// The statement of [`list`], for the test that looks at its plan.
 pub fn listing(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
-    let mut query = Entity::find().filter(Column::UserId.eq(user));
+    let mut query = Entity::find()
+        .filter(Column::UserId.eq(user))
+        .filter(is_shown());
     if let Some(kind) = filter.kind {
         query = query.filter(Column::Kind.eq(kind));
     }
@@ -250,7 +275,18 @@ pub fn listing(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
         .limit(limit)
 }
 
-/// Finds an attachment for a job or a signed URL, whose right to it was checked when they were made.
+/// Finds an attachment for a signed URL, whose right to it was checked when it was made.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_for_signed_url(
+    db: &impl ConnectionTrait,
+    id: AttachmentId,
+) -> Result<Option<Model>> {
+    Ok(Entity::find_by_id(id).filter(is_shown()).one(db).await?)
+}
+
+/// Finds an attachment for a job, whose right to it was checked when it was made; those of deleted conversations too.
 ///
 /// # Errors
 /// As the database fails.
@@ -267,12 +303,8 @@ pub async fn find_for_any_user(
 /// # Errors
 /// [`Error::NotFound`] also when it is another user's.
 pub async fn delete(tx: &mut Tx, user: UserId, id: AttachmentId, now: DateTime<Utc>) -> Result<()> {
-    let row = Entity::find_by_id(id)
-        .filter(Column::UserId.eq(user))
-        .lock_exclusive()
-        .one(tx.orm())
-        .await?
-        .ok_or(Error::NotFound("attachment"))?;
+    let row = shown_to(user, id).lock_exclusive();
+    let row = row.one(tx.orm()).await?.ok_or(NOT_FOUND)?;
     let event = Event::AttachmentDeleted(DeletedAttachment {
         attachment_id: row.id,
         conversation_id: row.conversation_id,

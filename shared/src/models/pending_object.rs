@@ -1,8 +1,8 @@
 //! Objects of the storage that no attachment names yet.
 //!
 //! Each object is named by exactly one row, whatever dies when: from before its first byte by one of this table, then
-//! by its attachment, and in the end by the job that deletes it. Each step to the next is one transaction. So objects
-//! of uploads that came to nothing are found here, and removed.
+//! by its attachment, and in the end by the job that deletes it; a job that is given up leaves it to this table again.
+//! Each step to the next is one transaction. So objects of uploads that came to nothing are found here, and removed.
 
 use std::time::Duration;
 
@@ -64,6 +64,19 @@ pub(super) async fn claim(tx: &mut Tx, storage_key: &str) -> Result<()> {
         let reason = format!("{storage_key} is not pending: its upload took too long");
         return Err(DbErr::RecordNotFound(reason).into());
     }
+    Ok(())
+}
+
+/// Notes an object again whose deletion was given up, so that it is tried anew after [`GRACE`].
+///
+/// # Errors
+/// As the database fails.
+pub(crate) async fn put_back(tx: &mut Tx, storage_key: &str) -> Result<()> {
+    const SQL: &str = "INSERT INTO pending_objects (storage_key, created_at) VALUES ($1, job_now()) ON CONFLICT DO NOTHING";
+
+    let values = [storage_key.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    tx.orm().execute_raw(statement).await?;
     Ok(())
 }
 

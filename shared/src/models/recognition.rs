@@ -11,6 +11,8 @@ use sea_orm::{
     entity::prelude::*,
     sea_query::{OnConflict, SimpleExpr},
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     database::{Result, Tx},
@@ -24,8 +26,12 @@ use crate::{
 pub const LISTED_CHARACTERS: i32 = 1_000;
 
 /// How far the latest reading has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+#[schema(as = OcrStatus)]
 pub enum Status {
     /// Waiting for a worker, or being read.
     #[sea_orm(string_value = "processing")]
@@ -33,10 +39,10 @@ pub enum Status {
     /// Read; the text may be empty.
     #[sea_orm(string_value = "succeeded")]
     Succeeded,
-    /// Could not be read.
+    /// Could not be read; `error` says why.
     #[sea_orm(string_value = "failed")]
     Failed,
-    /// The user did not want it any more.
+    /// Stopped by its user.
     #[sea_orm(string_value = "cancelled")]
     Cancelled,
 }
@@ -190,6 +196,14 @@ pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result
         .await?)
 }
 
+/// Whether an attachment still has what was read in it; a deleted one has not.
+///
+/// # Errors
+/// As the database fails.
+pub async fn exists(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<bool> {
+    Ok(Entity::find_by_id(attachment).exists(db).await?)
+}
+
 /// Finds the text of an attachment, whole.
 ///
 /// # Errors
@@ -234,6 +248,8 @@ pub async fn complete(
 ) -> Result<i32> {
     let result = OcrResult {
         extracted_text: Some(reading.text.clone()),
+        low_confidence: reading.low_confidence,
+        truncated: reading.truncated,
         language: reading.language.clone(),
         confidence: reading.confidence,
         pages: reading.page_count,

@@ -10,7 +10,7 @@ pub mod figures;
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
     backoff::Backoff,
@@ -20,8 +20,10 @@ pub use self::{
 use crate::database::{Result, Tx};
 
 /// A kind of work with its own concurrency, so that operators can run workers for one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Queue {
     /// Reading text from pictures and documents.
     Ocr,

@@ -2,8 +2,12 @@
 
 use shared::{attachment_text, jobs::DeleteObject};
 
-use super::{Outcome, Run};
+use super::{Failure, Outcome, Run};
 use crate::context::JobContext;
+
+/// Tries over at least seven days, of which the first twelve take about an hour and each further one half an hour or
+/// more. By then Redis has forgotten the text by itself ([`attachment_text::LIFETIME`]).
+const TRIES_OF_REDIS: i32 = 12 + 7 * 24 * 2;
 
 impl Run for DeleteObject {
     async fn run(self, ctx: &JobContext) -> anyhow::Result<Outcome> {
@@ -12,8 +16,15 @@ impl Run for DeleteObject {
         } else {
             ctx.storage.delete(&self.storage_key).await?;
         }
-        if let Some(attachment) = self.attachment {
-            attachment_text::remove(&ctx.redis, attachment).await;
+        // The object is gone, whatever Redis says: a deployment may live without it.
+        if let Some(attachment) = self.attachment
+            && let Err(error) = attachment_text::remove(&ctx.redis, attachment).await
+            && ctx.attempt() < TRIES_OF_REDIS
+        {
+            return Err(anyhow::Error::new(error).context(Failure::Temporary {
+                reason: "the text is still in Redis".to_owned(),
+                retry_after: None,
+            }));
         }
         Ok(Outcome::Done(None))
     }

@@ -42,7 +42,7 @@ impl Run for ReadDocument {
 
         ctx.progress(5, "loading the document").await;
         let bytes = load(ctx, &attachment).await?;
-        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let folder = ctx.scratch.folder().context("no temporary folder")?;
         let file = folder.path().join("document.pdf");
         tokio::fs::write(&file, bytes).await?;
         let reader = Reader {
@@ -76,7 +76,7 @@ fn explain(error: DocumentError) -> anyhow::Error {
         | DocumentError::Empty
         | DocumentError::NotInstalled(_)
         | DocumentError::Unreadable(_) => Failure::Permanent(error.to_string()),
-        DocumentError::NoRecognition => Failure::Temporary {
+        DocumentError::NoRecognition | DocumentError::TooSlow => Failure::Temporary {
             reason: error.to_string(),
             retry_after: None,
         },
@@ -100,4 +100,27 @@ fn reading(read: Document) -> anyhow::Result<Reading> {
         truncated: read.truncated,
         text: read.text,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::document::PageError;
+
+    #[test]
+    fn what_may_heal_is_tried_again() {
+        for (error, is_temporary) in [
+            (DocumentError::TooSlow, true),
+            (DocumentError::NoRecognition, true),
+            (DocumentError::Unreadable(PageError::TooSlow), false),
+            (DocumentError::Encrypted, false),
+        ] {
+            let message = error.to_string();
+            let error = explain(error);
+            let failure = error.downcast_ref::<Failure>().unwrap();
+            assert_eq!(failure.to_string(), message);
+            let found = matches!(failure, Failure::Temporary { .. });
+            assert_eq!(found, is_temporary, "{message}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ pub(super) async fn store(
     let number =
         recognition::complete(&mut tx, attachment, reading, again, ctx.clock.now()).await?;
     let outcome = tx.done(result).await?;
-    attachment_text::put(&ctx.redis, attachment.id, number, &text).await;
+    attachment_text::put(&ctx.db, &ctx.redis, attachment.id, number, &text).await;
     Ok(outcome)
 }
 

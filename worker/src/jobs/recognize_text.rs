@@ -43,7 +43,7 @@ impl Run for RecognizeText {
         ctx.progress(5, "loading the picture").await;
         let bytes = load(ctx, &attachment).await?;
         ctx.progress(20, "preparing the picture").await;
-        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let folder = ctx.scratch.folder().context("no temporary folder")?;
         let prepared = prepare(bytes, folder.path()).await?;
         ctx.progress(40, "reading the text").await;
         let read = tesseract
@@ -68,15 +68,22 @@ async fn prepare(bytes: Bytes, folder: &Path) -> anyhow::Result<Prepared> {
 fn explain(error: RecognizeError) -> anyhow::Error {
     match &error {
         RecognizeError::Process(ProcessError::Timeout { .. }) => {
-            let reason = "reading the text took too long".to_owned();
-            anyhow::Error::new(error).context(Failure::Temporary {
-                reason,
-                retry_after: None,
-            })
+            temporary(error, "reading the text took too long")
         }
+        // By the picture, or by too little memory just then.
+        RecognizeError::Process(
+            ProcessError::Failed { .. } | ProcessError::TooMuchOutput { .. },
+        ) => temporary(error, "the picture cannot be read"),
         RecognizeError::NotInstalled { .. } => Failure::Permanent(error.to_string()).into(),
         _ => error.into(),
     }
+}
+
+fn temporary(error: RecognizeError, reason: &str) -> anyhow::Error {
+    anyhow::Error::new(error).context(Failure::Temporary {
+        reason: reason.to_owned(),
+        retry_after: None,
+    })
 }
 
 fn reading(read: Recognition) -> anyhow::Result<Reading> {

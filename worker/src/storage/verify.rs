@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use sea_orm::DatabaseConnection;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub struct VerifyArgs {
     /// Prints each finding as a line of JSON, and the counts as the last one
     #[arg(long)]
     pub json: bool,
-    /// Deletes objects that no row names
+    /// Deletes objects that no row names, once they are a day old
     #[arg(long)]
     pub delete_orphans: bool,
 }
@@ -49,11 +49,12 @@ pub struct VerifyArgs {
     rename_all_fields = "camelCase"
 )]
 enum Finding {
-    /// It was finished a day ago or earlier; younger ones may belong to uploads that go on.
+    /// Whatever its age: an object on its way has a row of `pending_objects`.
     ObjectWithoutRow {
         key: String,
         size_bytes: u64,
-        modified: DateTime<Utc>,
+        /// Since it was finished; none where the store does not tell.
+        age_seconds: Option<i64>,
         deleted: bool,
     },
     RowWithoutObject {
@@ -76,8 +77,7 @@ struct Verify<'a> {
     db: &'a DatabaseConnection,
     storage: &'a Storage,
     args: &'a VerifyArgs,
-    /// What was finished later is left alone.
-    finished_before: DateTime<Utc>,
+    now: DateTime<Utc>,
     counts: Counts,
     bar: ProgressBar,
     strays: Vec<Object>,
@@ -98,7 +98,7 @@ pub(super) async fn run(
         db,
         storage,
         args,
-        finished_before: clock.now() - pending_object::GRACE,
+        now: clock.now(),
         counts: Counts::default(),
         bar: progress_bar(args),
         strays: Vec::new(),
@@ -153,22 +153,35 @@ impl Verify<'_> {
 
     /// Tells what has no counterpart now either.
     async fn look_again(&mut self) -> anyhow::Result<()> {
-        let mut strays = std::mem::take(&mut self.strays);
-        strays.retain(|object| {
-            object
-                .modified
-                .is_some_and(|modified| modified < self.finished_before)
-        });
+        self.look_again_at_objects().await?;
+        self.look_again_at_rows().await
+    }
+
+    async fn look_again_at_objects(&mut self) -> anyhow::Result<()> {
+        let strays = std::mem::take(&mut self.strays);
         let keys = strays.iter().map(|object| object.key.clone()).collect();
         let forgotten: HashSet<String> = pending_object::find_forgotten(self.db, keys)
             .await?
             .into_iter()
             .collect();
-        for object in strays {
-            let Some(modified) = object.modified.filter(|_| forgotten.contains(&object.key)) else {
-                continue;
-            };
-            if self.args.delete_orphans {
+        let storage = self.storage;
+        let strays: Vec<Option<Object>> = stream::iter(strays)
+            .filter(|object| future::ready(forgotten.contains(&object.key)))
+            .map(|object| async move {
+                // Its attachment may have been deleted since it was listed.
+                anyhow::Ok(storage.exists(&object.key).await?.then_some(object))
+            })
+            .buffered(ASKED_AT_ONCE)
+            .try_collect()
+            .await?;
+        for object in strays.into_iter().flatten() {
+            let age = object.modified.map(|modified| self.now - modified);
+            // Whoever the objects belong to has a day to notice, should this be the wrong database.
+            let deleted = self.args.delete_orphans
+                && age
+                    .and_then(|age| age.to_std().ok())
+                    .is_some_and(|age| age > pending_object::GRACE);
+            if deleted {
                 self.storage
                     .delete(&object.key)
                     .await
@@ -179,10 +192,14 @@ impl Verify<'_> {
             self.tell(&Finding::ObjectWithoutRow {
                 key: object.key,
                 size_bytes: object.size_bytes,
-                modified,
-                deleted: self.args.delete_orphans,
+                age_seconds: age.map(|age| age.num_seconds()),
+                deleted,
             })?;
         }
+        Ok(())
+    }
+
+    async fn look_again_at_rows(&mut self) -> anyhow::Result<()> {
         let (db, storage) = (self.db, self.storage);
         let missing = std::mem::take(&mut self.missing);
         let missing: Vec<Option<(String, AttachmentId)>> = stream::iter(missing)
@@ -233,13 +250,17 @@ impl fmt::Display for Finding {
             Self::ObjectWithoutRow {
                 key,
                 size_bytes,
-                modified,
+                age_seconds,
                 deleted,
             } => {
+                let age = match age_seconds {
+                    Some(seconds) => format!("{} h {} min old", seconds / 3600, seconds / 60 % 60),
+                    None => "of unknown age".to_owned(),
+                };
                 let done = if *deleted { ", deleted" } else { "" };
                 write!(
                     f,
-                    "object without a row: {key} ({size_bytes} bytes, {modified}){done}"
+                    "object without a row: {key} ({size_bytes} bytes, {age}){done}"
                 )
             }
             Self::RowWithoutObject { attachment_id, key } => {

@@ -1,12 +1,12 @@
 //! What a file is, by its content: names and what clients say prove nothing.
 
-use shared::models::attachment::Kind;
+use shared::{
+    models::attachment::Kind,
+    picture::{MAX_PIXELS, MAX_SIDE, is_too_large},
+};
 
 use super::sound::{self, NoSound, Rest};
 use crate::error::{Error, Result};
-
-/// Most pixels that a worker decodes.
-const PIXELS_MAX: u64 = 40_000_000;
 
 /// What is taken, for people.
 const TAKEN: &str = "PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, WebM and M4A are taken, films are not";
@@ -124,19 +124,16 @@ fn pixels(head: &[u8]) -> Result<Option<(u32, u32)>> {
     let Ok(size) = imagesize::blob_size(head) else {
         return Ok(None);
     };
-    let pixels = size.width as u64 * size.height as u64;
-    if pixels > PIXELS_MAX {
+    let counted = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let (width, height) = (counted(size.width), counted(size.height));
+    if is_too_large(width, height) {
         let message = format!(
-            "the picture has {}×{} pixels; at most {} million are read",
-            size.width,
-            size.height,
-            PIXELS_MAX / 1_000_000
+            "the picture has {width}×{height} pixels; at most {} million, and {MAX_SIDE} on a side, are read",
+            MAX_PIXELS / 1_000_000
         );
         return Err(Error::ImageTooLarge(message));
     }
-    Ok(u32::try_from(size.width)
-        .ok()
-        .zip(u32::try_from(size.height).ok()))
+    Ok(Some((width, height)))
 }
 
 #[cfg(test)]
@@ -164,6 +161,23 @@ mod tests {
             taken(sound, Some("audio/mp3")),
             Some((Kind::Audio, "audio/mpeg"))
         );
+    }
+
+    #[test]
+    fn pictures_are_limited_in_area_and_side() {
+        let png = |width: u32, height: u32| {
+            let begin = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+            let head = [&begin[..], &width.to_be_bytes(), &height.to_be_bytes()].concat();
+            Content::recognize(&head, None).map(|content| content.size)
+        };
+        assert_eq!(png(32_000, 1_000).unwrap(), Some((32_000, 1_000)));
+        for (width, height) in [(8_000, 5_001), (32_001, 10), (10, 32_001)] {
+            let refused = png(width, height);
+            assert!(
+                matches!(refused, Err(Error::ImageTooLarge(_))),
+                "{width}×{height}"
+            );
+        }
     }
 
     #[test]

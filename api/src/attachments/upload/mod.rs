@@ -1,14 +1,14 @@
 //! Uploads: streamed to the storage, typed by content, measured before anything decodes them.
 
 mod content;
+mod file_name;
 mod form;
 mod pace;
+mod rest;
 mod sound;
 #[cfg(test)]
 mod tests;
 mod unread;
-
-use std::time::Duration;
 
 use axum::{
     extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request},
@@ -23,7 +23,7 @@ use shared::{
 };
 
 pub(super) use self::pace::{SPEED, Speed};
-use self::{form::Reading, unread::Unread};
+use self::{form::Reading, rest::Rest, unread::Unread};
 use crate::{
     error::{Error, Result},
     text::Languages,
@@ -31,10 +31,9 @@ use crate::{
 
 /// What a form may have besides its file.
 const FORM_OVERHEAD_BYTES: u64 = 64 * 1024;
-/// What is still read of an upload that is refused, so that its client hears of it.
-const DRAIN_BYTES: u64 = 1024 * 1024;
-/// Longest time for what is still read of an upload that is refused.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is still read of an upload that is refused, in sizes of the largest one: not far above the limit the client
+/// hears of it for sure.
+const DRAINED_UPLOADS: u64 = 2;
 
 /// What uploads may be.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +108,7 @@ pub(super) async fn receive(
     user: UserId,
     limits: &Limits,
 ) -> Result<Uploaded> {
-    let body_limit = limits.largest() + FORM_OVERHEAD_BYTES + DRAIN_BYTES;
+    let body_limit = limits.largest() + FORM_OVERHEAD_BYTES;
     // Counts what multipart itself reads: preambles, headers of parts, and fields that are passed over.
     DefaultBodyLimit::max(usize::try_from(body_limit).unwrap_or(usize::MAX)).apply(&mut request);
     let length = request
@@ -117,20 +116,31 @@ pub(super) async fn receive(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    fits(length, limits.largest())?;
-    let unread = Unread::default();
-    let request = request.map(|body| unread.watch(body));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
-        Error::UnsupportedMediaType(
-            "the body must be multipart/form-data with a boundary".to_owned(),
-        )
-    })?;
-    let received = Reading::new(storage, note, user, limits, length, unread.clone())
-        .form(&mut form)
-        .await;
+    let (head, body) = request.into_parts();
+    let rest = Rest::of(body);
+    if let Err(error) = fits(length, limits.largest()) {
+        // One that asks before it sends has sent nothing yet.
+        if !head.headers.contains_key(header::EXPECT) {
+            rest.drain(DRAINED_UPLOADS * body_limit).await;
+        }
+        return Err(error);
+    }
+    let received = async {
+        let unread = Unread::default();
+        let request = Request::from_parts(head, unread.watch(rest.body()));
+        let mut form = Multipart::from_request(request, &()).await.map_err(|_| {
+            Error::UnsupportedMediaType(
+                "the body must be multipart/form-data with a boundary".to_owned(),
+            )
+        })?;
+        Reading::new(storage, note, user, limits, length, unread)
+            .form(&mut form)
+            .await
+    }
+    .await;
     // A client that is too slow would only hold us up further.
     if !matches!(received, Ok(_) | Err(Error::SlowUpload)) {
-        drain(&mut form).await;
+        rest.drain(DRAINED_UPLOADS * body_limit).await;
     }
     received
 }
@@ -141,20 +151,4 @@ fn fits(length: Option<u64>, limit_bytes: u64) -> Result<()> {
         return Err(Error::TooLarge { limit_bytes });
     }
     Ok(())
-}
-
-/// Reads on a little, so that a client that sends before it listens gets its answer.
-async fn drain(form: &mut Multipart) {
-    let mut left = DRAIN_BYTES;
-    let read = async {
-        while let Ok(Some(mut field)) = form.next_field().await {
-            while let Ok(Some(chunk)) = field.chunk().await {
-                left = left.saturating_sub(chunk.len() as u64);
-                if left == 0 {
-                    return;
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
 }

@@ -5,6 +5,8 @@ mod overview;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, entity::prelude::*};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::overview::{Filter, Overview, get, list};
 use crate::{
@@ -14,8 +16,12 @@ use crate::{
 };
 
 /// How far a delivery has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+#[schema(as = DeliveryStatus)]
 pub enum Status {
     /// Waits for its first or next try.
     #[sea_orm(string_value = "pending")]
@@ -23,10 +29,10 @@ pub enum Status {
     /// The endpoint answered 2xx.
     #[sea_orm(string_value = "succeeded")]
     Succeeded,
-    /// Given up.
+    /// Given up; `errorMessage` says why.
     #[sea_orm(string_value = "failed")]
     Failed,
-    /// Not wanted any more.
+    /// Stopped by its user, or the endpoint was switched off.
     #[sea_orm(string_value = "cancelled")]
     Cancelled,
 }

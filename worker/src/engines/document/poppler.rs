@@ -4,6 +4,7 @@
 //! without a network. Scripts, forms and embedded files of a PDF mean nothing to them.
 
 use std::{
+    env::temp_dir,
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     time::Duration,
@@ -77,7 +78,7 @@ impl Poppler {
         };
         for program in ["pdfinfo", "pdftotext", "pdftoppm"] {
             poppler
-                .run(program, [OsStr::new("-v")], LIMITS.timeout)
+                .run(program, [OsStr::new("-v")], &temp_dir(), LIMITS.timeout)
                 .await?;
         }
         Ok(poppler)
@@ -90,7 +91,10 @@ impl Poppler {
             .iter()
             .map(OsString::as_os_str)
             .chain([file.as_os_str()]);
-        match self.run("pdfinfo", args, LIMITS.timeout).await {
+        match self
+            .run("pdfinfo", args, folder_of(file), LIMITS.timeout)
+            .await
+        {
             Ok(output) => Ok(Info::parse(&String::from_utf8_lossy(&output.stdout), pages)),
             Err(ProcessError::Failed { stderr, .. }) if stderr.contains("Incorrect password") => {
                 Err(OpenError::Encrypted)
@@ -123,7 +127,14 @@ impl Poppler {
         .map(OsStr::new)
         .chain([file.as_os_str(), OsStr::new("-")]);
         let limits = self.limits(limit.min(TEXT_TIMEOUT));
-        process::run_cut(&self.program("pdftotext"), args, &[], &limits).await
+        process::run_cut(
+            &self.program("pdftotext"),
+            args,
+            &[],
+            folder_of(file),
+            &limits,
+        )
+        .await
     }
 
     /// Draws a page in grey, as it is shown, to a PGM file in `folder`.
@@ -151,7 +162,7 @@ impl Poppler {
         .into_iter()
         .map(OsStr::new)
         .chain([file.as_os_str(), target.as_os_str()]);
-        self.run("pdftoppm", args, limit).await?;
+        self.run("pdftoppm", args, folder, limit).await?;
         Ok(target.with_extension("pgm"))
     }
 
@@ -159,9 +170,11 @@ impl Poppler {
         &self,
         program: &str,
         args: impl IntoIterator<Item = A>,
+        within: &Path,
         limit: Duration,
     ) -> Result<Output, ProcessError> {
-        process::run(&self.program(program), args, &[], &self.limits(limit)).await
+        let limits = self.limits(limit);
+        process::run(&self.program(program), args, &[], within, &limits).await
     }
 
     fn program(&self, name: &str) -> PathBuf {
@@ -178,6 +191,11 @@ impl Poppler {
             ..LIMITS
         }
     }
+}
+
+/// Where a document is; programs run in folders beside it.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("/"))
 }
 
 impl Info {

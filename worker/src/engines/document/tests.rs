@@ -45,16 +45,28 @@ impl Programs {
     }
 
     async fn read(&self, limits: Limits) -> Result<Document, DocumentError> {
-        let tesseract = Tesseract::discover(&self.0.path().join("tesseract"))
+        self.read_with(Some(&self.tesseract().await), limits).await
+    }
+
+    async fn tesseract(&self) -> Tesseract {
+        Tesseract::discover(&self.0.path().join("tesseract"))
             .await
-            .unwrap();
-        self.read_with(Some(&tesseract), limits).await
+            .unwrap()
     }
 
     async fn read_with(
         &self,
         tesseract: Option<&Tesseract>,
         limits: Limits,
+    ) -> Result<Document, DocumentError> {
+        self.read_as(tesseract, limits, Hints::default()).await
+    }
+
+    async fn read_as(
+        &self,
+        tesseract: Option<&Tesseract>,
+        limits: Limits,
+        hints: Hints,
     ) -> Result<Document, DocumentError> {
         let poppler = Poppler::discover(Some(self.0.path())).await.unwrap();
         let reader = Reader {
@@ -69,9 +81,7 @@ impl Programs {
         };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("document.pdf");
-        let read = reader
-            .read(&file, folder.path(), Hints::default(), &progress)
-            .await;
+        let read = reader.read(&file, folder.path(), hints, &progress).await;
         let heard = heard.lock().unwrap().clone();
         if let Ok(document) = &read {
             let last = document.page_count.min(limits.pages);
@@ -89,8 +99,9 @@ fn methods(document: &Document) -> Vec<Method> {
     document.pages.iter().map(|page| page.method).collect()
 }
 
-fn errors(document: &Document) -> Vec<Option<&'static str>> {
-    document.pages.iter().map(|page| page.error).collect()
+fn errors(document: &Document) -> Vec<Option<PageError>> {
+    let errors = document.pages.iter().map(|page| page.error.clone());
+    errors.collect()
 }
 
 #[tokio::test]
@@ -134,7 +145,7 @@ async fn a_page_that_takes_too_long_is_left_out() {
         ..LIMITS
     };
     let document = programs.read(limits).await.unwrap();
-    assert_eq!(errors(&document), [None, Some("took too long"), None]);
+    assert_eq!(errors(&document), [None, Some(PageError::TooSlow), None]);
     assert!(!document.truncated);
     assert_eq!(document.text.matches("These").count(), 2);
     assert_eq!(document.text.matches('\u{c}').count(), 2);
@@ -150,7 +161,7 @@ async fn what_is_not_read_in_time_is_left_out() {
         ..LIMITS
     };
     let document = programs.read(limits).await.unwrap();
-    assert_eq!(errors(&document), [None, Some("took too long")]);
+    assert_eq!(errors(&document), [None, Some(PageError::TooSlow)]);
     assert_eq!((document.page_count, document.truncated), (3, true));
     assert!(document.text.starts_with(LINE));
 }
@@ -164,7 +175,7 @@ async fn a_document_of_which_no_page_can_be_read_is_an_error() {
     programs.script("pdftoppm", "echo /etc/passwd >\"${11}.pgm\"");
     let error = programs.read(LIMITS).await.unwrap_err();
     assert!(
-        matches!(error, DocumentError::Unreadable("cannot be drawn")),
+        matches!(error, DocumentError::Unreadable(PageError::NotDrawn)),
         "{error}"
     );
 }
@@ -215,9 +226,61 @@ async fn without_recognition_only_text_is_read() {
     let document = programs.read_with(None, LIMITS).await.unwrap();
     assert_eq!(methods(&document), [Method::Text; 3]);
     assert_eq!(document.tally.confidence(), None);
-    let programs = Programs::new(LINE);
+    let programs = Programs::new("A stamp");
     let error = programs.read_with(None, LIMITS).await.unwrap_err();
     assert!(matches!(error, DocumentError::NoRecognition), "{error}");
+}
+
+#[tokio::test]
+async fn a_blank_page_costs_nothing_but_itself() {
+    let programs = Programs::new(&format!("{LINE}\u{c}\u{c}{LINE}"));
+    let document = programs.read_with(None, LIMITS).await.unwrap();
+    let error = Some(PageError::NoRecognition);
+    assert_eq!(errors(&document), [None, error.clone(), None]);
+    assert_eq!(document.text, format!("{LINE}\n\u{c}\n\u{c}{LINE}"));
+    let shown = serde_json::to_value(&document.pages[1]).unwrap();
+    assert_eq!(
+        shown["error"],
+        "needs text recognition, which is not installed on this worker"
+    );
+
+    let hints = || Hints {
+        asked: vec!["hin".parse().unwrap()],
+        ..Hints::default()
+    };
+    let tesseract = programs.tesseract().await;
+    let read = programs.read_as(Some(&tesseract), LIMITS, hints()).await;
+    let document = read.unwrap();
+    let Some(PageError::NotInstalled(message)) = &document.pages[1].error else {
+        panic!("{:?}", document.pages)
+    };
+    assert!(
+        message.contains("hi is not installed; there are en, ur"),
+        "{message}"
+    );
+    assert!(document.text.contains(LINE));
+    let programs = Programs::new("");
+    let error = programs.read_as(Some(&tesseract), LIMITS, hints()).await;
+    let error = error.unwrap_err();
+    assert!(matches!(&error, DocumentError::NotInstalled(of) if of == message));
+}
+
+#[tokio::test]
+async fn a_document_whose_pages_all_take_too_long_may_be_read_another_time() {
+    let programs = Programs::new("");
+    programs.script("pdftoppm", "sleep 60");
+    let limits = Limits {
+        page: Duration::from_secs(2),
+        ..LIMITS
+    };
+    let error = programs.read(limits).await.unwrap_err();
+    assert!(matches!(error, DocumentError::TooSlow), "{error}");
+    programs.script("pdftoppm", "[ \"$7\" = 1 ] && sleep 60; exit 1");
+    let error = programs.read(limits).await.unwrap_err();
+    assert!(
+        matches!(error, DocumentError::Unreadable(PageError::TooSlow)),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -6,12 +6,7 @@ use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageDecoder as _, ImageError, ImageFormat,
     ImageReader, Limits, Luma, metadata::Orientation,
 };
-
-/// More pixels are refused before anything is decoded.
-const MAX_PIXELS: u64 = 40_000_000;
-
-/// Longest side that Tesseract takes (`TDimension` is a 16-bit number).
-const MAX_SIDE: u32 = 32_000;
+use shared::picture::is_too_large;
 
 /// What decoding may allocate. 40 million pixels of 8-bit RGBA are 160 MB; of 16-bit RGBA they are too many.
 const MAX_DECODED_BYTES: u64 = 256_000_000;
@@ -65,10 +60,7 @@ pub(super) fn decode(upload: &[u8]) -> Result<(GrayImage, Orientation), PictureE
     let mut decoder = reader.into_decoder().map_err(from_image)?;
 
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS
-        || width.max(height) > MAX_SIDE
-        || decoder.total_bytes() > MAX_DECODED_BYTES
-    {
+    if is_too_large(width, height) || decoder.total_bytes() > MAX_DECODED_BYTES {
         return Err(PictureError::TooLarge);
     }
     if width == 0 || height == 0 {
@@ -102,7 +94,7 @@ pub(super) fn decode_pgm(file: &[u8]) -> Result<GrayImage, PictureError> {
         rest = &rest[digits..];
     }
     let [width, height, white] = numbers;
-    if u64::from(width) * u64::from(height) > MAX_PIXELS || width.max(height) > MAX_SIDE {
+    if is_too_large(width, height) {
         return Err(PictureError::TooLarge);
     }
     let pixels = rest

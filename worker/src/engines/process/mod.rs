@@ -13,10 +13,12 @@
 //!
 //! Elsewhere than on Linux these limits do not exist: there only `nice`, the timeout, the caps and the group remain.
 
+mod error;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    env::temp_dir,
     ffi::OsStr,
     fs::Permissions,
     io,
@@ -34,14 +36,14 @@ use tokio::{
     try_join,
 };
 
+pub use self::error::ProcessError;
+use self::error::diagnose;
+
 /// What a program may print on standard output.
 const MAX_STDOUT_BYTES: usize = 16 << 20;
 
 /// What is kept of a program's standard error: its end, where the reason stands.
 const MAX_STDERR_BYTES: usize = 64 << 10;
-
-/// What an error message quotes of it.
-const MAX_REASON_BYTES: usize = 2 << 10;
 
 /// Where programs are looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
@@ -57,9 +59,6 @@ const TRIAL_LIMITS: Limits = Limits {
     timeout: Duration::from_secs(5),
     isolation: Isolation::None,
 };
-
-/// The exit status by which `nice`, `setpriv` and `prlimit` say that there is no such program.
-const NOT_FOUND: i32 = 127;
 
 /// What one run of a program may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +103,9 @@ pub async fn isolation() -> Isolation {
             isolation,
             ..TRIAL_LIMITS
         };
-        if cfg!(target_os = "linux") && run(Path::new("true"), [""; 0], &[], &limits).await.is_ok()
-        {
+        let folder = temp_dir();
+        let trial = run(Path::new("true"), [""; 0], &[], &folder, &limits);
+        if cfg!(target_os = "linux") && trial.await.is_ok() {
             return isolation;
         }
     }
@@ -130,50 +130,7 @@ enum Overflow {
     IsCut,
 }
 
-/// Why a program gave no result.
-///
-/// The messages are for the log: they may quote the program and its paths.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// It used up its time, on the clock or on the processor.
-    #[error("{program} took too long")]
-    Timeout {
-        /// The program's name.
-        program: String,
-    },
-    /// It printed more than 16 MiB.
-    #[error("{program} printed too much")]
-    TooMuchOutput {
-        /// The program's name.
-        program: String,
-    },
-    /// It ended with an error or by a signal; the kernel's answer to too much memory looks like this too.
-    #[error("{program} failed ({status}): {stderr}")]
-    Failed {
-        /// The program's name.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The end of what it printed on standard error.
-        stderr: String,
-    },
-    /// It, or a tool that limits it, is not installed.
-    #[error("{program} is not installed")]
-    Missing {
-        /// The name of what is missing.
-        program: String,
-    },
-    /// The operating system would not start it or talk to it.
-    #[error("{program} cannot be run")]
-    Io {
-        /// The program's name.
-        program: String,
-        /// What went wrong.
-        source: io::Error,
-    },
-}
-
-/// Runs a program to its end in an empty folder of its own, with no input and no environment but `env`.
+/// Runs a program to its end in an empty folder of its own inside `within`, with no input and no environment but `env`.
 ///
 /// When this returns or is dropped, neither the program nor anything it started in its group is left running.
 ///
@@ -184,9 +141,10 @@ pub async fn run<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
-    run_until(program, args, env, limits, Overflow::Fails).await
+    run_until(program, args, env, within, limits, Overflow::Fails).await
 }
 
 /// As [`run`], but a program that prints more than 16 MiB is ended, and its output cut, instead of failing.
@@ -198,15 +156,17 @@ pub async fn run_cut<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
-    run_until(program, args, env, limits, Overflow::IsCut).await
+    run_until(program, args, env, within, limits, Overflow::IsCut).await
 }
 
 async fn run_until<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
     env: &[(&str, &OsStr)],
+    within: &Path,
     limits: &Limits,
     overflow: Overflow,
 ) -> Result<Output, ProcessError> {
@@ -222,7 +182,7 @@ async fn run_until<A: AsRef<OsStr>>(
     let folder = tempfile::Builder::new()
         .prefix("baatcheet-run-")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir()
+        .tempdir_in(within)
         .map_err(failed)?;
     let mut command = limited(program, limits);
     command
@@ -372,35 +332,4 @@ async fn read_end(from: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Incom
     }
     bytes.drain(..bytes.len().saturating_sub(MAX_STDERR_BYTES));
     Ok(bytes)
-}
-
-fn diagnose(program: String, status: ExitStatus, stderr: &str) -> ProcessError {
-    use std::os::unix::process::ExitStatusExt as _;
-
-    if status.signal() == Some(Signal::XCPU.as_raw()) {
-        return ProcessError::Timeout { program };
-    }
-    if status.code() == Some(NOT_FOUND) {
-        // `nice: 'tesseract': No such file or directory`; `prlimit: failed to execute setpriv: No such file or directory`.
-        let missing = match stderr.split(':').next() {
-            Some("nice") => Some(program.clone()),
-            Some("setpriv" | "unshare" | "prlimit") => stderr
-                .split_once("failed to execute ")
-                .and_then(|(_, rest)| Some(rest.split_once(':')?.0.to_owned())),
-            _ => None,
-        };
-        if let Some(program) = missing {
-            return ProcessError::Missing { program };
-        }
-    }
-    let stderr = stderr.trim();
-    let mut start = stderr.len().saturating_sub(MAX_REASON_BYTES);
-    while !stderr.is_char_boundary(start) {
-        start += 1;
-    }
-    ProcessError::Failed {
-        program,
-        status,
-        stderr: stderr[start..].to_owned(),
-    }
 }

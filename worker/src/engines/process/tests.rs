@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use super::*;
+use super::{error::MAX_REASON_BYTES, *};
 
 const LIMITS: Limits = Limits {
     address_space_bytes: 1 << 30,
@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
 const SOON: Duration = Duration::from_secs(5);
 
 async fn shell(script: &str, limits: Limits) -> Result<Output, ProcessError> {
-    run(Path::new("sh"), ["-c", script], &[], &limits).await
+    run(Path::new("sh"), ["-c", script], &[], &temp_dir(), &limits).await
 }
 
 async fn printed(script: &str) -> String {
@@ -52,9 +52,15 @@ async fn a_program_runs_with_its_limits_and_nothing_else() {
     );
 
     let env = [("OMP_THREAD_LIMIT", OsStr::new("1"))];
-    let output = run(Path::new("/usr/bin/env"), [""; 0], &env, &LIMITS)
-        .await
-        .unwrap();
+    let output = run(
+        Path::new("/usr/bin/env"),
+        [""; 0],
+        &env,
+        &temp_dir(),
+        &LIMITS,
+    )
+    .await
+    .unwrap();
     let output = String::from_utf8(output.stdout).unwrap();
     let mut names: Vec<_> = output
         .lines()
@@ -67,7 +73,7 @@ async fn a_program_runs_with_its_limits_and_nothing_else() {
 #[tokio::test]
 async fn arguments_are_no_shell_text() {
     let arguments = ["%s\n", "$(id)", "; id", "--help", "a\"b'c"];
-    let output = run(Path::new("printf"), arguments, &[], &LIMITS)
+    let output = run(Path::new("printf"), arguments, &[], &temp_dir(), &LIMITS)
         .await
         .unwrap();
     assert_eq!(output.stdout, b"$(id)\n; id\n--help\na\"b'c\n");
@@ -109,11 +115,11 @@ async fn an_endless_printer_is_stopped() {
 
 #[tokio::test]
 async fn what_is_printed_can_be_cut_instead() {
-    let whole = run_cut(Path::new("printf"), ["whole"], &[], &LIMITS)
+    let whole = run_cut(Path::new("printf"), ["whole"], &[], &temp_dir(), &LIMITS)
         .await
         .unwrap();
     assert_eq!((whole.stdout.as_slice(), whole.cut), (&b"whole"[..], false));
-    let endless = run_cut(Path::new("yes"), [""; 0], &[], &LIMITS)
+    let endless = run_cut(Path::new("yes"), [""; 0], &[], &temp_dir(), &LIMITS)
         .await
         .unwrap();
     assert_eq!(
@@ -129,9 +135,15 @@ async fn an_isolated_program_sees_no_network() {
         isolation,
         ..LIMITS
     };
-    let output = run(Path::new("cat"), ["/proc/self/net/dev"], &[], &limits)
-        .await
-        .unwrap();
+    let output = run(
+        Path::new("cat"),
+        ["/proc/self/net/dev"],
+        &[],
+        &temp_dir(),
+        &limits,
+    )
+    .await
+    .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let devices = text.lines().skip(2).count();
     // Where the machine forbids it, programs must still run.
@@ -140,16 +152,24 @@ async fn an_isolated_program_sees_no_network() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("document");
         fs::write(&file, "read").unwrap();
-        let output = run(Path::new("cat"), [&file], &[], &limits).await.unwrap();
+        let output = run(Path::new("cat"), [&file], &[], &temp_dir(), &limits)
+            .await
+            .unwrap();
         assert_eq!(output.stdout, b"read");
     }
 }
 
 #[tokio::test]
 async fn a_missing_program_is_named() {
-    let error = run(Path::new("/nowhere/reader"), ["x"], &[], &LIMITS)
-        .await
-        .unwrap_err();
+    let error = run(
+        Path::new("/nowhere/reader"),
+        ["x"],
+        &[],
+        &temp_dir(),
+        &LIMITS,
+    )
+    .await
+    .unwrap_err();
     assert!(
         matches!(&error, ProcessError::Missing { program } if program == "reader"),
         "{error}"

@@ -5,6 +5,7 @@ mod script;
 mod tsv;
 
 use std::{
+    env::temp_dir,
     ffi::OsStr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -105,7 +106,8 @@ impl Tesseract {
     ///
     /// Fails when the program is missing or does not work, or has no language data.
     pub async fn discover(program: &Path) -> Result<Self, RecognizeError> {
-        let output = process::run(program, ["--list-langs"], &[], &LIST_LIMITS).await?;
+        let output =
+            process::run(program, ["--list-langs"], &[], &temp_dir(), &LIST_LIMITS).await?;
         let list = String::from_utf8_lossy(&output.stdout);
         let installed = Installed::parse(&list);
         if installed.0.is_empty() {
@@ -213,9 +215,15 @@ impl Tesseract {
             ..limits
         };
         let environment = ENVIRONMENT.map(|(name, value)| (name, OsStr::new(value)));
-        let output = process::run(&self.program, args, &environment, &limits)
-            .await
-            .ok()?;
+        let output = process::run(
+            &self.program,
+            args,
+            &environment,
+            folder_of(picture),
+            &limits,
+        )
+        .await
+        .ok()?;
         script::detected(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
     }
 
@@ -242,12 +250,24 @@ impl Tesseract {
             OsStr::new("tessedit_create_tsv=1"),
         ];
         let environment = ENVIRONMENT.map(|(name, value)| (name, OsStr::new(value)));
-        let output = process::run(&self.program, args, &environment, limits).await?;
+        let output = process::run(
+            &self.program,
+            args,
+            &environment,
+            folder_of(picture),
+            limits,
+        )
+        .await?;
         Ok(Page::parse(
             &String::from_utf8_lossy(&output.stdout),
             |area| picture.upright(area),
         ))
     }
+}
+
+/// Where a picture is; the program runs in a folder beside it.
+fn folder_of(picture: &Prepared) -> &Path {
+    picture.path.parent().unwrap_or(Path::new("/"))
 }
 
 impl Recognition {
