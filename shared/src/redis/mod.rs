@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 pub use self::script::Script;
-use crate::{config::RedisConfig, ids::AttachmentId};
+use crate::{config::RedisConfig, ids::AttachmentId, telemetry::report_step};
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -198,9 +198,13 @@ impl Redis {
         &self.keys
     }
 
-    /// Whether Redis is thought to be there.
+    /// Whether Redis is thought to be there. Where it is not, that is a step of the present piece of work.
     pub fn is_up(&self) -> bool {
-        !self.breaker.is_open() && self.client.is_connected()
+        let is_up = !self.breaker.is_open() && self.client.is_connected();
+        if !is_up {
+            report_step("redis", true, || Error::Open.to_string());
+        }
+        is_up
     }
 
     /// Asks Redis for a sign of life.
@@ -319,14 +323,19 @@ impl Redis {
         limit: Duration,
         command: impl Future<Output = Result<T, fred::error::Error>>,
     ) -> Result<T, Error> {
-        if self.breaker.is_open() {
-            return Err(Error::Open);
-        }
-        let result = match tokio::time::timeout(limit, command).await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Timeout),
+        let result = if self.breaker.is_open() {
+            Err(Error::Open)
+        } else {
+            let result = match tokio::time::timeout(limit, command).await {
+                Ok(result) => result.map_err(Error::from),
+                Err(_) => Err(Error::Timeout),
+            };
+            self.breaker.record(result.is_ok());
+            result
         };
-        self.breaker.record(result.is_ok());
+        if let Err(error) = &result {
+            report_step("redis", true, || error.to_string());
+        }
         result
     }
 }

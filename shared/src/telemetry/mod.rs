@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::filter::EachLine;
-pub use self::trace::{Ended, Trace, report_failed, report_user};
+pub use self::trace::{Ended, Trace, report_failed, report_step, report_user};
 use crate::config::TelemetryConfig;
 
 /// Longest wait for error reports that are still on their way when the program ends.
