@@ -14,6 +14,8 @@ use super::{
 
 /// Least length of `SECRET_KEY` in bytes.
 const SECRET_KEY_MIN_BYTES: usize = 32;
+/// How the `SECRET_KEY` of `.env.example` begins: everybody knows it.
+const SECRET_KEY_SAMPLE: &str = "change-me";
 
 impl CommonArgs {
     /// Checks everything; what is wrong goes to `problems`.
@@ -140,6 +142,13 @@ impl CommonArgs {
             );
         }
         let current = problems.require("SECRET_KEY", &self.secret_key)?;
+        if current.starts_with(SECRET_KEY_SAMPLE) {
+            problems.add(
+                "SECRET_KEY",
+                "is the one of .env.example, which everybody knows (openssl rand -hex 32 makes one)",
+            );
+            return None;
+        }
         if current.len() < SECRET_KEY_MIN_BYTES {
             problems.add(
                 "SECRET_KEY",
@@ -302,6 +311,18 @@ mod tests {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }
         assert!(!told.contains("short"), "a secret is repeated: {told}");
+    }
+
+    #[test]
+    fn the_key_of_the_example_is_refused() {
+        let args = CommonArgs {
+            secret_key: text("change-me-change-me-change-me-change-me"),
+            ..good()
+        };
+        let mut problems = Problems::default();
+        let config = args.check(&mut problems);
+        let told = problems.finish(config).unwrap_err().to_string();
+        assert!(told.contains("openssl rand -hex 32"), "{told}");
     }
 
     #[test]
