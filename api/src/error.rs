@@ -96,6 +96,12 @@ pub(crate) enum Error {
     /// The client sends next to nothing.
     #[error("the upload is too slow: less than 10 KiB a second came over 30 seconds")]
     SlowUpload,
+    /// The client takes too long to send its body.
+    #[error("the body did not come within {} seconds", .limit.as_secs())]
+    SlowBody {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
@@ -185,7 +191,7 @@ impl Error {
                 refused.code(),
                 "URL not allowed",
             ),
-            Self::SlowUpload => (
+            Self::SlowUpload | Self::SlowBody { .. } => (
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 "Request timeout",
@@ -359,7 +365,7 @@ pub(crate) const PROBLEMS: &[(&str, &str)] = &[
     ("401", "No valid credentials"),
     ("403", "Not allowed for this caller; `code` says why"),
     ("404", "No such thing, or not yours"),
-    ("408", "The upload is too slow"),
+    ("408", "The body comes too slowly"),
     ("409", "A rule says no; `code` says which"),
     (
         "412",
