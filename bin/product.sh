@@ -40,6 +40,8 @@ start_product() {
     REDIS_URL="$REDIS_URL"
     STORAGE_URL="file://$SCRATCH/files"
     SECRET_KEY="$(random_hex 32)"
+    # No router sends requests here after the end has begun.
+    SHUTDOWN_DELAY_SECONDS=0
     # Webhooks are received on this machine.
     OUTBOUND_ALLOW=127.0.0.0/8
     "$@"

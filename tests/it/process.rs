@@ -103,6 +103,37 @@ async fn the_api_answers_and_ends_on_sigterm() {
 }
 
 #[tokio::test]
+async fn the_api_is_not_ready_some_seconds_before_it_takes_no_more_requests() {
+    let app = TestApp::spawn_live().await;
+    let port = free_port().to_string();
+    let mut api = start(
+        &app,
+        "baatcheet-api",
+        &[
+            ("PORT", &port),
+            ("HOST", "127.0.0.1"),
+            ("SHUTDOWN_DELAY_SECONDS", "2"),
+        ],
+    );
+    api.wait_for_line("listening on").await;
+    let ask = async |path: &str| {
+        // Each on a connection of its own, as a router that knows nothing yet would send them.
+        let mut nobody = app.anonymous();
+        nobody.base = format!("http://127.0.0.1:{port}");
+        nobody.get(path).await
+    };
+    assert_eq!(ask("/api/health/ready").await.status, 200);
+    api.signal(Signal::TERM);
+    api.wait_for_line("SIGTERM: shutting down").await;
+    let ready = ask("/api/health/ready").await;
+    assert_eq!(ready.status, 503, "{}", ready.text);
+    assert_eq!(ready.headers["connection"], "close");
+    assert_eq!(ask("/api/health/live").await.status, 200);
+    assert_eq!(api.wait().await, Some(0), "{}", api.output());
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_worker_finishes_its_jobs_on_sigterm() {
     let app = TestApp::spawn_live().await;
     let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(1));

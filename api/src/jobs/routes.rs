@@ -94,12 +94,12 @@ pub(super) async fn watch_job(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let now: Job = job::get(&app.db, caller.user, id).await?.into();
     let changes = app.watch.subscribe(id, now.clone());
-    let stop = app.stop.clone();
+    let closing = app.closing.clone();
 
     // What is told next, and where the news come from; nothing after the end.
     let begin = Some((Some(now), changes));
     let events = futures::stream::unfold(begin, move |state| {
-        let stop = stop.clone();
+        let closing = closing.clone();
         async move {
             let (told, mut changes) = state?;
             let next = if let Some(now) = told {
@@ -107,7 +107,7 @@ pub(super) async fn watch_job(
             } else {
                 tokio::select! {
                     news = changes.changed() => news.ok().and_then(|()| changes.borrow_and_update().clone()),
-                    () = stop.cancelled() => return Some((Ok(Event::default().event("shutdown").data("{}")), None)),
+                    () = closing.cancelled() => return Some((Ok(Event::default().event("shutdown").data("{}")), None)),
                 }
             };
             // No row any more: it was pruned, so it ended long ago.

@@ -62,6 +62,10 @@ pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next
         let hsts = HeaderValue::from_static(HSTS);
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
+    if app.stop.is_cancelled() {
+        // A router that keeps connections would go on sending requests here, and find them cut.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if !config.cors_origins.is_empty() {
         cors::share(headers, origin);
     }
