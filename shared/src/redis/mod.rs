@@ -1,15 +1,10 @@
 //! Redis: speed, never truth. Every call is short, bounded and allowed to fail.
 
+mod breaker;
 mod script;
 mod tls;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use fred::{
     clients::SubscriberClient,
@@ -23,6 +18,7 @@ use fred::{
 use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
+use self::breaker::Breaker;
 pub use self::script::Script;
 use crate::{config::RedisConfig, ids::AttachmentId, telemetry::report_step};
 
@@ -32,10 +28,6 @@ const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
 /// Longest wait for a script: it stands before work that must not wait for it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_millis(50);
-/// Failures in a row that open the breaker.
-const BREAKER_FAILURES: u32 = 10;
-/// How long an open breaker lets nothing through.
-const BREAKER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Names of keys and channels; nothing else builds them.
 #[derive(Debug, Clone)]
@@ -102,41 +94,6 @@ pub enum Error {
     Failed(#[from] fred::error::Error),
 }
 
-struct Breaker {
-    started: Instant,
-    failures: AtomicU32,
-    /// Milliseconds after `started`; 0 = closed.
-    open_until: AtomicU64,
-}
-
-impl Breaker {
-    fn is_open(&self) -> bool {
-        let until = self.open_until.load(Ordering::Relaxed);
-        until != 0 && self.started.elapsed() < Duration::from_millis(until)
-    }
-
-    fn record(&self, ok: bool) {
-        if ok {
-            if self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
-                self.open_until.store(0, Ordering::Relaxed);
-                tracing::info!("redis is back");
-            }
-            return;
-        }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures >= BREAKER_FAILURES {
-            let until = self.started.elapsed() + BREAKER_PAUSE;
-            self.open_until.store(
-                u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
-                Ordering::Relaxed,
-            );
-        }
-        if failures == BREAKER_FAILURES {
-            tracing::warn!("redis is away; going on without it");
-        }
-    }
-}
-
 /// A connection that reconnects for ever; cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
@@ -180,15 +137,10 @@ impl Redis {
             });
         let client = builder.build()?;
         let _connecting = client.connect();
-        let breaker = Breaker {
-            started: Instant::now(),
-            failures: AtomicU32::new(0),
-            open_until: AtomicU64::new(0),
-        };
         Ok(Self {
             client,
             builder: Arc::new(builder),
-            breaker: Arc::new(breaker),
+            breaker: Arc::new(Breaker::new()),
             keys: Keys::new(&config.prefix),
         })
     }
@@ -378,27 +330,5 @@ impl Drop for Subscription {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { client.quit().await });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_breaker_opens_after_ten_failures_in_a_row_and_closes_on_success() {
-        let breaker = Breaker {
-            started: Instant::now(),
-            failures: AtomicU32::new(0),
-            open_until: AtomicU64::new(0),
-        };
-        for _ in 0..9 {
-            breaker.record(false);
-        }
-        assert!(!breaker.is_open());
-        breaker.record(false);
-        assert!(breaker.is_open());
-        breaker.record(true);
-        assert!(!breaker.is_open());
     }
 }
