@@ -1,6 +1,11 @@
 //! The real programs: bad environments, signals, and deaths.
 
-use std::time::Duration;
+use std::{
+    fs::Permissions,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -183,6 +188,43 @@ async fn a_worker_that_must_give_jobs_back_says_so() {
         .execute(app.database.pool())
         .await
         .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_looks_for_its_helpers_where_its_own_environment_says() {
+    let app = TestApp::spawn_live().await;
+    let folder = tempfile::tempdir().unwrap();
+    // All that limits a helper, but for what keeps it from the network.
+    for tool in ["prlimit", "setpriv", "nice", "true"] {
+        let tool_of_system = Path::new("/usr/bin").join(tool);
+        symlink(tool_of_system, folder.path().join(tool)).unwrap();
+    }
+    let reader = folder.path().join("reader");
+    let script =
+        "#!/bin/sh\n[ \"$TESSDATA_PREFIX$LD_LIBRARY_PATH\" = /data/libraries ] && printf 'languages:\\neng\\n'\n";
+    std::fs::write(&reader, script).unwrap();
+    std::fs::set_permissions(&reader, Permissions::from_mode(0o755)).unwrap();
+    let mut worker = start(
+        &app,
+        "baatcheet-worker",
+        &[
+            ("PATH", folder.path().to_str().unwrap()),
+            ("TESSERACT", "reader"),
+            ("TESSDATA_PREFIX", "/data"),
+            ("LD_LIBRARY_PATH", "/libraries"),
+        ],
+    );
+    worker.wait_for_line("serving ").await;
+    for line in [
+        "text recognition is on",
+        "isolation of helper programs is off (unshare is not installed)",
+        "reading of PDFs is off",
+    ] {
+        worker.wait_for_line(line).await;
+    }
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait().await, Some(0), "{}", worker.output());
     app.finish().await;
 }
 

@@ -29,7 +29,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::WorkerConfig,
     context::{Context, Parts},
-    engines::{document::Poppler, tesseract::Tesseract},
+    engines::{
+        document::Poppler,
+        process::{self, Isolation},
+        tesseract::Tesseract,
+    },
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -37,6 +41,8 @@ use crate::{
 
 /// Connections for the work of jobs, unless told otherwise.
 const DEFAULT_POOL_MAX: u32 = 3;
+/// What keeps programs that read users' files from the network; the machine decides.
+const ISOLATION: &str = "isolation of helper programs";
 /// How long probes and scrapes may take that had begun when all else ended.
 const LAST_PROBES: Duration = Duration::from_millis(500);
 
@@ -45,7 +51,17 @@ const LAST_PROBES: Duration = Duration::from_millis(500);
 /// # Errors
 /// When the storage or a client cannot be made.
 pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Context> {
-    let tesseract = match Tesseract::discover(&config.tesseract).await {
+    let isolation = match process::isolation().await {
+        Ok(isolation) => {
+            log_feature(ISOLATION, true, isolation.name());
+            isolation
+        }
+        Err(error) => {
+            log_feature(ISOLATION, false, &error.to_string());
+            Isolation::None
+        }
+    };
+    let tesseract = match Tesseract::discover(&config.tesseract, isolation).await {
         Ok(tesseract) => Some(tesseract),
         Err(error) => {
             tracing::warn!(error = %error, "text recognition is not available");
@@ -53,7 +69,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         }
     };
     log_feature("text recognition", tesseract.is_some(), "TESSERACT");
-    let poppler = match Poppler::discover(config.poppler.as_deref()).await {
+    let poppler = match Poppler::discover(config.poppler.as_deref(), isolation).await {
         Ok(poppler) => Some(poppler),
         Err(error) => {
             tracing::warn!(error = %error, "the reading of PDFs is not available");

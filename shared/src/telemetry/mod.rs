@@ -79,7 +79,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(place, "panic: {message}");
 }
 
-/// Logs one line for an optional feature: on or off, and the variable that decides.
+/// Logs one line for an optional feature: on or off, and the variable that decides, or what else does.
 pub fn log_feature(feature: &str, on: bool, variable: &str) {
     let state = if on { "on" } else { "off" };
     tracing::info!(feature, variable, "{feature} is {state} ({variable})");

@@ -3,7 +3,7 @@
 //! Each program gets its limits from the tools of util-linux and coreutils, which replace themselves by the next one, so
 //! that one process with one id remains:
 //! `prlimit --as=… --cpu=… --fsize=… --core=0 -- unshare --net -- setpriv --no-new-privs --pdeathsig KILL -- nice -n 10
-//! PROGRAM …` (`unshare` where the machine lets us, see [`isolation`]). It leads a process group of its own, which is killed whole: when the time is over, when it prints too much, when it
+//! PROGRAM …` (`unshare` where the machine lets us, see [`isolation()`]). It leads a process group of its own, which is killed whole: when the time is over, when it prints too much, when it
 //! has ended (its children too), and when the caller drops the future because the job was cancelled.
 //!
 //! `--pdeathsig` kills the program when the *thread* that started it ends, so that `kill -9` of the worker leaves
@@ -13,11 +13,12 @@
 //!
 //! Elsewhere than on Linux these limits do not exist: there only `nice`, the timeout, the caps and the group remain.
 
+mod isolation;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::Permissions,
     io,
     os::unix::fs::PermissionsExt as _,
@@ -34,6 +35,8 @@ use tokio::{
     try_join,
 };
 
+pub use self::isolation::{Isolation, isolation};
+
 /// What a program may print on standard output.
 const MAX_STDOUT_BYTES: usize = 16 << 20;
 
@@ -43,20 +46,15 @@ const MAX_STDERR_BYTES: usize = 64 << 10;
 /// What an error message quotes of it.
 const MAX_REASON_BYTES: usize = 2 << 10;
 
-/// Where programs are looked for.
+/// What programs keep of the worker's environment: where they, their libraries and their data are. Buildpacks install
+/// into folders of their own.
+const KEPT: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TESSDATA_PREFIX"];
+
+/// Where programs are looked for, unless the worker's environment says.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
 
 /// Between the polite and the hard end of the processor time.
 const CPU_GRACE_SECONDS: u64 = 5;
-
-/// What trying out an isolation may use.
-const TRIAL_LIMITS: Limits = Limits {
-    address_space_bytes: 1 << 30,
-    cpu: Duration::from_secs(5),
-    file_bytes: 0,
-    timeout: Duration::from_secs(5),
-    isolation: Isolation::None,
-};
 
 /// The exit status by which `nice`, `setpriv` and `prlimit` say that there is no such program.
 const NOT_FOUND: i32 = 127;
@@ -74,42 +72,6 @@ pub struct Limits {
     pub timeout: Duration,
     /// Whether it sees a network.
     pub isolation: Isolation,
-}
-
-/// How a program is kept from the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isolation {
-    /// It is not: the machine does not let us.
-    None,
-    /// By a network namespace, as root.
-    Root,
-    /// By a network namespace inside a user namespace.
-    User,
-}
-
-impl Isolation {
-    fn command(self) -> &'static [&'static str] {
-        match self {
-            Self::None => &[],
-            Self::Root => &["unshare", "--net", "--"],
-            Self::User => &["unshare", "--user", "--map-root-user", "--net", "--"],
-        }
-    }
-}
-
-/// Finds out how programs can be kept from the network on this machine; many containers forbid it.
-pub async fn isolation() -> Isolation {
-    for isolation in [Isolation::Root, Isolation::User] {
-        let limits = Limits {
-            isolation,
-            ..TRIAL_LIMITS
-        };
-        if cfg!(target_os = "linux") && run(Path::new("true"), [""; 0], &[], &limits).await.is_ok()
-        {
-            return isolation;
-        }
-    }
-    Isolation::None
 }
 
 /// What a program printed before it ended well.
@@ -173,7 +135,8 @@ pub enum ProcessError {
     },
 }
 
-/// Runs a program to its end in an empty folder of its own, with no input and no environment but `env`.
+/// Runs a program to its end in an empty folder of its own, with no input and no environment but `env`,
+/// where programs are, and where their libraries and data are.
 ///
 /// When this returns or is dropped, neither the program nor anything it started in its group is left running.
 ///
@@ -230,6 +193,7 @@ async fn run_until<A: AsRef<OsStr>>(
         .env_clear()
         .env("PATH", PATH)
         .env("LC_ALL", "C.UTF-8")
+        .envs(KEPT.iter().filter_map(kept))
         .envs(env.iter().copied())
         .current_dir(folder.path())
         .stdin(Stdio::null())
@@ -267,6 +231,11 @@ async fn run_until<A: AsRef<OsStr>>(
         Ok(Ok((status, output))) if status.success() => Ok(output),
         Ok(Ok((status, output))) => Err(diagnose(name, status, &output.stderr)),
     }
+}
+
+fn kept(name: &&'static str) -> Option<(&'static str, OsString)> {
+    let value = std::env::var_os(name)?;
+    (!value.is_empty()).then_some((name, value))
 }
 
 /// The program with its limits, still without arguments.
