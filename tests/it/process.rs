@@ -201,8 +201,7 @@ async fn a_worker_looks_for_its_helpers_where_its_own_environment_says() {
         symlink(tool_of_system, folder.path().join(tool)).unwrap();
     }
     let reader = folder.path().join("reader");
-    let script =
-        "#!/bin/sh\n[ \"$TESSDATA_PREFIX$LD_LIBRARY_PATH\" = /data/libraries ] && printf 'languages:\\neng\\n'\n";
+    let script = "#!/bin/sh\n[ \"$TESSDATA_PREFIX$LD_LIBRARY_PATH\" = /data/libraries ] && printf 'languages:\\neng\\n'\n";
     std::fs::write(&reader, script).unwrap();
     std::fs::set_permissions(&reader, Permissions::from_mode(0o755)).unwrap();
     let mut worker = start(
