@@ -97,6 +97,11 @@ pub async fn serve(
         "RATE_LIMIT_AUTH",
     );
     log_feature(
+        "use by pages of other origins",
+        !config.cors_origins.is_empty(),
+        "CORS_ORIGINS",
+    );
+    log_feature(
         "trust in proxies",
         !config.trusted_proxies.is_empty(),
         "TRUSTED_PROXIES",

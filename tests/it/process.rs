@@ -88,6 +88,7 @@ async fn the_api_answers_and_ends_on_sigterm() {
         &[("PORT", &port), ("HOST", "127.0.0.1")],
     );
     api.wait_for_line("listening on").await;
+    api.wait_for_line("is off (CORS_ORIGINS)").await;
     let mut nobody = app.anonymous();
     nobody.base = format!("http://127.0.0.1:{port}");
     assert_eq!(nobody.get("/api/health/ready").await.status, 200);
@@ -145,6 +146,7 @@ async fn a_worker_finishes_its_jobs_on_sigterm() {
     let receiver = Receiver::answering(slow).await;
     let port = free_port().to_string();
     let mut worker = start_worker(&app, &[("WORKER_PORT", &port)]).await;
+    worker.wait_for_line("is on (OUTBOUND_ALLOW)").await;
     eventually("the worker is ready", || async {
         let ready = app
             .anonymous()

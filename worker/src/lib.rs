@@ -101,6 +101,11 @@ pub async fn run(
 ) -> anyhow::Result<Drained> {
     log_feature("health port", config.health.is_some(), "WORKER_PORT");
     log_feature(
+        "private addresses for webhooks",
+        !config.common.outbound_allow.is_empty(),
+        "OUTBOUND_ALLOW",
+    );
+    log_feature(
         "error reports to Sentry",
         config.common.telemetry.sentry.is_some(),
         "SENTRY_DSN",
