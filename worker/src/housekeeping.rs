@@ -1,5 +1,5 @@
 //! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
-//! repetitions, and after [`HISTORY`] events with their deliveries, and notifications.
+//! repetitions, and after `HISTORY` events with their deliveries, and notifications.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
 
