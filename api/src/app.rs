@@ -57,8 +57,10 @@ pub(crate) struct Parts {
     pub unknown_proxy: Once,
     /// Owns spawned tasks.
     pub tasks: TaskTracker,
-    /// Cancelled when the API goes down.
+    /// Cancelled when the API is to go down: requests should be sent to others.
     pub stop: CancellationToken,
+    /// Cancelled some seconds later, when no requests are taken any more: streams must end.
+    pub closing: CancellationToken,
     /// When the API started.
     pub started: std::time::Instant,
 }
@@ -80,12 +82,13 @@ impl App {
         config: ApiConfig,
         clock: Clock,
         stop: CancellationToken,
+        closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let db = database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX);
         let redis = Redis::connect(&config.common.redis)?;
         let tasks = TaskTracker::new();
-        let watch = Watch::start(db.clone(), &redis, &tasks, stop.clone())?;
+        let watch = Watch::start(db.clone(), &redis, &tasks, closing.clone())?;
         Ok(Self(Arc::new(Parts {
             keyring: config.common.secret.keyring(),
             storage: Storage::open(&config.common.storage)?,
@@ -100,6 +103,7 @@ impl App {
             unknown_proxy: Once::new(),
             tasks,
             stop,
+            closing,
             started: std::time::Instant::now(),
             config,
         })))

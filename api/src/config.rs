@@ -20,6 +20,9 @@ const RATE_LIMIT_AUTH: Rate = Rate {
     window: Duration::from_mins(15),
 };
 
+/// Half of what a shutdown may take: requests that come at the end of the delay need time, too.
+const LONGEST_SHUTDOWN_DELAY_SECONDS: u64 = 10;
+
 /// Serves `BaatCheet`'s API.
 #[derive(Debug, Parser)]
 #[command(name = "baatcheet-api", version)]
@@ -141,13 +144,18 @@ pub struct ApiArgs {
     /// open or closed: whether anybody may make an account [default: open]
     #[arg(long, env = "REGISTRATION")]
     pub registration: Option<String>,
-    /// Failed tries to log in, per address and per account, like 5/15m; off: no limit [default: 5/15m]
+    /// How often one may fail to log in, register, change a password (these two count also when they succeed) and send an
+    /// unknown refresh token, each by itself, per address and per account, like 5/15m; off: no limit [default: 5/15m]
     #[arg(long, env = "RATE_LIMIT_AUTH")]
     pub rate_limit_auth: Option<String>,
     /// Proxies whose X-Forwarded-For and X-Forwarded-Proto count: networks in CIDR form, loopback, private;
     /// comma-separated [default: none]
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub trusted_proxies: Option<String>,
+    /// Seconds after SIGTERM in which new requests are still taken, while /api/health/ready refuses them already, 0 to
+    /// 10 [default: 3]
+    #[arg(long, env = "SHUTDOWN_DELAY_SECONDS")]
+    pub shutdown_delay_seconds: Option<String>,
 }
 
 /// Whether anybody may make an account.
@@ -199,6 +207,8 @@ pub struct ApiConfig {
     pub rate_limit_auth: Option<Rate>,
     /// Whose `X-Forwarded-*` count.
     pub trusted_proxies: TrustedProxies,
+    /// How long new requests are taken after a shutdown began.
+    pub shutdown_delay: Duration,
 }
 
 impl Args {
@@ -255,6 +265,12 @@ impl Args {
             MaybeRate(Some(RATE_LIMIT_AUTH)),
         );
         let trusted_proxies = api.check_proxies(&mut problems);
+        let shutdown_delay = problems.number(
+            "SHUTDOWN_DELAY_SECONDS",
+            &api.shutdown_delay_seconds,
+            3,
+            0..=LONGEST_SHUTDOWN_DELAY_SECONDS,
+        );
         let config = common.map(|common| ApiConfig {
             common,
             address: SocketAddr::new(host, port),
@@ -269,6 +285,7 @@ impl Args {
             rate_limit_auth,
             registration,
             trusted_proxies,
+            shutdown_delay: Duration::from_secs(shutdown_delay),
         });
         problems.finish(config)
     }

@@ -12,11 +12,9 @@ use shared::{
     clients::{outbound::Refused, storage},
     database::{self, Refusal},
 };
-use utoipa::{
-    IntoResponses, ToSchema,
-    openapi::{Ref, RefOr},
-};
+use utoipa::ToSchema;
 
+pub(crate) use crate::openapi::Problems;
 use crate::{answer::Answer, denied::Denied, limits::Exhausted};
 
 /// Results of handlers.
@@ -96,6 +94,12 @@ pub(crate) enum Error {
     /// The client sends next to nothing.
     #[error("the upload is too slow: less than 10 KiB a second came over 30 seconds")]
     SlowUpload,
+    /// The client takes too long to send its body.
+    #[error("the body did not come within {} seconds", .limit.as_secs())]
+    SlowBody {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
@@ -185,7 +189,7 @@ impl Error {
                 refused.code(),
                 "URL not allowed",
             ),
-            Self::SlowUpload => (
+            Self::SlowUpload | Self::SlowBody { .. } => (
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 "Request timeout",
@@ -251,7 +255,7 @@ pub(crate) struct FieldProblem {
     /// JSON pointer (RFC 6901) into the body, or `/name` of a query parameter.
     #[schema(example = "/password")]
     pub pointer: String,
-    /// What is wrong, for people.
+    /// What is wrong, in words.
     #[schema(example = "must have at least 10 characters")]
     pub detail: String,
 }
@@ -260,12 +264,12 @@ pub(crate) struct FieldProblem {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Problem {
-    /// `about:blank`: the status says it all (RFC 9457 §4.2.1); `code` says which.
+    /// `about:blank`, as the status describes the problem (RFC 9457 §4.2.1); `code` tells which one it is.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The kind of problem, for people.
     pub title: &'static str,
-    /// The title again, for clients that look for `error`.
+    /// The title again, for clients that expect `error`.
     pub error: &'static str,
     /// The HTTP status.
     pub status: u16,
@@ -274,7 +278,7 @@ pub(crate) struct Problem {
     /// This kind of problem, for programs; permanent.
     #[schema(example = "invalid_request")]
     pub code: &'static str,
-    /// Name it when you report a problem.
+    /// Quote it when you report a problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Every bad field of the request.
@@ -311,40 +315,28 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Error {
-    /// Logs what is ours, and leaves the problem to the middleware that knows the request's id.
-    fn into_response(self) -> Response {
-        if let Self::Repeated(answer) = self {
-            return answer.replay();
-        }
-        let (status, code, title) = self.answer();
-        match &self {
-            Self::Internal(source) => {
-                tracing::error!(error = %format!("{source:#}"), "internal error");
-            }
-            Self::Unavailable(source) => {
-                tracing::warn!(error = %format!("{source:#}"), "unavailable");
-            }
-            _ => {}
-        }
-        let detail = self.to_string();
-        let (retry_after, mut headers) = match &self {
-            Self::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, code, title) = error.answer();
+        let detail = error.to_string();
+        let (retry_after, mut headers) = match &error {
+            Error::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
             _ => (
                 (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs()),
                 HeaderMap::new(),
             ),
         };
-        if let Self::RangeNotSatisfiable { length_bytes } = &self
+        if let Error::RangeNotSatisfiable { length_bytes } = &error
             && let Ok(length) = HeaderValue::try_from(format!("bytes */{length_bytes}"))
         {
             headers.insert(header::CONTENT_RANGE, length);
         }
-        let errors = match self {
-            Self::Invalid(fields) => fields,
-            _ => Vec::new(),
+        let errors = if let Error::Invalid(fields) = error {
+            fields
+        } else {
+            Vec::new()
         };
-        let problem = Problem {
+        Self {
             kind: "about:blank",
             title,
             error: title,
@@ -355,45 +347,27 @@ impl IntoResponse for Error {
             errors,
             retry_after,
             headers,
-        };
-        let mut response = status.into_response();
-        response.extensions_mut().insert(problem);
-        response
+        }
     }
 }
 
-/// The statuses of error answers, and what they mean.
-pub(crate) const PROBLEMS: &[(&str, &str)] = &[
-    ("400", "The request cannot be read"),
-    ("401", "No valid credentials"),
-    ("403", "Not allowed for this caller; `code` says why"),
-    ("404", "No such thing, or not yours"),
-    ("408", "The upload is too slow"),
-    ("409", "A rule says no; `code` says which"),
-    ("412", "`If-Match` names another version"),
-    ("413", "Larger than allowed here"),
-    ("415", "A kind of content that is not taken here"),
-    ("422", "Some values are wrong; `errors` names every one"),
-    (
-        "429",
-        "Asked too often; `retryAfter` says when to try again",
-    ),
-    ("500", "Our fault"),
-    (
-        "503",
-        "Not available now; `retryAfter` says when to try again",
-    ),
-];
-
-/// Every error answer, for the documentation of an operation; `openapi` describes them.
-pub(crate) struct Problems;
-
-impl IntoResponses for Problems {
-    fn responses() -> std::collections::BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let of = |(status, _): &(&str, &str)| {
-            let response = Ref::from_response_name(format!("Problem{status}"));
-            ((*status).to_owned(), response.into())
-        };
-        PROBLEMS.iter().map(of).collect()
+impl IntoResponse for Error {
+    /// Logs what is ours, and leaves the problem to the middleware that knows the request's id.
+    fn into_response(self) -> Response {
+        if let Self::Repeated(answer) = self {
+            return answer.replay();
+        }
+        match &self {
+            Self::Internal(source) => {
+                tracing::error!(error = %format!("{source:#}"), "internal error");
+            }
+            Self::Unavailable(source) => {
+                tracing::warn!(error = %format!("{source:#}"), "unavailable");
+            }
+            _ => {}
+        }
+        let mut response = self.answer().0.into_response();
+        response.extensions_mut().insert(Problem::from(self));
+        response
     }
 }

@@ -1,13 +1,13 @@
 //! Extractors whose rejections are our [`Error`], and JSON that names every bad field at once.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use axum::{
     body::{Bytes, HttpBody as _},
     extract::{
         FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::PathRejection,
     },
-    http::{header, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use deserr::{
@@ -23,6 +23,9 @@ use crate::{
 
 /// Largest JSON body: parsed, it takes many times its size.
 pub(crate) const JSON_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Longest time for a JSON body to come: less than a request may take, so that a slow client is told what is slow.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// The largest body of a route, where it is another one than [`JSON_LIMIT_BYTES`].
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +194,7 @@ where
 {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         let is_json = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -219,14 +222,7 @@ where
             .extensions()
             .get::<BodyLimit>()
             .map_or(JSON_LIMIT_BYTES, |limit| limit.0);
-        let bytes = <Bytes as FromRequest<S>>::from_request(request, state)
-            .await
-            .map_err(|rejection| match rejection.into_response().status() {
-                axum::http::StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
-                    limit_bytes: limit_bytes as u64,
-                },
-                _ => Error::Malformed("the body could not be read".to_owned()),
-            })?;
+        let bytes = read_body(request, BODY_TIME, limit_bytes).await?;
         if let Some(repeatable) = repeatable {
             repeatable.read(&bytes);
         }
@@ -234,6 +230,20 @@ where
             .map_err(|error| Error::Malformed(format!("the body is not JSON: {error}")))?;
         read(value).map(Self)
     }
+}
+
+/// Reads a body whole. That it does not come in time is the client's trouble, so nothing is logged.
+async fn read_body(request: Request, limit: Duration, limit_bytes: usize) -> Result<Bytes, Error> {
+    let read = <Bytes as FromRequest<()>>::from_request(request, &());
+    tokio::time::timeout(limit, read)
+        .await
+        .map_err(|_| Error::SlowBody { limit })?
+        .map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
+                limit_bytes: limit_bytes as u64,
+            },
+            _ => Error::Malformed("the body could not be read".to_owned()),
+        })
 }
 
 impl<S, T> OptionalFromRequest<S> for Json<T>
@@ -304,6 +314,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::Problem;
 
     #[derive(Debug, deserr::Deserr)]
     #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
@@ -346,6 +357,19 @@ mod tests {
                 "must not contain U+0000".to_owned()
             )]
         );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_the_clients_trouble() {
+        let silence = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let request = Request::new(axum::body::Body::from_stream(silence));
+        let error = read_body(request, Duration::from_millis(1), 1)
+            .await
+            .unwrap_err();
+        assert!(!error.is_ours());
+        let response = error.into_response();
+        let problem = response.extensions().get::<Problem>().unwrap();
+        assert_eq!((problem.status, problem.code), (408, "request_timeout"));
     }
 
     #[test]

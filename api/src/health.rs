@@ -34,7 +34,7 @@ enum HealthStatus {
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `unhealthy` without Postgres, `degraded` without Redis or where the storage is not well.
+    /// `unhealthy` without Postgres, `degraded` without Redis or with a failing storage.
     status: HealthStatus,
     timestamp: DateTime<Utc>,
     /// Seconds since the start.
@@ -55,7 +55,7 @@ struct Services {
 #[derive(Debug, Serialize, ToSchema)]
 struct Service {
     status: HealthStatus,
-    /// Milliseconds to its answer, or to our giving up.
+    /// Milliseconds until it answered, or until the check gave up.
     #[schema(example = 1)]
     latency: u64,
     /// What to do about it.
@@ -97,7 +97,7 @@ async fn probe_storage(app: &App) -> Service {
     service
 }
 
-/// How the service and what it needs are. 503 when it cannot serve.
+/// Reports the health of the service and of what it depends on; 503 when it cannot serve.
 #[utoipa::path(
     get, path = "/api/health", tag = "health",
     responses(
@@ -140,22 +140,22 @@ async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
     (code, Json(health))
 }
 
-/// Whether the process runs. It asks nobody else.
+/// Tells whether the process is running; nothing else is checked.
 #[utoipa::path(
     get, path = "/api/health/live", tag = "health",
-    responses((status = 200, description = "It runs", body = String)),
+    responses((status = 200, description = "The process is running", body = String, example = json!("live\n"))),
     security(()),
 )]
 async fn get_live() -> &'static str {
     "live\n"
 }
 
-/// Whether requests should be sent here: Postgres answers, and we are not going down.
+/// Tells whether to send requests to this instance: Postgres answers, and no shutdown has begun.
 #[utoipa::path(
     get, path = "/api/health/ready", tag = "health",
     responses(
-        (status = 200, description = "Send requests", body = String),
-        (status = 503, description = "Send none", body = String),
+        (status = 200, description = "Ready", body = String, example = json!("ready\n")),
+        (status = 503, description = "Not ready", body = String, example = json!("shutting down\n")),
     ),
     security(()),
 )]

@@ -60,7 +60,8 @@ pub enum Drained {
     Forced,
 }
 
-/// Serves until `stop`, and then ends in order.
+/// Serves until `stop`, and then ends in order: it is not ready any more, takes no new requests some seconds later, and
+/// ends with the last answer.
 ///
 /// # Errors
 /// When something cannot be set up.
@@ -96,18 +97,34 @@ pub async fn serve(
         "RATE_LIMIT_AUTH",
     );
     log_feature(
+        "use by pages of other origins",
+        !config.cors_origins.is_empty(),
+        "CORS_ORIGINS",
+    );
+    log_feature(
         "trust in proxies",
         !config.trusted_proxies.is_empty(),
         "TRUSTED_PROXIES",
     );
-    let app = App::new(config, clock, stop.clone())?;
+    // Routers go on sending requests here until they have seen that we are not ready.
+    let delay = config.shutdown_delay;
+    let closing = CancellationToken::new();
+    let app = App::new(config, clock, stop.clone(), closing.clone())?;
+    let close = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(delay).await;
+            closing.cancel();
+        }
+    };
     tracing::info!("listening on {}", listener.local_addr()?);
     let router: Router = router::router(app.clone());
     let serving = axum::serve(
         listener,
         router.into_make_service_with_connect_info::<SocketAddr>(),
     )
-    .with_graceful_shutdown(stop.clone().cancelled_owned());
+    .with_graceful_shutdown(close);
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;

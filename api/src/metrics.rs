@@ -88,10 +88,16 @@ fn known(method: &Method) -> &str {
     }
 }
 
-/// Figures for Prometheus, in its text format. Where `METRICS_TOKEN` is set, it must be the bearer token.
+/// Serves metrics in the text format of Prometheus. If `METRICS_TOKEN` is set, it is required as the bearer token.
 #[utoipa::path(
     get, path = "/api/metrics", tag = "health",
-    responses((status = 200, description = "The figures", body = String, content_type = "text/plain"), Problems),
+    responses(
+        (
+            status = 200, description = "The metrics", body = String, content_type = "text/plain",
+            example = json!("# TYPE http_requests_total counter\nhttp_requests_total{method=\"GET\",route=\"/api/v1/jobs\",status=\"200\"} 3\n"),
+        ),
+        Problems,
+    ),
     security(()),
 )]
 async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response> {

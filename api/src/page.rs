@@ -87,7 +87,7 @@ impl Cursor {
 pub(crate) struct Page<T> {
     /// The rows.
     pub data: Vec<T>,
-    /// How to get the next ones.
+    /// How to get the next rows.
     pub pagination: Pagination,
 }
 

@@ -53,7 +53,7 @@ macro_rules! ids {
 ids! {
     /// A person's account.
     UserId,
-    /// A login: one pair of access and refresh token.
+    /// A session: one pair of access and refresh tokens.
     SessionId,
     /// A folder of conversations with instructions of its own.
     ProjectId,
@@ -73,7 +73,7 @@ ids! {
     EventId,
     /// One event on its way to one endpoint; `X-BaatCheet-Delivery-ID` on the wire.
     DeliveryId,
-    /// One try of a delivery.
+    /// One attempt at a delivery.
     AttemptId,
     /// Something that a user is told inside the product.
     NotificationId,

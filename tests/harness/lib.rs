@@ -147,6 +147,8 @@ impl TestApp {
             port: Some("0".to_owned()),
             // Everybody in a test comes from one address.
             rate_limit_auth: options.api.rate_limit_auth.or(Some("off".to_owned())),
+            // Nothing stands before it that would go on sending requests.
+            shutdown_delay_seconds: options.api.shutdown_delay_seconds.or(Some("0".to_owned())),
             ..options.api
         };
         let api: ApiConfig = api::config::Args {
@@ -365,6 +367,7 @@ impl TestApp {
             ("STORAGE_URL", self.storage_url.clone()),
             ("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
+            ("SHUTDOWN_DELAY_SECONDS", "0".to_owned()),
         ]
     }
 

@@ -171,6 +171,36 @@ async fn browsers_are_held_to_tls_where_the_public_url_has_it() {
 }
 
 #[tokio::test]
+async fn browsers_are_held_to_tls_where_a_trusted_proxy_has_it() {
+    for (trusted, scheme, is_held) in [
+        ("loopback", "https", true),
+        ("loopback", "http", false),
+        ("10.0.0.0/8", "https", false),
+    ] {
+        let api = ApiArgs {
+            trusted_proxies: Some(trusted.to_owned()),
+            ..ApiArgs::default()
+        };
+        let app = TestApp::with(Options {
+            api,
+            ..Options::default()
+        })
+        .await;
+        let request = app
+            .anonymous()
+            .request(Method::GET, "/api/health/live")
+            .header("x-forwarded-proto", scheme);
+        let answer = request.send().await.expect("the API answers");
+        assert_eq!(
+            answer.headers().contains_key("strict-transport-security"),
+            is_held,
+            "{scheme} from a proxy, where {trusted} is trusted"
+        );
+        app.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn the_documentation_needs_nothing_from_elsewhere() {
     let app = TestApp::spawn().await;
     let nobody = app.anonymous();

@@ -28,7 +28,7 @@ fn the_example_names_every_variable_and_no_other() {
 }
 
 #[test]
-fn the_example_is_a_good_configuration() {
+fn the_example_needs_a_key_and_is_then_a_good_configuration() {
     let vars = || {
         EXAMPLE
             .lines()
@@ -55,10 +55,19 @@ fn the_example_is_a_good_configuration() {
         }
         line
     };
-    let api = <api::config::Args as clap::Parser>::parse_from(args(api::config::Args::command()));
-    api.check().unwrap();
-    let worker =
+    let mut api =
+        <api::config::Args as clap::Parser>::parse_from(args(api::config::Args::command()));
+    let mut worker =
         <worker::config::Args as clap::Parser>::parse_from(args(worker::config::Args::command()));
+    for told in [api.check().err(), worker.check().err()] {
+        let told = told.expect("everybody knows its key").to_string();
+        assert!(told.contains("SECRET_KEY"), "{told}");
+        assert_eq!(told.matches("\n  ").count(), 1, "one problem: {told}");
+    }
+    for common in [&mut api.common, &mut worker.common] {
+        common.secret_key = Some("0123456789abcdef0123456789abcdef".to_owned());
+    }
+    api.check().unwrap();
     worker.check().unwrap();
 }
 

@@ -60,3 +60,19 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     insta::assert_json_snapshot!("payload_delete_object", delete);
     insta::assert_json_snapshot!("payload_deliver_webhook", deliver);
 }
+
+/// Heroku's apt buildpack reads the `Aptfile`; the tools of its base image need not be in it.
+#[test]
+fn the_aptfile_names_the_packages_that_the_commands_install() {
+    let commands = include_str!("../../bin/lib.sh");
+    let (_, list) = commands.split_once("OCR_PACKAGES=(").unwrap();
+    let (list, _) = list.split_once("\n)").unwrap();
+    let mut packages: Vec<&str> = list
+        .lines()
+        .filter_map(|line| Some(line.trim().trim_matches('"').split_once(':')?.0))
+        .filter(|package| !["util-linux", "procps"].contains(package))
+        .collect();
+    packages.dedup();
+    let file: Vec<&str> = include_str!("../../Aptfile").lines().collect();
+    assert_eq!(file, packages);
+}

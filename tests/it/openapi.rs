@@ -162,25 +162,43 @@ fn every_parameter_has_a_type() {
 }
 
 #[test]
-fn every_json_body_has_an_example() {
+fn every_body_has_an_example_that_means_something() {
+    let document = api::document();
     for operation in operations() {
         let name = operation.name();
-        let request = &operation.says["requestBody"]["content"]["application/json"];
-        let bodies = operation
+        let answers = operation
             .responses()
-            .map(|(_, response)| &response["content"]["application/json"]);
-        for body in bodies.chain([request]).filter(|body| body.is_object()) {
+            .map(|(_, response)| resolve(&document, response));
+        let bodies = answers
+            .chain([&operation.says["requestBody"]])
+            .filter_map(|body| body["content"].as_object())
+            .flatten();
+        // Of a file there is nothing to show.
+        for (kind, body) in bodies.filter(|(kind, _)| *kind != "application/octet-stream") {
+            let example = &body["example"];
+            assert!(!example.is_null(), "{name}: {kind} without example");
+            // Whoever tries it out would send it, whoever reads it would learn nothing.
             assert!(
-                !body["example"].is_null(),
-                "{name} has a body without example"
+                !example.to_string().contains("some text"),
+                "{name}: give the fields of its body examples: {example}"
             );
         }
-        // A text that means nothing would be sent by whoever tries it out.
-        let example = request["example"].to_string();
-        assert!(
-            !example.contains("\"some text\""),
-            "{name}: give the fields of its body examples: {example}"
-        );
+    }
+}
+
+#[test]
+fn every_problem_shows_what_is_sent_with_its_status() {
+    let document = api::document();
+    let responses = document["components"]["responses"].as_object().unwrap();
+    assert!(responses.len() > 10);
+    for (name, response) in responses {
+        let example = &response["content"]["application/problem+json"]["example"];
+        assert_eq!(format!("Problem{}", example["status"]), *name);
+        for field in ["type", "title", "error", "detail", "code", "requestId"] {
+            assert!(example[field].is_string(), "{name} without {field}");
+        }
+        let is_repeatable = matches!(name.as_str(), "Problem429" | "Problem503");
+        assert_eq!(example["retryAfter"].is_number(), is_repeatable, "{name}");
     }
 }
 

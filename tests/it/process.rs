@@ -1,6 +1,11 @@
 //! The real programs: bad environments, signals, and deaths.
 
-use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -85,6 +90,7 @@ async fn the_api_answers_and_ends_on_sigterm() {
         &[("PORT", &port), ("HOST", "127.0.0.1")],
     );
     api.wait_for_line("listening on").await;
+    api.wait_for_line("is off (CORS_ORIGINS)").await;
     let mut nobody = app.anonymous();
     nobody.base = format!("http://127.0.0.1:{port}");
     assert_eq!(nobody.get("/api/health/ready").await.status, 200);
@@ -105,12 +111,44 @@ async fn the_api_answers_and_ends_on_sigterm() {
 }
 
 #[tokio::test]
+async fn the_api_is_not_ready_some_seconds_before_it_takes_no_more_requests() {
+    let app = TestApp::spawn_live().await;
+    let port = free_port().to_string();
+    let mut api = start(
+        &app,
+        "baatcheet-api",
+        &[
+            ("PORT", &port),
+            ("HOST", "127.0.0.1"),
+            ("SHUTDOWN_DELAY_SECONDS", "2"),
+        ],
+    );
+    api.wait_for_line("listening on").await;
+    let ask = async |path: &str| {
+        // Each on a connection of its own, as a router that knows nothing yet would send them.
+        let mut nobody = app.anonymous();
+        nobody.base = format!("http://127.0.0.1:{port}");
+        nobody.get(path).await
+    };
+    assert_eq!(ask("/api/health/ready").await.status, 200);
+    api.signal(Signal::TERM);
+    api.wait_for_line("SIGTERM: shutting down").await;
+    let ready = ask("/api/health/ready").await;
+    assert_eq!(ready.status, 503, "{}", ready.text);
+    assert_eq!(ready.headers["connection"], "close");
+    assert_eq!(ask("/api/health/live").await.status, 200);
+    assert_eq!(api.wait().await, Some(0), "{}", api.output());
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_worker_finishes_its_jobs_on_sigterm() {
     let app = TestApp::spawn_live().await;
     let slow = ResponseTemplate::new(204).set_delay(Duration::from_secs(1));
     let receiver = Receiver::answering(slow).await;
     let port = free_port().to_string();
     let mut worker = start_worker(&app, &[("WORKER_PORT", &port)]).await;
+    worker.wait_for_line("is on (OUTBOUND_ALLOW)").await;
     eventually("the worker is ready", || async {
         let ready = app
             .anonymous()
@@ -154,6 +192,42 @@ async fn a_worker_that_must_give_jobs_back_says_so() {
         .execute(app.database.pool())
         .await
         .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_looks_for_its_helpers_where_its_own_environment_says() {
+    let app = TestApp::spawn_live().await;
+    let folder = tempfile::tempdir().unwrap();
+    // All that limits a helper, but for what keeps it from the network.
+    for tool in ["prlimit", "setpriv", "nice", "true"] {
+        let tool_of_system = Path::new("/usr/bin").join(tool);
+        symlink(tool_of_system, folder.path().join(tool)).unwrap();
+    }
+    let reader = folder.path().join("reader");
+    let script = "#!/bin/sh\n[ \"$TESSDATA_PREFIX$LD_LIBRARY_PATH\" = /data/libraries ] && printf 'languages:\\neng\\n'\n";
+    std::fs::write(&reader, script).unwrap();
+    std::fs::set_permissions(&reader, Permissions::from_mode(0o755)).unwrap();
+    let mut worker = start(
+        &app,
+        "baatcheet-worker",
+        &[
+            ("PATH", folder.path().to_str().unwrap()),
+            ("TESSERACT", "reader"),
+            ("TESSDATA_PREFIX", "/data"),
+            ("LD_LIBRARY_PATH", "/libraries"),
+        ],
+    );
+    worker.wait_for_line("serving ").await;
+    for line in [
+        "text recognition is on",
+        "isolation of helper programs is off (unshare is not installed)",
+        "reading of PDFs is off",
+    ] {
+        worker.wait_for_line(line).await;
+    }
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait().await, Some(0), "{}", worker.output());
     app.finish().await;
 }
 

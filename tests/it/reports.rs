@@ -6,10 +6,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::{
     Actor, TestApp, eventually,
-    fakes::sentry::Sentry,
+    fakes::{receiver::Receiver, sentry::Sentry},
     fixture,
     process::{Process, free_port},
 };
+use wiremock::ResponseTemplate;
 
 /// Starts an API that reports there, and somebody who uses it.
 async fn start_api(app: &TestApp, name: &str, dsn: &str, rate: &str) -> (Process, Actor) {
@@ -68,6 +69,14 @@ async fn an_internal_error_is_reported_with_its_request_and_user_and_nothing_els
     assert_eq!(exception["type"], "internal error");
     let said = exception["value"].as_str().unwrap();
     assert!(said.contains("webhooks"), "{said}");
+    assert_eq!(
+        steps(event),
+        [
+            ("http.server", "GET /api/v1/webhooks"),
+            ("auth", "the user is known"),
+        ],
+        "{event:#}"
+    );
     assert!(event["request"].is_null(), "{event:#}");
     assert!(sentry.items("transaction").is_empty(), "none is sampled");
     let token = ana.token.as_deref().unwrap();
@@ -168,6 +177,16 @@ async fn a_dead_job_is_reported_with_its_kind() {
     let exception = &event["exception"]["values"][0];
     let said = exception["type"].as_str().unwrap();
     assert!(said.starts_with("job recognize_text failed"), "{said}");
+    assert_eq!(
+        steps(event)[..2],
+        [
+            ("queue.process", "recognize_text"),
+            ("auth", "the user is known"),
+        ],
+        "{event:#}"
+    );
+    let beginning = &event["breadcrumbs"]["values"][0];
+    assert_eq!(beginning["data"]["attempt"], "1", "{event:#}");
 
     let traces = sentry.items("transaction");
     let trace = find(&traces, "recognize_text");
@@ -184,6 +203,17 @@ async fn a_dead_job_is_reported_with_its_kind() {
     app.finish().await;
 }
 
+/// What led to an error: category and message.
+fn steps(event: &Value) -> Vec<(&str, &str)> {
+    let steps = event["breadcrumbs"]["values"].as_array();
+    steps
+        .into_iter()
+        .flatten()
+        .map(|step| (&step["category"], &step["message"]))
+        .filter_map(|(category, message)| category.as_str().zip(message.as_str()))
+        .collect()
+}
+
 fn find<'a>(traces: &'a [Value], name: &str) -> &'a Value {
     let found: Vec<&Value> = traces
         .iter()
@@ -191,6 +221,65 @@ fn find<'a>(traces: &'a [Value], name: &str) -> &'a Value {
         .collect();
     assert_eq!(found.len(), 1, "{name} in {traces:#?}");
     found[0]
+}
+
+#[tokio::test]
+async fn trouble_with_other_servers_is_a_step_to_an_error() {
+    let app = TestApp::spawn_live().await;
+    let sentry = Sentry::start().await;
+    let dsn = sentry.dsn();
+    let no_redis = format!("redis://127.0.0.1:{}", free_port());
+    let port = free_port().to_string();
+    let mut api = app.start_program(
+        "baatcheet-api",
+        &[
+            ("PORT", &port),
+            ("HOST", "127.0.0.1"),
+            ("SENTRY_DSN", &dsn),
+            ("REDIS_URL", &no_redis),
+        ],
+    );
+    let mut worker = app.start_program("baatcheet-worker", &[("SENTRY_DSN", &dsn)]);
+    api.wait_for_line("listening on").await;
+    worker.wait_for_line("serving ").await;
+
+    let receiver = Receiver::answering(ResponseTemplate::new(410)).await;
+    let mut ana = app.user("ana").await;
+    ana.webhook(&receiver.url()).await;
+    ana.upload("broken.png", fixture("broken.png"), &[])
+        .await
+        .expect(201);
+    eventually("the picture and its delivery are dead", || async {
+        app.count_jobs("failed").await == 2
+    })
+    .await;
+    break_webhooks(&app).await;
+    ana.base = format!("http://127.0.0.1:{port}");
+    ana.get("/api/v1/webhooks")
+        .await
+        .expect_problem(500, "internal");
+    for program in [&mut api, &mut worker] {
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().await, Some(0), "{}", program.output());
+    }
+
+    let events = sentry.items("event");
+    let of = |name: &str| {
+        let event = events.iter().find(|event| event["transaction"] == name);
+        steps(event.unwrap_or_else(|| panic!("no {name} in {events:#?}")))
+    };
+    let delivery = of("deliver_webhook");
+    assert!(delivery.contains(&("outbound", "POST 410")), "{delivery:?}");
+    let request = of("GET /api/v1/webhooks");
+    assert!(
+        request.iter().any(|(category, _)| *category == "redis"),
+        "{request:?}"
+    );
+    for body in sentry.bodies() {
+        assert!(!body.contains(&receiver.url()), "{body}");
+    }
+    app.expect_failed(2);
+    app.finish().await;
 }
 
 #[tokio::test]

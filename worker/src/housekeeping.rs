@@ -1,5 +1,5 @@
 //! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
-//! repetitions, and after [`HISTORY`] events with their deliveries, and notifications. And what was deleted but is still
+//! repetitions, and after 30 days events with their deliveries, and notifications. And what was deleted but is still
 //! there is asked for again.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.

@@ -30,7 +30,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::WorkerConfig,
     context::{Context, Parts},
-    engines::{document::Poppler, tesseract::Tesseract},
+    engines::{
+        document::Poppler,
+        process::{self, Isolation},
+        tesseract::Tesseract,
+    },
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -39,6 +43,8 @@ use crate::{
 
 /// Connections for the work of jobs, unless told otherwise.
 const DEFAULT_POOL_MAX: u32 = 3;
+/// What keeps programs that read users' files from the network; the machine decides.
+const ISOLATION: &str = "isolation of helper programs";
 /// How long probes and scrapes may take that had begun when all else ended.
 const LAST_PROBES: Duration = Duration::from_millis(500);
 
@@ -47,7 +53,17 @@ const LAST_PROBES: Duration = Duration::from_millis(500);
 /// # Errors
 /// When the storage, a client or the folder for temporary files cannot be made.
 pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Context> {
-    let tesseract = match Tesseract::discover(&config.tesseract).await {
+    let isolation = match process::isolation().await {
+        Ok(isolation) => {
+            log_feature(ISOLATION, true, isolation.name());
+            isolation
+        }
+        Err(error) => {
+            log_feature(ISOLATION, false, &error.to_string());
+            Isolation::None
+        }
+    };
+    let tesseract = match Tesseract::discover(&config.tesseract, isolation).await {
         Ok(tesseract) => Some(tesseract),
         Err(error) => {
             tracing::warn!(error = %error, "text recognition is not available");
@@ -55,7 +71,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         }
     };
     log_feature("text recognition", tesseract.is_some(), "TESSERACT");
-    let poppler = match Poppler::discover(config.poppler.as_deref()).await {
+    let poppler = match Poppler::discover(config.poppler.as_deref(), isolation).await {
         Ok(poppler) => Some(poppler),
         Err(error) => {
             tracing::warn!(error = %error, "the reading of PDFs is not available");
@@ -87,6 +103,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<Drained> {
     log_feature("health port", config.health.is_some(), "WORKER_PORT");
+    log_feature(
+        "private addresses for webhooks",
+        !config.common.outbound_allow.is_empty(),
+        "OUTBOUND_ALLOW",
+    );
     log_feature(
         "error reports to Sentry",
         config.common.telemetry.sentry.is_some(),

@@ -87,7 +87,8 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(taken) = self.taken.take() {
             let app = self.app.clone();
-            tokio::spawn(async move { app.limits.give_back(taken).await });
+            let tasks = app.tasks.clone();
+            tasks.spawn(async move { app.limits.give_back(taken).await });
         }
     }
 }

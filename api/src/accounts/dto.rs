@@ -21,7 +21,7 @@ use crate::{extract::Fields, given::Given, page::Limit};
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct Register {
-    /// Unique, whatever its case.
+    /// Unique, regardless of case.
     #[schema(value_type = String, format = Email, max_length = 254, example = "ana@example.com")]
     pub(super) email: Email,
     /// At least 10 characters.
@@ -33,7 +33,7 @@ pub(super) struct Register {
     pub(super) display_name: Option<DisplayName>,
 }
 
-/// Credentials.
+/// The credentials of an account.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
@@ -46,23 +46,23 @@ pub(super) struct Login {
     pub(super) password: Password,
 }
 
-/// The end of one pair of tokens and the begin of the next.
+/// The end of one pair of tokens and the beginning of the next.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct Refresh {
-    /// The latest one of the login.
+    /// The latest refresh token of the session.
     #[deserr(from(String) = SecretString::from)]
     #[schema(value_type = String, example = "bcr_2JkVxXCQ0xmX3yyUWdVQzJ4vXz1GqTn0s1r6k5x8H9M")]
     pub(super) refresh_token: SecretString,
 }
 
-/// Another password.
+/// A change of password.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ChangePassword {
-    /// The one to be replaced.
+    /// The password to be replaced.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     pub(super) current_password: Password,
     /// At least 10 characters.
@@ -70,7 +70,7 @@ pub(super) struct ChangePassword {
     pub(super) new_password: NewPassword,
 }
 
-/// What others see of an account. What is left out stays; at least one field is needed.
+/// What others see of an account. A field that is left out keeps its value; at least one is needed.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
@@ -79,22 +79,22 @@ pub(super) struct UpdateMe {
     #[deserr(default)]
     #[schema(value_type = String, required = false, min_length = 2, max_length = 50, example = "Ana")]
     pub(super) display_name: Given<DisplayName>,
-    /// Their picture: https, at a public address; null takes it away.
+    /// URL of their picture: https, at a public address; null removes it.
     #[deserr(default)]
     #[schema(value_type = Option<String>, format = "uri", max_length = 2048, example = "https://example.com/ana.png")]
     pub(super) avatar_url: Given<Option<AvatarUrl>>,
 }
 
-/// What others learn of what the user does. What is left out stays; at least one field is needed.
+/// What others can learn about the user's activity. A field that is left out keeps its value; at least one is needed.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdatePrivacy {
-    /// Who sees whether they are there.
+    /// Who can see whether they are online.
     #[deserr(default)]
     #[schema(value_type = PresenceSharing, required = false)]
     pub(super) presence_sharing: Given<Sharing>,
-    /// Whether others see what they have read.
+    /// Whether others can see what they have read.
     #[deserr(default)]
     #[schema(value_type = bool, required = false)]
     pub(super) read_receipts_enabled: Given<bool>,
@@ -124,25 +124,25 @@ impl From<Sharing> for PresenceSharing {
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
     id: UserId,
-    /// Lower-cased.
+    /// In lower case.
     #[schema(format = Email)]
     email: String,
     /// What others see.
     #[schema(example = "Ana")]
     display_name: Option<String>,
-    /// Where their picture is.
+    /// URL of their picture.
     #[schema(format = "uri")]
     avatar_url: Option<String>,
     role: Role,
     tier: Tier,
     status: Status,
-    /// Whether the address is known to be theirs.
+    /// Whether the e-mail address has been verified.
     is_verified: bool,
-    /// Who sees whether they are there.
+    /// Who can see whether they are online.
     presence_sharing: PresenceSharing,
-    /// Whether others see what they have read.
+    /// Whether others can see what they have read.
     read_receipts_enabled: bool,
-    /// Grows with every change; also the `ETag`.
+    /// Incremented by every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -184,7 +184,7 @@ impl From<user::Model> for User {
     }
 }
 
-/// A login, with its tokens.
+/// A session, with its tokens.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Session {
@@ -195,26 +195,26 @@ pub(super) struct Session {
     /// Gets the next pair of tokens, once. Keep it secret.
     #[schema(example = "bcr_Zm9yIHRoZSBkb2N1bWVudGF0aW9uIG9ubHksIG5vIHRva2Vu")]
     pub(super) refresh_token: String,
-    /// Seconds that the access token lives.
+    /// Lifetime of the access token, in seconds.
     #[schema(example = 900)]
     pub(super) expires_in: i64,
 }
 
-/// A login, as the list shows it.
+/// A session, as the list shows it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionSummary {
     id: SessionId,
     /// When the user logged in.
     created_at: DateTime<Utc>,
-    /// To a minute.
+    /// Accurate to the minute.
     last_used_at: DateTime<Utc>,
-    /// Where it was refreshed from last, as far as the server keeps addresses.
+    /// The address from which it was last refreshed, if the server keeps addresses.
     #[schema(example = "203.0.113.0")]
     ip: Option<String>,
-    /// What it was refreshed with last.
+    /// The client with which it was last refreshed.
     user_agent: Option<String>,
-    /// Whether this request was made under it.
+    /// Whether this request belongs to it.
     current: bool,
 }
 
@@ -257,7 +257,7 @@ pub(super) struct ListSessions {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

@@ -30,9 +30,9 @@ use crate::{
 /// What a failed login is told, whatever the reason.
 const WRONG: &str = "the e-mail address or the password is wrong";
 
-/// Makes an account, and logs in.
+/// Creates an account and logs in.
 ///
-/// 403 `registration_closed` where only operators make accounts.
+/// Answers 403 `registration_closed` where only operators create accounts.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", tag = "accounts", request_body = Register,
     responses((status = 201, description = "Registered and logged in", body = Session), Problems),
@@ -73,10 +73,10 @@ async fn make_account(
     Ok(session)
 }
 
-/// Logs in.
+/// Logs in with an e-mail address and a password.
 ///
-/// Failed tries are limited, per address and per account (429 `too_many_requests`). A suspended account is told so (403
-/// `suspended`) after the right password only.
+/// Failed attempts are limited per address and per account (429 `too_many_requests`). A suspended account is reported
+/// as such (403 `suspended`) only if the password is right.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", tag = "accounts", request_body = Login,
     responses((status = 200, description = "Logged in", body = Session), Problems),
@@ -120,7 +120,7 @@ async fn find_account(app: &App, input: Login) -> Result<Option<user::Model>> {
     Ok(user.filter(|_| is_right))
 }
 
-/// The caller's own account.
+/// Gets the caller's own account.
 #[utoipa::path(
     get, path = "/api/v1/users/me", tag = "accounts",
     responses((status = 200, description = "The account", body = User), Problems),
@@ -138,10 +138,10 @@ pub(super) async fn get_me(
     preconditions.answer(user.version, &User::from(user))
 }
 
-/// Changes what others see of the caller.
+/// Changes the caller's profile, as others see it.
 #[utoipa::path(
     patch, path = "/api/v1/users/me", tag = "accounts", request_body = UpdateMe,
-    responses((status = 200, description = "The account as it is now", body = User), Problems),
+    responses((status = 200, description = "The changed account", body = User), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -176,10 +176,10 @@ pub(super) async fn update_me(
         .await
 }
 
-/// Changes what others learn of what the caller does.
+/// Changes what others can learn about the caller's activity.
 #[utoipa::path(
     patch, path = "/api/v1/users/me/privacy", tag = "accounts", request_body = UpdatePrivacy,
-    responses((status = 200, description = "The account as it is now", body = User), Problems),
+    responses((status = 200, description = "The changed account", body = User), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -209,10 +209,10 @@ pub(super) async fn update_privacy(
         .await
 }
 
-/// Changes the caller's password, and ends their other logins. API keys stay.
+/// Changes the caller's password and logs out their other sessions. API keys keep working.
 ///
-/// A wrong `currentPassword` is a 422 of that field. Changes and tries are limited, per address and per account (429
-/// `too_many_requests`).
+/// A wrong `currentPassword` is answered with 422 for that field. Changes and attempts are limited per address and per
+/// account (429 `too_many_requests`).
 #[utoipa::path(
     post, path = "/api/v1/users/me/password", tag = "accounts", request_body = ChangePassword,
     responses((status = 204, description = "Changed"), Problems),

@@ -30,11 +30,11 @@ use crate::{
     page::{Cursor, Page},
 };
 
-/// Goes on with a login: gives it its next pair of tokens and ends the present one.
+/// Exchanges a refresh token for the next pair of tokens.
 ///
-/// A refresh token is good for one refresh. Whoever sends it again (401 `refresh_token_reused`) ends the login with all
-/// its tokens, as two must hold it then. So refresh one at a time, keep the answer before you use it, and log in again
-/// where an answer was lost.
+/// A refresh token works once, and the present pair ends with it. Sending it again (401 `refresh_token_reused`) ends
+/// the session and all its tokens, because someone else must hold it too. So run one refresh at a time, store the
+/// answer before using it, and log in again if an answer was lost.
 #[utoipa::path(
     post, path = "/api/v1/auth/refresh", tag = "accounts", request_body = Refresh,
     responses((status = 200, description = "The next pair of tokens", body = Session), Problems),
@@ -85,10 +85,10 @@ async fn refuse(app: &App, mut tx: Tx, device: &Device, token: &str) -> Result<E
     ))
 }
 
-/// Ends the login under which this is asked, with both its tokens.
+/// Logs out the current session.
 #[utoipa::path(
     post, path = "/api/v1/auth/logout", tag = "accounts",
-    responses((status = 204, description = "Ended"), Problems),
+    responses((status = 204, description = "Logged out"), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -106,10 +106,10 @@ pub(super) async fn logout(
     }
 }
 
-/// Ends all logins of the caller, this one too. API keys stay.
+/// Logs out all sessions of the caller, including this one. API keys keep working.
 #[utoipa::path(
     post, path = "/api/v1/auth/logout-all", tag = "accounts",
-    responses((status = 204, description = "Ended"), Problems),
+    responses((status = 204, description = "Logged out"), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -123,10 +123,10 @@ pub(super) async fn logout_everywhere(
     tx.no_content().await
 }
 
-/// Lists the caller's logins that have not ended, newest first.
+/// Lists the caller's active sessions, newest first.
 #[utoipa::path(
     get, path = "/api/v1/users/me/sessions", tag = "accounts", params(ListSessions),
-    responses((status = 200, description = "A page of logins", body = Page<SessionSummary>), Problems),
+    responses((status = 200, description = "A page of sessions", body = Page<SessionSummary>), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -151,11 +151,11 @@ pub(super) async fn list_sessions(
     })))
 }
 
-/// Ends a login, with both its tokens.
+/// Logs out a session.
 #[utoipa::path(
     delete, path = "/api/v1/users/me/sessions/{id}", tag = "accounts",
-    params(("id" = SessionId, Path, description = "The login")),
-    responses((status = 204, description = "Ended"), Problems),
+    params(("id" = SessionId, Path, description = "The session")),
+    responses((status = 204, description = "Logged out"), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(sessionId = %id))]

@@ -82,13 +82,13 @@ impl Time {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateApiKey {
-    /// For people.
+    /// A name to recognize it by.
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "nightly export")]
     pub(super) name: Name,
     /// `read`: GET and HEAD; `write`: everything else.
     #[schema(value_type = Vec<String>, min_items = 1, example = json!(["read"]))]
     pub(super) scopes: ScopeNames,
-    /// When it ends; left out or null: never.
+    /// When it expires; never if left out or null.
     #[deserr(default)]
     #[schema(value_type = Option<DateTime<Utc>>)]
     pub(super) expires_at: Option<Time>,
@@ -99,7 +99,8 @@ pub(super) struct CreateApiKey {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiKey {
     id: ApiKeyId,
-    /// For people.
+    /// A name to recognize it by.
+    #[schema(example = "nightly export")]
     name: String,
     /// The key's last four characters.
     #[schema(example = "x9Qz")]
@@ -107,9 +108,9 @@ pub(super) struct ApiKey {
     /// What it may do.
     #[schema(example = json!(["read"]))]
     scopes: Vec<String>,
-    /// When it ends; null: never.
+    /// When it expires; null for never.
     expires_at: Option<DateTime<Utc>>,
-    /// To a minute; null: never used.
+    /// Accurate to the minute; null if never used.
     last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
 }
@@ -145,7 +146,7 @@ impl From<api_key::Model> for ApiKey {
 pub(super) struct CreatedApiKey {
     #[serde(flatten)]
     pub(super) api_key: ApiKey,
-    /// Send it as `Authorization: Bearer <key>`. It is shown here only: keep it.
+    /// Send it as `Authorization: Bearer <key>`. It is shown only here: keep it.
     #[schema(example = "bck_2JkVxXCQ0xmX3yyUWdVQzJ4vXz1GqTn0s1r6k5x8H9M")]
     pub(super) key: String,
 }
@@ -159,7 +160,7 @@ pub(super) struct ListApiKeys {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

@@ -20,14 +20,14 @@ use crate::{
     page::{Cursor, Page},
 };
 
-/// Makes a key. The answer is the only one that shows it.
+/// Creates an API key. The key itself is shown in this answer only.
 ///
-/// A key is good for everything but what decides over credentials: keys, passwords and logins (403 `session_required`).
-/// Without `write` it is good for GET and HEAD only, without `read` for anything else only (403 `insufficient_scope`). It
-/// stays good when the password changes and when its user logs out. A user has 50 at most (409 `api_key_limit`).
+/// A key may do everything but manage credentials: keys, passwords and sessions (403 `session_required`). Without
+/// `write` it is good for GET and HEAD only, without `read` for all other methods only (403 `insufficient_scope`). It
+/// keeps working when the password changes and when its user logs out. A user may have 50 keys (409 `api_key_limit`).
 #[utoipa::path(
     post, path = "/api/v1/api-keys", tag = "api-keys", request_body = CreateApiKey,
-    responses((status = 201, description = "Made", body = CreatedApiKey), Problems),
+    responses((status = 201, description = "Created", body = CreatedApiKey), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -59,7 +59,7 @@ pub(super) async fn create_api_key(
     tx.answer(StatusCode::CREATED, &created).await
 }
 
-/// Lists the caller's keys, newest first, expired ones too.
+/// Lists the caller's API keys, newest first, including expired ones.
 #[utoipa::path(
     get, path = "/api/v1/api-keys", tag = "api-keys", params(ListApiKeys),
     responses((status = 200, description = "A page of keys", body = Page<ApiKey>), Problems),
@@ -80,7 +80,7 @@ pub(super) async fn list_api_keys(
     })))
 }
 
-/// Deletes a key. It is good no more.
+/// Deletes a key, which stops working at once.
 #[utoipa::path(
     delete, path = "/api/v1/api-keys/{id}", tag = "api-keys",
     params(("id" = ApiKeyId, Path, description = "The key")),

@@ -48,25 +48,25 @@ pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<(String, D
     Ok((url, (now + signed_url::LIFETIME).trunc_subsecs(0)))
 }
 
-/// Gets the content of an attachment by its signed URL, without credentials.
+/// Downloads the content of an attachment from its signed URL, without credentials.
 ///
-/// One range of bytes may be asked for (RFC 9110 §14); of several the whole file is the answer. HEAD tells the same
-/// without the file.
+/// A single byte range may be requested (RFC 9110 §14); several ranges are answered with the whole file. HEAD returns
+/// the same headers without the content.
 #[utoipa::path(
     get, path = "/api/v1/attachments/{id}/content", tag = "attachments",
     params(
         ("id" = AttachmentId, Path, description = "The attachment"),
         GetAttachmentContent,
         ("Range" = Option<String>, Header, description = "One range of bytes", example = "bytes=0-1023"),
-        ("If-Range" = Option<String>, Header, description = "The `ETag` that the range is of"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that is here already"),
+        ("If-Range" = Option<String>, Header, description = "The `ETag` of the file to which the range belongs"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the file that the client has"),
     ),
     responses(
         (status = 200, description = "The file", body = String, content_type = "application/octet-stream"),
         (status = 206, description = "The range", body = String, content_type = "application/octet-stream"),
-        (status = 304, description = "It is the one that is here already"),
+        (status = 304, description = "The client has the present file"),
         (
-            status = 416, description = "No byte of the file is in the range; `Content-Range` tells its length",
+            status = 416, description = "No byte of the file is in the range; `Content-Range` gives its length",
             body = Problem, content_type = "application/problem+json",
         ),
         Problems,

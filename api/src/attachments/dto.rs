@@ -33,10 +33,10 @@ pub(super) struct UploadForm {
     /// The file: PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
+    /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`.
     #[schema(value_type = String, required = false, example = "en+hi")]
     language: Option<String>,
-    /// The conversation that it is sent to. Its languages are tried first where `language` names none.
+    /// The conversation to which the file is sent. Its languages are tried first if `language` names none.
     #[schema(required = false)]
     conversation_id: Option<ConversationId>,
 }
@@ -49,10 +49,10 @@ pub(super) struct UploadForm {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ocr {
     status: Status,
-    /// Languages it was read in, as ISO 639-1 codes joined by `+`.
+    /// The languages in which it was read, as ISO 639-1 codes joined by `+`.
     #[schema(example = "en")]
     language: Option<String>,
-    /// Mean over the words that were recognized, 0 to 100; null where there are none.
+    /// Mean over the recognized words, 0 to 100; null if there are none.
     #[schema(minimum = 0, maximum = 100, example = 93.5)]
     confidence: Option<f32>,
     /// The text should not be trusted.
@@ -68,7 +68,7 @@ pub(super) struct Ocr {
     /// own) or `ocr`. Null in lists.
     #[schema(value_type = Option<Vec<Object>>)]
     pages: Option<Value>,
-    /// Pages that a document has.
+    /// How many pages the document has.
     page_count: Option<i32>,
     /// Not all of it was read: it has more than 200 pages, it took more than ten minutes, or its text is too long.
     truncated: bool,
@@ -83,15 +83,15 @@ pub(super) struct Ocr {
 pub(super) struct Attachment {
     id: AttachmentId,
     kind: Kind,
-    /// As the client named it.
+    /// As named by the client.
     #[schema(example = "scan.png")]
     file_name: String,
-    /// By content.
+    /// Determined by the content, not by the name.
     #[schema(example = "image/png")]
     media_type: String,
     #[schema(minimum = 0, example = 48213)]
     size_bytes: i64,
-    /// Lower-case hex.
+    /// In lower-case hex.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     sha256: String,
     /// Pixels, as stored in the file.
@@ -110,13 +110,13 @@ pub(super) struct Attachment {
     url_expires_at: DateTime<Utc>,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
-    /// What was read; null until then. The pages of a document end in a line break and a form feed (U+000C). In lists
-    /// only the first 1,000 characters.
+    /// The text that was read; null until then. Each page of a document ends in a line break and a form feed (U+000C).
+    /// Lists show the first 1,000 characters only.
     #[schema(example = "Meeting on Friday at ten")]
     extracted_text: Option<String>,
-    /// Null: there is nothing to be read in it.
+    /// Null if there is no text to be read in it.
     ocr: Option<Ocr>,
-    /// Null: nothing was transcribed.
+    /// Null if nothing was transcribed.
     #[schema(value_type = Option<Object>)]
     transcription: Option<()>,
     /// Its jobs, as long as they are kept.
@@ -212,7 +212,7 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CreatedAttachment {
     pub(super) attachment: Attachment,
-    /// The job that reads its text; null where there is nothing to be read.
+    /// The job that reads its text; null if there is no text to be read.
     pub(super) job: Option<Job>,
     #[schema(example = "OCR processing in background")]
     pub(super) message: &'static str,
@@ -227,12 +227,12 @@ pub(super) struct ReadingAttachment {
     pub(super) job: Job,
 }
 
-/// How an attachment shall be read.
+/// How to read an attachment.
 #[derive(Debug, Default, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ReadAttachment {
-    /// Languages of the text, where they are known: ISO 639-1 or 639-3 codes, joined by `+`.
+    /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`.
     #[deserr(default)]
     #[schema(value_type = Option<String>, example = "ur")]
     pub(super) language: Option<Languages>,
@@ -247,18 +247,18 @@ pub(super) struct ListAttachments {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-    /// Only of this kind.
+    /// Only attachments of this kind.
     #[deserr(default)]
     #[param(value_type = Option<Kind>)]
     pub(super) kind: Option<Param<Kind>>,
-    /// Only of this conversation.
+    /// Only attachments of this conversation.
     #[deserr(default)]
     #[param(value_type = Option<ConversationId>)]
     pub(super) conversation_id: Option<Id<ConversationId>>,
-    /// Only those whose latest reading has come this far.
+    /// Only attachments whose latest reading has this status.
     #[deserr(default)]
     #[param(value_type = Option<Status>)]
     pub(super) status: Option<Param<Status>>,
@@ -269,10 +269,10 @@ pub(super) struct ListAttachments {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(super) struct GetAttachmentContent {
-    /// End of its life, in seconds since 1970.
+    /// When the URL expires, in seconds since 1970.
     #[param(value_type = i64, example = 1_795_255_200)]
     pub(super) exp: Param<i64>,
-    /// Lower-case hex.
+    /// In lower-case hex.
     #[param(example = "6f1c")]
     pub(super) sig: String,
 }

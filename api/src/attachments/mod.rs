@@ -1,4 +1,4 @@
-//! Uploaded files, and what was read in them.
+//! Uploaded files, and the text read from them.
 //!
 //! An upload is stored and answered at once; reading its text is a job, a row of the same transaction.
 

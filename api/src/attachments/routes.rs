@@ -40,7 +40,7 @@ use crate::{
 const READING: &str = "OCR processing in background";
 const STORED: &str = "Stored";
 
-/// Uploads a picture, a PDF or sound. Text is read in the background; `job` tells how far that has come.
+/// Uploads a picture, a PDF or a sound file. Its text is read in the background; `job` shows the progress.
 #[utoipa::path(
     post, path = "/api/v1/attachments", tag = "attachments",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -102,7 +102,7 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
     tx.answer(StatusCode::CREATED, &created).await
 }
 
-/// Lists the caller's attachments, newest first: with the beginning of the text, without words and pages.
+/// Lists the caller's attachments, newest first, with the beginning of their text but without words and pages.
 #[utoipa::path(
     get, path = "/api/v1/attachments", tag = "attachments", params(ListAttachments),
     responses((status = 200, description = "A page of attachments", body = Page<Attachment>), Problems),
@@ -142,7 +142,7 @@ pub(super) async fn list_attachments(
     }))
 }
 
-/// Gets an attachment, with what was read in it.
+/// Gets an attachment, with the text read from it.
 #[utoipa::path(
     get, path = "/api/v1/attachments/{id}", tag = "attachments",
     params(("id" = AttachmentId, Path, description = "The attachment")),
@@ -159,14 +159,15 @@ pub(super) async fn get_attachment(
     Ok(Json(whole(&app, &app.db, row).await?))
 }
 
-/// Reads an attachment's text again, maybe in other languages. The text that is there stays until there is a new one.
+/// Reads the text of an attachment again, in other languages if asked to. The present text is kept until there is a new
+/// one.
 ///
 /// The answer has the beginning of that text only, as lists have.
 #[utoipa::path(
     post, path = "/api/v1/attachments/{id}/ocr", tag = "attachments",
     params(("id" = AttachmentId, Path, description = "The attachment")),
     request_body = Option<ReadAttachment>,
-    responses((status = 202, description = "It will be read", body = ReadingAttachment), Problems),
+    responses((status = 202, description = "It will be read in the background", body = ReadingAttachment), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(attachmentId = %id))]
@@ -237,8 +238,8 @@ async fn show(
     Ok(shown)
 }
 
-/// Deletes an attachment, with what was read in it. Its content is gone soon after, by every URL; a job that reads it is
-/// stopped.
+/// Deletes an attachment and the text read from it. Its content soon disappears from every URL; a job that is reading
+/// it is stopped.
 #[utoipa::path(
     delete, path = "/api/v1/attachments/{id}", tag = "attachments",
     params(("id" = AttachmentId, Path, description = "The attachment")),

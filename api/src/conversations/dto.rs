@@ -52,28 +52,28 @@ impl Deserr<Fields> for Tags {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateConversation {
-    /// For people.
+    /// What it is called in lists.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Plans for the summer")]
     title: Option<Title>,
-    /// Where it is filed.
+    /// The project to which it belongs.
     #[deserr(default)]
     #[schema(value_type = Option<ProjectId>)]
     pub(super) project_id: Option<Id<ProjectId>>,
-    /// What the model is told first; null: the instructions of the project.
+    /// The instructions given to the model; null for those of the project.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000)]
     system_prompt: Option<Prose<SYSTEM_PROMPT_MAX>>,
-    /// The model that answers, unless a message asks for another one.
+    /// The model that answers, unless a message asks for another.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     model: Option<ModelName>,
-    /// Languages that it is held in: ISO 639-1 or 639-3 codes, joined by `+`. Files that are sent to it are read in them
+    /// The languages of the conversation: ISO 639-1 or 639-3 codes, joined by `+`. Files sent to it are read in them
     /// first.
     #[deserr(default)]
     #[schema(value_type = Option<String>, example = "ur")]
     language: Option<Languages>,
-    /// For people.
+    /// Words to file and find it by.
     #[deserr(default)]
     #[schema(value_type = Vec<String>, max_items = 20, example = json!(["work"]))]
     tags: Tags,
@@ -98,20 +98,20 @@ impl From<CreateConversation> for Settings {
     }
 }
 
-/// Changes of a conversation: a missing field keeps its value, null takes it away where it may be missing.
+/// Changes to a conversation: a field that is left out keeps its value; null clears it where it may be missing.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdateConversation {
-    /// For people.
+    /// What it is called in lists.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Trips of the summer")]
     title: Change<Title>,
-    /// Where it is filed.
+    /// The project to which it belongs.
     #[deserr(default)]
     #[schema(value_type = Option<ProjectId>)]
     pub(super) project_id: Change<Id<ProjectId>>,
-    /// What the model is told first.
+    /// The instructions given to the model.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000)]
     system_prompt: Change<Prose<SYSTEM_PROMPT_MAX>>,
@@ -119,11 +119,11 @@ pub(super) struct UpdateConversation {
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     model: Change<ModelName>,
-    /// Languages that it is held in: ISO 639-1 or 639-3 codes, joined by `+`.
+    /// The languages of the conversation: ISO 639-1 or 639-3 codes, joined by `+`.
     #[deserr(default)]
     #[schema(value_type = Option<String>, example = "en+hi")]
     language: Change<Languages>,
-    /// All tags that it has then.
+    /// The complete new list of tags.
     #[deserr(default)]
     #[schema(value_type = Vec<String>, required = false, max_items = 20)]
     tags: Given<Tags>,
@@ -133,7 +133,7 @@ pub(super) struct UpdateConversation {
     #[deserr(default)]
     #[schema(value_type = bool, required = false)]
     archived: Given<bool>,
-    /// A message of the branch to show. The branch goes on from it to the newest message below it.
+    /// A message of the branch to show. The branch continues from it to the newest message below it.
     #[deserr(default)]
     #[schema(value_type = MessageId, required = false)]
     pub(super) current_message_id: Given<Id<MessageId>>,
@@ -180,32 +180,33 @@ impl UpdateConversation {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Conversation {
     id: ConversationId,
-    /// Null until somebody or something names it.
+    /// Null until it has been given one.
     title: Option<String>,
     project_id: Option<ProjectId>,
-    /// What the model is told first; null: the instructions of the project.
+    /// The instructions given to the model; null for those of the project.
     system_prompt: Option<String>,
-    /// The model that answers; null: the deployment's own choice.
+    /// The model that answers; null for the default of the deployment.
     model: Option<String>,
-    /// Languages that it is held in, as ISO 639-1 codes joined by `+`; null: unknown.
+    /// The languages of the conversation, as ISO 639-1 codes joined by `+`; null if unknown.
     #[schema(example = "ur")]
     language: Option<String>,
+    #[schema(example = json!(["work"]))]
     tags: Vec<String>,
     pinned: bool,
     pinned_at: Option<DateTime<Utc>>,
-    /// Then it is only read.
+    /// An archived conversation is read-only.
     archived: bool,
     archived_at: Option<DateTime<Utc>>,
-    /// End of the branch that is shown.
+    /// The last message of the branch that is shown.
     current_message_id: Option<MessageId>,
     /// The newest message.
     last_message_id: Option<MessageId>,
     last_message_at: Option<DateTime<Utc>>,
-    /// Of all branches.
+    /// Counted over all branches.
     message_count: i64,
-    /// Of all branches.
+    /// Counted over all branches.
     token_count: i64,
-    /// Grows with every change, also with every message; also the `ETag`.
+    /// Incremented by every change and every message; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -287,7 +288,7 @@ impl Which {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(super) struct ListConversations {
-    /// Only those of a project.
+    /// Only conversations of this project.
     #[deserr(default)]
     #[param(value_type = Option<ProjectId>)]
     project_id: Option<Id<ProjectId>>,
@@ -299,7 +300,7 @@ pub(super) struct ListConversations {
     #[deserr(default = Which::all())]
     #[param(value_type = Option<String>, default = "all", pattern = "^(true|false|all)$")]
     pinned: Which,
-    /// Only those with this tag.
+    /// Only conversations with this tag.
     #[deserr(default)]
     #[param(value_type = Option<String>, min_length = 1, max_length = 50)]
     tag: Option<Line<1, 50>>,
@@ -307,7 +308,7 @@ pub(super) struct ListConversations {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

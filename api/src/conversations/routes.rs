@@ -24,10 +24,10 @@ use crate::{
     write::Write,
 };
 
-/// Begins a conversation.
+/// Creates a conversation.
 #[utoipa::path(
     post, path = "/api/v1/conversations", tag = "conversations", request_body = CreateConversation,
-    responses((status = 201, description = "Begun", body = Conversation), Problems),
+    responses((status = 201, description = "Created", body = Conversation), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -45,7 +45,7 @@ pub(super) async fn create_conversation(
         .await
 }
 
-/// Lists the caller's conversations, the ones with the latest message first.
+/// Lists the caller's conversations, those with the latest message first.
 #[utoipa::path(
     get, path = "/api/v1/conversations", tag = "conversations", params(ListConversations),
     responses((status = 200, description = "A page of conversations", body = Page<Conversation>), Problems),
@@ -87,7 +87,7 @@ pub(super) async fn get_conversation(
 
 /// Renames, moves, tags, pins or archives a conversation, sets its prompt and model, or shows another branch.
 ///
-/// A missing field keeps its value, null takes it away.
+/// A field that is left out keeps its value; null clears it.
 #[utoipa::path(
     patch, path = "/api/v1/conversations/{id}", tag = "conversations", request_body = UpdateConversation,
     params(("id" = ConversationId, Path, description = "The conversation")),
@@ -123,7 +123,7 @@ pub(super) async fn update_conversation(
         .await
 }
 
-/// Archives a conversation: from now on it is only read.
+/// Archives a conversation, which makes it read-only.
 ///
 /// Repeating the call changes nothing.
 #[utoipa::path(
@@ -143,13 +143,13 @@ pub(super) async fn archive_conversation(
     set_archived(&app, &caller, &request, &preconditions, id, true).await
 }
 
-/// Takes a conversation out of the archive.
+/// Restores a conversation from the archive.
 ///
 /// Repeating the call changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/conversations/{id}/unarchive", tag = "conversations",
     params(("id" = ConversationId, Path, description = "The conversation")),
-    responses((status = 200, description = "Not archived any more", body = Conversation), Problems),
+    responses((status = 200, description = "Restored", body = Conversation), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(conversationId = %id))]
@@ -183,7 +183,7 @@ async fn set_archived(
         .await
 }
 
-/// Deletes a conversation with its messages and attachments. It is gone at once; a job removes what is left.
+/// Deletes a conversation with its messages and attachments. It disappears at once; a job removes what is left.
 #[utoipa::path(
     delete, path = "/api/v1/conversations/{id}", tag = "conversations",
     params(("id" = ConversationId, Path, description = "The conversation")),

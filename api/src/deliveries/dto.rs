@@ -21,7 +21,7 @@ use crate::{
     text::Param,
 };
 
-/// An event on its way to an endpoint, with the figures of its last try.
+/// An event on its way to an endpoint, with the figures of its latest attempt.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Delivery {
@@ -34,23 +34,23 @@ pub(super) struct Delivery {
     #[schema(example = "image.ocr_completed")]
     pub(super) event: String,
     status: Status,
-    /// The body as it is sent: `{type, timestamp, data}`.
+    /// The body that is sent: `{type, timestamp, data}`.
     #[schema(value_type = Object)]
     pub(super) payload: Value,
-    /// Whether the endpoint answered 2xx.
+    /// Whether the endpoint answered with 2xx.
     success: bool,
-    /// What the endpoint answered; 0 = no answer.
+    /// The status with which the endpoint answered; 0 for no answer.
     #[schema(minimum = 0, maximum = 999)]
     status_code: i16,
-    /// Why it did not succeed, for people; begins with `blocked:` where its address is not allowed.
+    /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
-    /// From the first byte sent to the last byte read; null before the first try.
+    /// From the first byte sent to the last byte read; null before the first attempt.
     duration_ms: Option<i32>,
-    /// How many tries there were.
+    /// How many attempts there were.
     attempt_count: i32,
     created_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
-    /// When the next try is due; null when none waits.
+    /// When the next attempt is due; null if there is none.
     next_attempt_at: Option<DateTime<Utc>>,
 }
 
@@ -93,40 +93,40 @@ impl From<Overview> for Delivery {
     }
 }
 
-/// A delivery with its tries.
+/// A delivery with its attempts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeliveryWithAttempts {
     #[serde(flatten)]
     pub(super) delivery: Delivery,
-    /// The latest 100 tries, newest first, without the payload.
+    /// The latest 100 attempts, newest first, without the payload.
     pub(super) attempts: Vec<DeliveryAttempt>,
 }
 
-/// One try of a delivery.
+/// One attempt at a delivery.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeliveryAttempt {
     pub(super) id: AttemptId,
     webhook_id: WebhookId,
     delivery_id: DeliveryId,
-    /// 1, 2, …; goes on when the delivery is sent again.
+    /// 1, 2, …; continues when the delivery is sent again.
     attempt: i32,
     /// Name of the event.
     #[schema(example = "image.ocr_completed")]
     event: String,
-    /// The body as it was sent; only in lists of tries.
+    /// The body that was sent; in lists of attempts only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, nullable = false)]
     payload: Option<Value>,
-    /// Whether the endpoint answered 2xx.
+    /// Whether the endpoint answered with 2xx.
     success: bool,
-    /// What the endpoint answered; 0 = no answer.
+    /// The status with which the endpoint answered; 0 for no answer.
     #[schema(minimum = 0, maximum = 999)]
     status_code: i16,
-    /// Why it did not succeed, for people; begins with `blocked:` where its address is not allowed.
+    /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
-    /// The first 16 KiB of the answer, as text; null where there was no answer.
+    /// The first 16 KiB of the answer, as text; null if there was no answer.
     response_body: Option<String>,
     /// From the first byte sent to the last byte read.
     duration_ms: i32,
@@ -164,11 +164,11 @@ impl DeliveryAttempt {
     }
 }
 
-/// A delivery that is sent again.
+/// A delivery that is being sent again.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ResentDelivery {
     pub(super) delivery: Delivery,
-    /// The job that makes its tries.
+    /// The job that makes its attempts.
     pub(super) job: Job,
 }
 
@@ -181,14 +181,14 @@ pub(super) struct ListDeliveries {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-    /// Only deliveries of this status.
+    /// Only deliveries with this status.
     #[deserr(default)]
     #[param(value_type = Option<Status>)]
     pub(super) status: Option<Param<Status>>,
-    /// Only deliveries of events of this name.
+    /// Only deliveries of events with this name.
     #[deserr(default)]
     #[param(value_type = Option<String>)]
     pub(super) event: Option<EventFilter>,
@@ -203,7 +203,7 @@ pub(super) struct ListDeliveryAttempts {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

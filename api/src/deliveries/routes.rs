@@ -26,7 +26,7 @@ use crate::{
     page::{Cursor, MAX_LIMIT, Page},
 };
 
-/// Lists what was sent to an endpoint, newest first, for the 30 days that it is kept.
+/// Lists the deliveries to an endpoint, newest first. They are kept for 30 days.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks",
     params(("id" = WebhookId, Path, description = "The endpoint"), ListDeliveries),
@@ -54,7 +54,7 @@ pub(super) async fn list_deliveries(
     })))
 }
 
-/// Gets a delivery, with its tries.
+/// Gets a delivery, with its attempts.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}", tag = "webhooks",
     params(
@@ -81,7 +81,7 @@ pub(super) async fn get_delivery(
     Ok(Json(DeliveryWithAttempts { delivery, attempts }))
 }
 
-/// Lists the tries of a delivery, newest first.
+/// Lists the attempts of a delivery, newest first.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}/attempts", tag = "webhooks",
     params(
@@ -89,7 +89,7 @@ pub(super) async fn get_delivery(
         ("deliveryId" = DeliveryId, Path, description = "The delivery"),
         ListDeliveryAttempts,
     ),
-    responses((status = 200, description = "A page of tries", body = Page<DeliveryAttempt>), Problems),
+    responses((status = 200, description = "A page of attempts", body = Page<DeliveryAttempt>), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]
@@ -115,18 +115,19 @@ pub(super) async fn list_delivery_attempts(
     })))
 }
 
-/// Sends the event of a delivery to its endpoint again, with fresh tries.
+/// Sends the event of a delivery to its endpoint again, with fresh attempts.
 ///
-/// One that failed or was cancelled is tried again as itself; of one that succeeded another delivery is made. `webhook-id`
-/// is the event's in both, so that receivers know what they have seen. Refused while the delivery still waits for a try of
-/// its own (409 `delivery_pending`), and while the endpoint is off (409 `webhook_inactive`).
+/// A delivery that failed or was cancelled is tried again itself; for one that succeeded, another delivery is created.
+/// In both cases `webhook-id` is that of the event, so that receivers recognize what they have seen. Refused while the
+/// delivery still waits for an attempt of its own (409 `delivery_pending`), and while the endpoint is switched off (409
+/// `webhook_inactive`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}/resend", tag = "webhooks",
     params(
         ("id" = WebhookId, Path, description = "The endpoint"),
         ("deliveryId" = DeliveryId, Path, description = "The delivery"),
     ),
-    responses((status = 202, description = "What is sent, and its job", body = ResentDelivery), Problems),
+    responses((status = 202, description = "The delivery that is sent, and its job", body = ResentDelivery), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]

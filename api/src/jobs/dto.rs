@@ -18,10 +18,10 @@ use crate::{extract::Fields, page::Limit, text::Param};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
     id: JobId,
-    /// What is done.
+    /// The kind of work.
     #[schema(example = "recognize_text")]
     kind: String,
-    /// Where it waits.
+    /// The queue in which it waits.
     #[schema(value_type = Queue)]
     queue: String,
     pub(super) status: Status,
@@ -30,18 +30,18 @@ pub(crate) struct Job {
     progress: i16,
     /// What it is doing, for people.
     progress_note: Option<String>,
-    /// Runs begun.
+    /// How many runs have begun.
     attempt: i32,
-    /// Runs allowed.
+    /// How many runs are allowed.
     #[schema(example = 3)]
     max_attempts: i32,
-    /// It runs, or ran, not before this time.
+    /// The earliest time at which it runs or ran.
     run_at: DateTime<Utc>,
     created_at: DateTime<Utc>,
     /// When the latest run began.
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
-    /// What came of it; its shape depends on `kind`.
+    /// The outcome; its shape depends on `kind`.
     #[schema(value_type = Option<Object>)]
     result: Option<Value>,
     /// Why the latest run failed, for people.
@@ -110,14 +110,14 @@ pub(super) struct ListJobs {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-    /// Only jobs of this status.
+    /// Only jobs with this status.
     #[deserr(default)]
     #[param(value_type = Option<Status>)]
     pub(super) status: Option<Param<Status>>,
-    /// Only jobs of this queue.
+    /// Only jobs in this queue.
     #[deserr(default)]
     #[param(value_type = Option<Queue>)]
     pub(super) queue: Option<Param<Queue>>,

@@ -73,10 +73,10 @@ pub(super) async fn get_job(
     Ok(Json(job::get(&app.db, caller.user, id).await?.into()))
 }
 
-/// Follows a job: server-sent events named `job`, each with the whole job as JSON.
+/// Follows a job through server-sent events named `job`, each with the whole job as JSON.
 ///
-/// The first is the present state; the stream ends after the one that shows the end. `shutdown` means that the
-/// server goes down: connect again.
+/// The first event shows the present state, and the stream ends after the one that shows the final state. An event
+/// named `shutdown` means that the server is going down: connect again.
 #[utoipa::path(
     get, path = "/api/v1/jobs/{id}/events", tag = "jobs", operation_id = "watch_job",
     params(("id" = JobId, Path, description = "The job")),
@@ -94,12 +94,12 @@ pub(super) async fn watch_job(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let now: Job = job::get(&app.db, caller.user, id).await?.into();
     let changes = app.watch.subscribe(id, now.clone());
-    let stop = app.stop.clone();
+    let closing = app.closing.clone();
 
     // What is told next, and where the news come from; nothing after the end.
     let begin = Some((Some(now), changes));
     let events = futures::stream::unfold(begin, move |state| {
-        let stop = stop.clone();
+        let closing = closing.clone();
         async move {
             let (told, mut changes) = state?;
             let next = if let Some(now) = told {
@@ -107,7 +107,7 @@ pub(super) async fn watch_job(
             } else {
                 tokio::select! {
                     news = changes.changed() => news.ok().and_then(|()| changes.borrow_and_update().clone()),
-                    () = stop.cancelled() => return Some((Ok(Event::default().event("shutdown").data("{}")), None)),
+                    () = closing.cancelled() => return Some((Ok(Event::default().event("shutdown").data("{}")), None)),
                 }
             };
             // No row any more: it was pruned, so it ended long ago.
@@ -123,7 +123,7 @@ pub(super) async fn watch_job(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// Cancels a job. One that waits ends at once, one that runs within a second or two.
+/// Cancels a job. A waiting job ends at once, a running one within a second or two.
 ///
 /// Repeating the call changes nothing.
 #[utoipa::path(

@@ -59,7 +59,8 @@ pub(crate) struct Exhausted {
     pub retry_after: u64,
     /// The policy that says no.
     pub policy: &'static str,
-    policies: Vec<(&'static str, Rate)>,
+    /// All policies that were asked, with what they allow.
+    pub policies: Vec<(&'static str, Rate)>,
 }
 
 impl Exhausted {

@@ -28,15 +28,15 @@ const PARTS_MAX: usize = 50;
 )]
 #[schema(example = json!({ "type": "text", "text": "What does it say?" }))]
 pub(super) enum ContentPart {
-    /// What is said.
+    /// A piece of text.
     Text {
-        /// Any text but U+0000.
+        /// Any text without U+0000.
         text: String,
     },
-    /// What is shown.
+    /// An attachment.
     #[deserr(rename_all = camelCase)]
     Attachment {
-        /// An upload of the caller that belongs to no other conversation.
+        /// An upload of the caller that does not belong to another conversation.
         #[schema(value_type = AttachmentId)]
         attachment_id: AttachmentRef,
     },

@@ -33,7 +33,7 @@ impl UserRole {
     }
 }
 
-/// A new message of the caller.
+/// A new message by the caller.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
@@ -41,11 +41,12 @@ pub(super) struct CreateMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
     #[schema(value_type = ContentInput)]
     pub(super) content: Content,
-    /// What it follows: the current message unless told otherwise; null begins another branch.
+    /// The message that it follows: by default the current one; null starts a new branch.
     #[deserr(default)]
     #[schema(value_type = Option<MessageId>)]
     pub(super) parent_id: Change<Id<MessageId>>,
-    /// An id of the client's own. Sent again with the same content, the message is answered and not written twice.
+    /// An id chosen by the client. If the same content is sent again under it, the existing message is returned instead
+    /// of a second one.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     pub(super) client_id: Option<Line<1, 128>>,
@@ -64,7 +65,7 @@ pub(super) struct EditMessage {
     /// A text, or a list of parts; up to 5 MiB of text in all.
     #[schema(value_type = ContentInput)]
     pub(super) content: Content,
-    /// An id of the client's own, as for a new message.
+    /// An id chosen by the client, as for a new message.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     pub(super) client_id: Option<Line<1, 128>>,
@@ -88,20 +89,20 @@ pub(super) enum ContentInput {
 pub(super) struct Message {
     id: MessageId,
     conversation_id: ConversationId,
-    /// What it follows; null for a first message.
+    /// The message that it follows; null for a first message.
     parent_id: Option<MessageId>,
     /// Who speaks.
     #[schema(example = "user", pattern = "^(system|user|assistant|tool)$")]
     role: &'static str,
-    /// Empty when it was deleted.
+    /// Empty if it was deleted.
     content: Vec<ContentPart>,
-    /// The client's own id of it.
+    /// The id chosen by the client.
     client_id: Option<String>,
-    /// Tokens of role and content, and 4 for the message.
+    /// Tokens of the role and the content, plus 4 for the message.
     token_count: i32,
-    /// Set where it was deleted, but others hang on it.
+    /// Set if it was deleted while others follow it.
     deleted_at: Option<DateTime<Utc>>,
-    /// Grows with every change; also the `ETag`.
+    /// Incremented by every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
 }
@@ -144,9 +145,9 @@ impl From<message::Model> for Message {
 pub(super) struct ListedMessage {
     #[serde(flatten)]
     message: Message,
-    /// Which of its siblings it is, from 0 for the oldest; null where it was deleted.
+    /// Its position among its siblings, 0 for the oldest; null if it was deleted.
     sibling_index: Option<u64>,
-    /// How many follow the same message, with itself; null where it was deleted.
+    /// How many messages have the same parent, including itself; null if it was deleted.
     sibling_count: Option<u64>,
 }
 
@@ -216,7 +217,7 @@ pub(super) struct ListMessages {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }
@@ -230,7 +231,7 @@ pub(super) struct ListSiblings {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

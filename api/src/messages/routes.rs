@@ -28,15 +28,15 @@ use crate::{
     text::Change,
 };
 
-/// Writes a message of the caller, and shows the branch that ends with it.
+/// Adds a message by the caller and switches to the branch that ends with it.
 ///
-/// With a `clientId` it can be sent again: the second time the answer is 200 with the message that is there.
+/// With a `clientId` it is safe to send again: the second time, the answer is 200 with the existing message.
 #[utoipa::path(
     post, path = "/api/v1/conversations/{id}/messages", tag = "messages", request_body = CreateMessage,
     params(("id" = ConversationId, Path, description = "The conversation")),
     responses(
-        (status = 201, description = "Written", body = Message),
-        (status = 200, description = "Written before, under this `clientId`", body = Message),
+        (status = 201, description = "Created", body = Message),
+        (status = 200, description = "Created before, under this `clientId`", body = Message),
         Problems,
     ),
     security(("bearer" = [])),
@@ -62,7 +62,7 @@ pub(super) async fn create_message(
     send_message(&app, &caller, &request, draft).await
 }
 
-/// Lists messages of a conversation, newest first.
+/// Lists the messages of a conversation, newest first.
 #[utoipa::path(
     get, path = "/api/v1/conversations/{id}/messages", tag = "messages",
     params(("id" = ConversationId, Path, description = "The conversation"), ListMessages),
@@ -113,7 +113,7 @@ pub(super) async fn get_message(
     preconditions.answer(row.version, &Message::from(row))
 }
 
-/// Lists the messages that follow the same one as this, itself among them, newest first.
+/// Lists the messages with the same parent as this one, including itself, newest first.
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}/siblings", tag = "messages",
     params(("id" = MessageId, Path, description = "The message"), ListSiblings),
@@ -136,13 +136,13 @@ pub(super) async fn list_siblings(
     Ok(Json(page(listed, siblings)))
 }
 
-/// Words a message of the caller anew: as a sibling, beside which the old one stays.
+/// Edits a message: the new wording becomes a sibling, and the old one stays.
 #[utoipa::path(
     post, path = "/api/v1/messages/{id}/edit", tag = "messages", request_body = EditMessage,
     params(("id" = MessageId, Path, description = "The message")),
     responses(
-        (status = 201, description = "The sibling", body = Message),
-        (status = 200, description = "Written before, under this `clientId`", body = Message),
+        (status = 201, description = "The new sibling", body = Message),
+        (status = 200, description = "Created before, under this `clientId`", body = Message),
         Problems,
     ),
     security(("bearer" = [])),
@@ -164,7 +164,7 @@ pub(super) async fn edit_message(
     send_message(&app, &caller, &request, draft).await
 }
 
-/// Deletes a message. What follows it stays; lists then show its place, without its content.
+/// Deletes a message. The messages that follow it are kept; lists then show its place without its content.
 #[utoipa::path(
     delete, path = "/api/v1/messages/{id}", tag = "messages",
     params(("id" = MessageId, Path, description = "The message")),

@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::cors;
-use crate::{app::App, error::Error};
+use crate::{app::App, client::Client, error::Error};
 
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -39,7 +39,15 @@ const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'sel
 
 /// Adds what every answer has, whoever made it.
 pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
-    let origin = cors::allowed(&app.config.cors_origins, request.headers());
+    let config = &app.config;
+    let origin = cors::allowed(&config.cors_origins, request.headers());
+    let client = Client::of(
+        request.extensions(),
+        request.headers(),
+        &config.trusted_proxies,
+    );
+    let is_https =
+        config.public_url.scheme() == "https" || client.is_some_and(|client| client.is_https);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
@@ -50,11 +58,15 @@ pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
-    if app.config.public_url.scheme() == "https" {
+    if is_https {
         let hsts = HeaderValue::from_static(HSTS);
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
-    if !app.config.cors_origins.is_empty() {
+    if app.stop.is_cancelled() {
+        // A router that keeps connections would go on sending requests here, and find them cut.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !config.cors_origins.is_empty() {
         cors::share(headers, origin);
     }
     response

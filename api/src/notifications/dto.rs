@@ -9,26 +9,30 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{extract::Fields, page::Limit, text::Param};
 
-/// Something that a user is told.
+/// A message to a user inside the product.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Notification {
     id: NotificationId,
-    /// `webhook.delivery_failed`: given up; `webhook.disabled`: an endpoint was switched off.
+    /// `webhook.delivery_failed`: a delivery was given up; `webhook.disabled`: an endpoint was switched off.
     #[schema(example = "webhook.delivery_failed")]
     kind: String,
     /// In a few words.
+    #[schema(example = "A webhook could not be delivered")]
     title: String,
     /// In a sentence.
+    #[schema(
+        example = "message.created did not reach example.com, and was given up: the endpoint answered 500."
+    )]
     body: String,
-    /// For programs; its shape depends on `kind`. Of webhooks: `{webhookId, deliveryId, event, reason, failures}`, the
-    /// latest failure and how many there were since the user last read of that endpoint.
+    /// For programs; its shape depends on `kind`. For webhooks: `{webhookId, deliveryId, event, reason, failures}`, the
+    /// latest failure and how many there were since the user last read about that endpoint.
     #[schema(value_type = Object)]
     data: Value,
     /// Null while it is unread.
     read_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
-    /// When it told something new last.
+    /// When its content last changed.
     updated_at: DateTime<Utc>,
 }
 
@@ -59,14 +63,14 @@ impl From<notification::Model> for Notification {
     }
 }
 
-/// How much is unread.
+/// How many notifications are unread.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UnreadCount {
     pub(super) unread_count: u64,
 }
 
-/// How much was read.
+/// How many notifications were marked as read.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReadCount {
@@ -82,7 +86,7 @@ pub(super) struct ListNotifications {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
     /// `true`: only unread ones, `false`: only read ones.

@@ -1,4 +1,4 @@
-//! What a user is told inside the product: reading it, and getting rid of it.
+//! What users are told inside the product: reading it, and getting rid of it.
 
 mod dto;
 mod routes;

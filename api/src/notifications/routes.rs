@@ -17,7 +17,7 @@ use crate::{
     page::{Cursor, Page},
 };
 
-/// Lists what the caller was told, newest first.
+/// Lists the caller's notifications, newest first.
 #[utoipa::path(
     get, path = "/api/v1/notifications", tag = "notifications", params(ListNotifications),
     responses((status = 200, description = "A page of notifications", body = Page<Notification>), Problems),
@@ -41,7 +41,7 @@ pub(super) async fn list_notifications(
     })))
 }
 
-/// Counts what the caller has not read.
+/// Counts the caller's unread notifications.
 #[utoipa::path(
     get, path = "/api/v1/notifications/unread-count", tag = "notifications",
     responses((status = 200, description = "How many there are", body = UnreadCount), Problems),
@@ -56,7 +56,7 @@ pub(super) async fn count_unread_notifications(
     Ok(Json(UnreadCount { unread_count }))
 }
 
-/// Records that a notification was read. Repeating the call changes nothing and returns the first `readAt`.
+/// Marks a notification as read. Repeating the call changes nothing and returns the first `readAt`.
 #[utoipa::path(
     post, path = "/api/v1/notifications/{id}/read", tag = "notifications",
     params(("id" = NotificationId, Path, description = "The notification")),
@@ -75,7 +75,7 @@ pub(super) async fn read_notification(
     tx.answer(StatusCode::OK, &Notification::from(row)).await
 }
 
-/// Records that the caller has read everything.
+/// Marks all of the caller's notifications as read.
 #[utoipa::path(
     post, path = "/api/v1/notifications/read-all", tag = "notifications",
     responses((status = 200, description = "How many were unread", body = ReadCount), Problems),

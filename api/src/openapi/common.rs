@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{operations, resolve};
-use crate::{error::PROBLEMS, idempotency};
+use super::{
+    operations,
+    problems::{self, PROBLEMS},
+    resolve,
+};
+use crate::idempotency;
 
 const CHANGES: [&str; 4] = ["delete", "patch", "post", "put"];
 
@@ -45,7 +49,7 @@ pub(super) fn describe(document: &mut Value) {
     let components = &mut document["components"];
     components["headers"] = headers();
     components["parameters"] = parameters();
-    components["responses"] = problems();
+    components["responses"] = problem_responses();
 }
 
 /// The schema of the body of success, if that is JSON.
@@ -127,19 +131,19 @@ fn describe_responses(operation: &mut Value, has_version: bool, is_repeatable: b
 fn headers() -> Value {
     json!({
         "XRequestId": {
-            "description": "The request's id: the client's where it sent a sane one, else ours. Name it in questions.",
+            "description": "The id of the request: the client's own if it sent a valid one. Quote it when you report a problem.",
             "required": true,
             "schema": { "type": "string", "maxLength": 128 },
             "example": "3f1c9a52-8f0e-4b7e-9a39-0d6a5f1f2b10",
         },
         "ETag": {
-            "description": "The version of the thing, in quotes.",
+            "description": "The version of the resource, in quotes.",
             "required": true,
             "schema": { "type": "string" },
             "example": "\"3\"",
         },
         "IdempotentReplayed": {
-            "description": "`true`: this is the answer to an earlier request with the same `Idempotency-Key`.",
+            "description": "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
             "schema": { "type": "string", "const": "true" },
         },
         "RetryAfter": {
@@ -163,13 +167,13 @@ fn parameters() -> Value {
             "name": "Idempotency-Key",
             "in": "header",
             "description": "Makes the request safe to send again: under one key it is carried out once, and for 24 h \
-                answered alike. The same key with another body is a 422.",
+                it gets the same answer. The same key with another body is a 422.",
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
         },
         "IfMatch": {
             "name": "If-Match",
             "in": "header",
-            "description": "`ETag` of the version that is to be changed; another one is a 412.",
+            "description": "`ETag` of the version to be changed; if that is not the present one, the answer is a 412.",
             "schema": { "type": "string" },
         },
         "IfNoneMatch": {
@@ -181,7 +185,7 @@ fn parameters() -> Value {
     })
 }
 
-fn problems() -> Value {
+fn problem_responses() -> Value {
     let of = |&(status, description): &(&str, &str)| {
         let mut headers = Map::new();
         headers.insert(
@@ -198,7 +202,10 @@ fn problems() -> Value {
         let response = json!({
             "description": description,
             "headers": headers,
-            "content": { "application/problem+json": { "schema": reference("schemas", "Problem") } },
+            "content": { "application/problem+json": {
+                "schema": reference("schemas", "Problem"),
+                "example": problems::example(status),
+            } },
         });
         (format!("Problem{status}"), response)
     };

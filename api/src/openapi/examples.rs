@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{operations, resolve};
+use super::{operations, problems, resolve};
 
 /// Schemas within schemas are followed so far.
 const DEPTH_MAX: u8 = 8;
 
-/// Where a text has no example of its own; `tests/it/openapi.rs` refuses it in requests.
+/// Where a text has no example of its own; `tests/it/openapi.rs` refuses it.
 const NOT_SAID: &str = "some text";
 
 /// Whose body it is.
@@ -19,26 +19,45 @@ enum Body {
     Answer,
 }
 
-/// Gives an example to every JSON body that has none.
+/// Gives an example to every body that has none, and is not just bytes.
 pub(super) fn give(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     for (_, _, operation) in operations(document) {
-        if let Some(content) = operation.pointer_mut("/requestBody/content/application~1json") {
-            give_one(content, Body::Request, &schemas);
+        if let Some(request) = operation.get_mut("requestBody") {
+            give_all(request, Body::Request, &schemas);
         }
         let responses = operation["responses"].as_object_mut().into_iter().flatten();
-        for (_, response) in responses {
-            if let Some(content) = response.pointer_mut("/content/application~1json") {
-                give_one(content, Body::Answer, &schemas);
+        for (status, response) in responses {
+            if let Some(content) = response.pointer_mut("/content/application~1problem+json") {
+                content["example"] = problems::example(status);
             }
+            give_all(response, Body::Answer, &schemas);
         }
     }
 }
 
-fn give_one(content: &mut Value, body: Body, schemas: &Value) {
-    if content.get("example").is_none() && content.get("examples").is_none() {
-        content["example"] = of(&content["schema"], body, schemas, 0);
+fn give_all(described: &mut Value, body: Body, schemas: &Value) {
+    let contents = described.get_mut("content").and_then(Value::as_object_mut);
+    for (media_type, content) in contents.into_iter().flatten() {
+        if content.get("example").is_some() || content.get("examples").is_some() {
+            continue;
+        }
+        match media_type.as_str() {
+            "application/octet-stream" => {}
+            "text/event-stream" => content["example"] = event(&content["schema"], schemas),
+            _ => content["example"] = of(&content["schema"], body, schemas, 0),
+        }
     }
+}
+
+/// One event of a stream, named like its data.
+fn event(schema: &Value, schemas: &Value) -> Value {
+    let data = &schema["properties"]["data"]["contentSchema"]["anyOf"][0];
+    let name = data["$ref"]
+        .as_str()
+        .and_then(|path| path.rsplit('/').next());
+    let example = of(data, Body::Answer, schemas, 0);
+    json!({ "event": name.unwrap_or("message").to_lowercase(), "data": example.to_string() })
 }
 
 fn own(schema: &Value) -> Option<&Value> {
@@ -119,6 +138,7 @@ fn text(format: Option<&str>) -> &'static str {
         Some("email") => "ana@example.com",
         Some("uri") => "https://example.com/",
         Some("uuid") => "019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d",
+        Some("binary") => "(the bytes of the file)",
         _ => NOT_SAID,
     }
 }

@@ -3,6 +3,7 @@
 mod bodies;
 mod common;
 mod examples;
+mod problems;
 
 use serde_json::Value;
 use utoipa::{
@@ -13,6 +14,7 @@ use utoipa::{
     },
 };
 
+pub(crate) use self::problems::Problems;
 use crate::error::{FieldProblem, Problem};
 
 /// What every operation shares.
@@ -21,24 +23,25 @@ use crate::error::{FieldProblem, Problem};
     info(
         title = "BaatCheet",
         description = "A self-hosted backend for AI chat apps.\n\n\
-            Errors are `application/problem+json` (RFC 9457); `code` tells programs which. Every answer has an \
-            `X-Request-Id`. A change may carry an `Idempotency-Key`, and then be sent again. A thing with a `version` \
-            has it as `ETag`; `If-Match` changes only that version. Lists go on at `pagination.nextCursor`.",
+            Errors are `application/problem+json` (RFC 9457); programs tell them apart by `code`. Every answer has an \
+            `X-Request-Id`. A change that carries an `Idempotency-Key` is safe to send again. A resource with a \
+            `version` has it as its `ETag`; with `If-Match`, only that version is changed. To get the next page of a \
+            list, send `pagination.nextCursor` as `cursor`.",
         license(name = "MIT", identifier = "MIT"),
     ),
     components(schemas(Problem, FieldProblem)),
     modifiers(&Deployment),
     tags(
-        (name = "accounts", description = "Making an account, logging in and out, changing one's own"),
+        (name = "accounts", description = "Creating an account, logging in and out, and changing one's own account"),
         (name = "api-keys", description = "Credentials of programs"),
-        (name = "attachments", description = "Uploaded files, and what was read in them"),
-        (name = "conversations", description = "Beginning, finding, filing and deleting conversations"),
+        (name = "attachments", description = "Uploaded files, and the text read from them"),
+        (name = "conversations", description = "Creating, finding, filing and deleting conversations"),
         (name = "jobs", description = "Work in the background"),
-        (name = "messages", description = "What is said in a conversation: a tree of messages"),
-        (name = "notifications", description = "What a user is told inside the product"),
+        (name = "messages", description = "The messages of a conversation, which form a tree"),
+        (name = "notifications", description = "What users are told inside the product"),
         (name = "projects", description = "Folders of conversations, with instructions of their own"),
-        (name = "search", description = "Finding what was said"),
-        (name = "webhooks", description = "Endpoints to which events are posted, and what came of it"),
+        (name = "search", description = "Full-text search in conversations"),
+        (name = "webhooks", description = "Endpoints to which events are posted, and the deliveries to them"),
         (name = "health", description = "How the service is"),
     ),
 )]
@@ -52,7 +55,7 @@ impl Modify for Deployment {
         document.servers = Some(vec![Server::new("/")]);
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The access token of a login, or an API key"))
+            .description(Some("The access token of a session, or an API key"))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));

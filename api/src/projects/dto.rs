@@ -25,14 +25,14 @@ pub(crate) const INSTRUCTIONS_MAX: usize = 32_000;
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateProject {
-    /// For people.
+    /// A name to recognize it by.
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "Thesis")]
     name: Line<1, 100>,
-    /// For people.
+    /// What it is for, in your own words.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     description: Option<Prose<1000>>,
-    /// The system prompt of its conversations that have none of their own.
+    /// The system prompt of those of its conversations that have none of their own.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000, example = "Answer in Urdu.")]
     instructions: Option<Prose<INSTRUCTIONS_MAX>>,
@@ -48,20 +48,20 @@ impl From<CreateProject> for Texts {
     }
 }
 
-/// Changes of a project: a missing field keeps its value, null takes it away where it may be missing.
+/// Changes to a project: a field that is left out keeps its value; null clears it where it may be missing.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct UpdateProject {
-    /// For people.
+    /// A name to recognize it by.
     #[deserr(default)]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 100, example = "Book")]
     name: Given<Line<1, 100>>,
-    /// For people.
+    /// What it is for, in your own words.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     description: Change<Prose<1000>>,
-    /// The system prompt of its conversations that have none of their own.
+    /// The system prompt of those of its conversations that have none of their own.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 32_000)]
     instructions: Change<Prose<INSTRUCTIONS_MAX>>,
@@ -93,13 +93,14 @@ impl UpdateProject {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Project {
     id: ProjectId,
-    /// For people.
+    /// A name to recognize it by.
+    #[schema(example = "Thesis")]
     name: String,
-    /// For people.
+    /// What it is for, in your own words.
     description: Option<String>,
-    /// The system prompt of its conversations that have none of their own.
+    /// The system prompt of those of its conversations that have none of their own.
     instructions: Option<String>,
-    /// Grows with every change; also the `ETag`.
+    /// Incremented by every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -138,7 +139,7 @@ pub(super) struct ListProjects {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

@@ -15,10 +15,10 @@ use crate::{
     preconditions::Preconditions,
 };
 
-/// Makes a project.
+/// Creates a project.
 #[utoipa::path(
     post, path = "/api/v1/projects", tag = "projects", request_body = CreateProject,
-    responses((status = 201, description = "Made", body = Project), Problems),
+    responses((status = 201, description = "Created", body = Project), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -73,7 +73,7 @@ pub(super) async fn get_project(
     preconditions.answer(row.version, &Project::from(row))
 }
 
-/// Changes a project: a missing field keeps its value, null takes it away.
+/// Changes a project. A field that is left out keeps its value; null clears it.
 #[utoipa::path(
     patch, path = "/api/v1/projects/{id}", tag = "projects", request_body = UpdateProject,
     params(("id" = ProjectId, Path, description = "The project")),
@@ -98,7 +98,7 @@ pub(super) async fn update_project(
         .await
 }
 
-/// Deletes a project. Its conversations stay, without a project.
+/// Deletes a project. Its conversations are kept, without a project.
 #[utoipa::path(
     delete, path = "/api/v1/projects/{id}", tag = "projects",
     params(("id" = ProjectId, Path, description = "The project")),

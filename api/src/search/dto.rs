@@ -34,18 +34,18 @@ impl Moment {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(super) struct SearchQuery {
-    /// Words, all of which are found; `"a phrase"`, `or` and `-without` work as in web searches.
+    /// Words that must all be found; `"a phrase"`, `or` and `-without` work as in web searches.
     #[param(value_type = String, min_length = 1, max_length = 200, example = "किताबें")]
     q: Line<1, 200>,
-    /// Only in conversations of a project.
+    /// Only conversations of this project.
     #[deserr(default)]
     #[param(value_type = Option<ProjectId>)]
     project_id: Option<Id<ProjectId>>,
-    /// Only what was said then or later.
+    /// Only what was said at this time or later.
     #[deserr(default)]
     #[param(value_type = Option<DateTime<Utc>>)]
     from: Option<Moment>,
-    /// Only what was said before.
+    /// Only what was said before this time.
     #[deserr(default)]
     #[param(value_type = Option<DateTime<Utc>>)]
     to: Option<Moment>,
@@ -53,7 +53,7 @@ pub(super) struct SearchQuery {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }
@@ -81,14 +81,14 @@ pub(super) struct SearchResult {
     conversation_id: ConversationId,
     conversation_title: Option<String>,
     project_id: Option<ProjectId>,
-    /// Null where the title was found.
+    /// Null if the title was found.
     message_id: Option<MessageId>,
-    /// Who said it; null where the title was found.
+    /// Who said it; null if the title was found.
     role: Option<String>,
     /// HTML: escaped text with the found words in `<mark>`.
     #[schema(example = "two <mark>books</mark> &amp; a pen")]
     snippet: String,
-    /// When it was said; of a title, when something was said there last.
+    /// When it was said; for a title, when something was last said there.
     created_at: DateTime<Utc>,
 }
 

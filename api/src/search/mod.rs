@@ -1,4 +1,4 @@
-//! Finding what was said.
+//! Full-text search in conversations.
 
 mod dto;
 mod routes;

@@ -12,10 +12,10 @@ use crate::{
     page::{Cursor, Page},
 };
 
-/// Finds titles and messages of the caller, newest first.
+/// Searches the caller's titles and messages, newest first.
 ///
-/// Words are found as they are written, in any script, and English ones in their other forms too. Of a very long
-/// message the first 200,000 characters are searched.
+/// Words are found as written, in any script; English words are found in their other forms too. Only the first 200,000
+/// characters of a very long message are searched.
 #[utoipa::path(
     get, path = "/api/v1/search", tag = "search", params(SearchQuery),
     responses((status = 200, description = "A page of results", body = Page<SearchResult>), Problems),

@@ -104,24 +104,24 @@ impl Description {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct CreateWebhook {
-    /// Where events are posted to: https on port 443, at a public address.
+    /// The URL to which events are posted: https on port 443, at a public address.
     #[schema(value_type = String, format = "uri", max_length = 2048, example = "https://example.com/hooks/baatcheet")]
     pub(super) url: WebhookUrl,
     /// Which events.
     #[schema(schema_with = event_names)]
     pub(super) events: EventNames,
-    /// For people.
+    /// What it is for, in your own words.
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500)]
     pub(super) description: Option<Description>,
 }
 
-/// Changes of an endpoint: a missing field keeps its value.
+/// Changes to an endpoint: a field that is left out keeps its value.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase", min_properties = 1)]
 pub(super) struct UpdateWebhook {
-    /// Where events are posted to: https on port 443, at a public address.
+    /// The URL to which events are posted: https on port 443, at a public address.
     #[deserr(default)]
     #[schema(value_type = String, required = false, format = "uri", max_length = 2048)]
     pub(super) url: Given<WebhookUrl>,
@@ -133,8 +133,8 @@ pub(super) struct UpdateWebhook {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500, example = "Tells the archive")]
     description: Change<Description>,
-    /// Whether events are sent. What waits for its next try when it is switched off is cancelled then; what happens while
-    /// it is off is not sent later.
+    /// Whether events are sent to it. Switching it off cancels deliveries that wait for their next attempt; what
+    /// happens while it is off is not sent later.
     #[deserr(default)]
     #[schema(value_type = bool, required = false, example = true)]
     is_active: Given<bool>,
@@ -174,21 +174,21 @@ impl UpdateWebhook {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Webhook {
     id: WebhookId,
-    /// Where events are posted to.
+    /// The URL to which events are posted.
     #[schema(format = "uri", example = "https://example.com/hooks/baatcheet")]
     url: String,
     /// Which events.
     #[schema(schema_with = event_names)]
     events: Vec<String>,
-    /// For people.
+    /// What it is for, in your own words.
     #[schema(example = "Tells our search index")]
     description: Option<String>,
-    /// Whether events are sent.
+    /// Whether events are sent to it.
     #[schema(example = true)]
     is_active: bool,
-    /// Why they are not, if we switched it off.
+    /// Why it is not active, if the server switched it off.
     disabled_reason: Option<String>,
-    /// Grows with every change; also the `ETag`.
+    /// Incremented by every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -229,7 +229,7 @@ impl From<webhook::Model> for Webhook {
 pub(super) struct CreatedWebhook {
     #[serde(flatten)]
     pub(super) webhook: Webhook,
-    /// Signs every request. It is shown here only: keep it.
+    /// Signs every request. It is shown only here: keep it.
     #[schema(example = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")]
     pub(super) secret: String,
 }
@@ -243,7 +243,7 @@ pub(super) struct ListWebhooks {
     #[deserr(default)]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
     pub(super) limit: Limit,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
 }

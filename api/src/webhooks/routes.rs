@@ -16,15 +16,15 @@ use crate::{
     preconditions::Preconditions,
 };
 
-/// Makes an endpoint. The answer is the only one that shows its secret.
+/// Creates an endpoint. Its secret is shown in this answer only.
 ///
-/// Requests to it are signed by Standard Webhooks 1.0.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`), and
-/// beside that carry `X-BaatCheet-Signature` (lower-case hex of the HMAC-SHA256 of the raw body, under the text of the
-/// secret), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same on every try). A user has 20 endpoints at most
-/// (409 `webhook_limit_reached`).
+/// Requests to it are signed according to Standard Webhooks 1.0.0 (`webhook-id`, `webhook-timestamp`,
+/// `webhook-signature`). They also carry `X-BaatCheet-Signature` (lower-case hex of the HMAC-SHA256 of the raw body,
+/// with the text of the secret as its key), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same for every
+/// attempt). A user may have 20 endpoints (409 `webhook_limit_reached`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks", tag = "webhooks", request_body = CreateWebhook,
-    responses((status = 201, description = "Made", body = CreatedWebhook), Problems),
+    responses((status = 201, description = "Created", body = CreatedWebhook), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all)]
@@ -100,9 +100,9 @@ pub(super) async fn get_webhook(
     preconditions.answer(row.version, &Webhook::from(row))
 }
 
-/// Changes an endpoint; a try that runs is not touched.
+/// Changes an endpoint. An attempt that is already running is not affected.
 ///
-/// Switching it on again clears `disabledReason`.
+/// Switching the endpoint on again clears `disabledReason`.
 #[utoipa::path(
     patch, path = "/api/v1/webhooks/{id}", tag = "webhooks", request_body = UpdateWebhook,
     params(("id" = WebhookId, Path, description = "The endpoint")),
@@ -134,7 +134,7 @@ pub(super) async fn update_webhook(
         .await
 }
 
-/// Deletes an endpoint, with its deliveries. Nothing more is sent to it.
+/// Deletes an endpoint and its deliveries. Nothing more is sent to it.
 #[utoipa::path(
     delete, path = "/api/v1/webhooks/{id}", tag = "webhooks",
     params(("id" = WebhookId, Path, description = "The endpoint")),

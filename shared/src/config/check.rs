@@ -8,12 +8,14 @@ use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use super::{
-    CommonArgs, CommonConfig, DatabaseConfig, Environment, Problems, RedisConfig, SecretConfig,
-    TelemetryConfig, given,
+    CommonArgs, CommonConfig, DatabaseConfig, Environment, Problems, SecretConfig, TelemetryConfig,
+    given,
 };
 
 /// Least length of `SECRET_KEY` in bytes.
 const SECRET_KEY_MIN_BYTES: usize = 32;
+/// How the `SECRET_KEY` of `.env.example` begins: everybody knows it.
+const SECRET_KEY_SAMPLE: &str = "change-me";
 
 impl CommonArgs {
     /// Checks everything; what is wrong goes to `problems`.
@@ -64,64 +66,6 @@ impl CommonArgs {
         })
     }
 
-    fn check_redis(&self, problems: &mut Problems) -> Option<RedisConfig> {
-        let url = self.redis_url(problems);
-        let tls_insecure = problems.parse("REDIS_TLS_INSECURE", &self.redis_tls_insecure, false);
-        let ca = given(&self.redis_ca_file).and_then(|path| {
-            std::fs::read(path)
-                .map_err(|error| problems.add("REDIS_CA_FILE", format!("{path}: {error}")))
-                .ok()
-        });
-        Some(RedisConfig {
-            url: url?.to_string().into(),
-            tls_insecure,
-            ca,
-            prefix: given(&self.redis_prefix).unwrap_or_default().to_owned(),
-        })
-    }
-
-    fn redis_url(&self, problems: &mut Problems) -> Option<Url> {
-        let from_parts = given(&self.redis_host).and_then(|host| {
-            let port = problems.number("REDIS_PORT", &self.redis_port, 6379u16, 1..=u16::MAX);
-            let mut url = Url::parse(&format!("redis://{host}:{port}"))
-                .map_err(|error| problems.add("REDIS_HOST", format!("{host:?}: {error}")))
-                .ok()?;
-            if let Some(password) = given(&self.redis_password) {
-                url.set_password(Some(password)).ok()?;
-            }
-            Some(url)
-        });
-        let Some(text) = given(&self.redis_url) else {
-            if from_parts.is_none() {
-                problems.add("REDIS_URL", "is not set");
-            }
-            return from_parts;
-        };
-        let url = match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "redis" | "rediss") && url.has_host() => url,
-            Ok(_) => {
-                problems.add(
-                    "REDIS_URL",
-                    "is not a redis:// or rediss:// URL with a host",
-                );
-                return None;
-            }
-            Err(error) => {
-                problems.add("REDIS_URL", format!("is not a URL: {error}"));
-                return None;
-            }
-        };
-        if let Some(parts) = from_parts
-            && (parts.host(), parts.port()) != (url.host(), Some(url.port().unwrap_or(6379)))
-        {
-            problems.add(
-                "REDIS_HOST",
-                "and REDIS_URL name different servers; set one of them",
-            );
-        }
-        Some(url)
-    }
-
     fn check_secret(&self, problems: &mut Problems) -> Option<SecretConfig> {
         let previous: Vec<SecretString> = given(&self.secret_key_previous)
             .into_iter()
@@ -140,6 +84,13 @@ impl CommonArgs {
             );
         }
         let current = problems.require("SECRET_KEY", &self.secret_key)?;
+        if current.starts_with(SECRET_KEY_SAMPLE) {
+            problems.add(
+                "SECRET_KEY",
+                "is the one of .env.example, which everybody knows (openssl rand -hex 32 makes one)",
+            );
+            return None;
+        }
         if current.len() < SECRET_KEY_MIN_BYTES {
             problems.add(
                 "SECRET_KEY",
@@ -305,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_the_example_is_refused() {
+        let args = CommonArgs {
+            secret_key: text("change-me-change-me-change-me-change-me"),
+            ..good()
+        };
+        let mut problems = Problems::default();
+        let config = args.check(&mut problems);
+        let told = problems.finish(config).unwrap_err().to_string();
+        assert!(told.contains("openssl rand -hex 32"), "{told}");
+    }
+
+    #[test]
     fn pool_settings_are_taken_out_of_the_url() {
         let mut problems = Problems::default();
         let config = good().check(&mut problems).unwrap();
@@ -312,31 +275,6 @@ mod tests {
         assert_eq!(config.database.connection_limit, Some(5));
         assert_eq!(config.database.acquire_timeout, Duration::from_secs(7));
         assert_eq!(config.database.pooled.get_database(), Some("db"));
-    }
-
-    #[test]
-    fn two_forms_that_differ_are_a_problem() {
-        let args = CommonArgs {
-            redis_host: text("other"),
-            ..good()
-        };
-        let mut problems = Problems::default();
-        let config = args.check(&mut problems);
-        assert!(
-            problems
-                .finish(config)
-                .unwrap_err()
-                .to_string()
-                .contains("REDIS_HOST")
-        );
-
-        let same = CommonArgs {
-            redis_host: text("h"),
-            ..good()
-        };
-        let mut problems = Problems::default();
-        let config = same.check(&mut problems);
-        problems.finish(config).unwrap();
     }
 
     #[test]

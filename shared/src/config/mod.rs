@@ -5,6 +5,7 @@
 
 mod check;
 mod problems;
+mod redis;
 mod storage;
 mod telemetry;
 

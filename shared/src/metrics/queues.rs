@@ -52,7 +52,7 @@ impl Queues {
             depth: gauges(
                 registry,
                 "queue_depth",
-                "Jobs that have not ended, by queue and state.",
+                "Jobs that have not ended, by queue and state; at most 50,000 are counted of each priority.",
                 &["queue", "state"],
             ),
             age: register(registry, &sound(age)),

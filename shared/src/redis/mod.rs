@@ -1,15 +1,10 @@
 //! Redis: speed, never truth. Every call is short, bounded and allowed to fail.
 
+mod breaker;
 mod script;
 mod tls;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use fred::{
     clients::SubscriberClient,
@@ -23,8 +18,9 @@ use fred::{
 use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
+use self::breaker::Breaker;
 pub use self::script::Script;
-use crate::{config::RedisConfig, ids::AttachmentId};
+use crate::{config::RedisConfig, ids::AttachmentId, telemetry::report_step};
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -32,10 +28,6 @@ const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
 /// Longest wait for a script: it stands before work that must not wait for it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_millis(50);
-/// Failures in a row that open the breaker.
-const BREAKER_FAILURES: u32 = 10;
-/// How long an open breaker lets nothing through.
-const BREAKER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Names of keys and channels; nothing else builds them.
 #[derive(Debug, Clone)]
@@ -102,41 +94,6 @@ pub enum Error {
     Failed(#[from] fred::error::Error),
 }
 
-struct Breaker {
-    started: Instant,
-    failures: AtomicU32,
-    /// Milliseconds after `started`; 0 = closed.
-    open_until: AtomicU64,
-}
-
-impl Breaker {
-    fn is_open(&self) -> bool {
-        let until = self.open_until.load(Ordering::Relaxed);
-        until != 0 && self.started.elapsed() < Duration::from_millis(until)
-    }
-
-    fn record(&self, ok: bool) {
-        if ok {
-            if self.failures.swap(0, Ordering::Relaxed) >= BREAKER_FAILURES {
-                self.open_until.store(0, Ordering::Relaxed);
-                tracing::info!("redis is back");
-            }
-            return;
-        }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures >= BREAKER_FAILURES {
-            let until = self.started.elapsed() + BREAKER_PAUSE;
-            self.open_until.store(
-                u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
-                Ordering::Relaxed,
-            );
-        }
-        if failures == BREAKER_FAILURES {
-            tracing::warn!("redis is away; going on without it");
-        }
-    }
-}
-
 /// A connection that reconnects for ever; cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
@@ -180,15 +137,10 @@ impl Redis {
             });
         let client = builder.build()?;
         let _connecting = client.connect();
-        let breaker = Breaker {
-            started: Instant::now(),
-            failures: AtomicU32::new(0),
-            open_until: AtomicU64::new(0),
-        };
         Ok(Self {
             client,
             builder: Arc::new(builder),
-            breaker: Arc::new(breaker),
+            breaker: Arc::new(Breaker::new()),
             keys: Keys::new(&config.prefix),
         })
     }
@@ -198,9 +150,13 @@ impl Redis {
         &self.keys
     }
 
-    /// Whether Redis is thought to be there.
+    /// Whether Redis is thought to be there. Where it is not, that is a step of the present piece of work.
     pub fn is_up(&self) -> bool {
-        !self.breaker.is_open() && self.client.is_connected()
+        let is_up = !self.breaker.is_open() && self.client.is_connected();
+        if !is_up {
+            report_step("redis", true, || Error::Open.to_string());
+        }
+        is_up
     }
 
     /// Asks Redis for a sign of life.
@@ -319,14 +275,19 @@ impl Redis {
         limit: Duration,
         command: impl Future<Output = Result<T, fred::error::Error>>,
     ) -> Result<T, Error> {
-        if self.breaker.is_open() {
-            return Err(Error::Open);
-        }
-        let result = match tokio::time::timeout(limit, command).await {
-            Ok(result) => result.map_err(Error::from),
-            Err(_) => Err(Error::Timeout),
+        let result = if self.breaker.is_open() {
+            Err(Error::Open)
+        } else {
+            let result = match tokio::time::timeout(limit, command).await {
+                Ok(result) => result.map_err(Error::from),
+                Err(_) => Err(Error::Timeout),
+            };
+            self.breaker.record(result.is_ok());
+            result
         };
-        self.breaker.record(result.is_ok());
+        if let Err(error) = &result {
+            report_step("redis", true, || error.to_string());
+        }
         result
     }
 }
@@ -369,27 +330,5 @@ impl Drop for Subscription {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { client.quit().await });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_breaker_opens_after_ten_failures_in_a_row_and_closes_on_success() {
-        let breaker = Breaker {
-            started: Instant::now(),
-            failures: AtomicU32::new(0),
-            open_until: AtomicU64::new(0),
-        };
-        for _ in 0..9 {
-            breaker.record(false);
-        }
-        assert!(!breaker.is_open());
-        breaker.record(false);
-        assert!(breaker.is_open());
-        breaker.record(true);
-        assert!(!breaker.is_open());
     }
 }

@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::filter::EachLine;
-pub use self::trace::{Ended, Trace, report_failed, report_user};
+pub use self::trace::{Ended, Trace, report_failed, report_step, report_user};
 use crate::config::TelemetryConfig;
 
 /// Longest wait for error reports that are still on their way when the program ends.
@@ -79,7 +79,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(place, "panic: {message}");
 }
 
-/// Logs one line for an optional feature: on or off, and the variable that decides.
+/// Logs one line for an optional feature: on or off, and the variable that decides, or what else does.
 pub fn log_feature(feature: &str, on: bool, variable: &str) {
     let state = if on { "on" } else { "off" };
     tracing::info!(feature, variable, "{feature} is {state} ({variable})");

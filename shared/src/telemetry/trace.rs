@@ -3,13 +3,14 @@
 use std::{fmt::Display, sync::Arc};
 
 use sentry_core::{
-    Hub, SentryFutureExt as _, Transaction, TransactionContext,
-    protocol::{SpanStatus, User},
+    Breadcrumb, Hub, Level, SentryFutureExt as _, Transaction, TransactionContext,
+    protocol::{SpanStatus, User, Value},
 };
 
 use crate::ids::UserId;
 
-/// A piece of work: errors within it carry its name and tags, and some pieces are traced. Without Sentry it does nothing.
+/// A piece of work: errors within it carry its name, its tags and the steps that led to them, and some pieces are
+/// traced. Without Sentry it does nothing.
 pub struct Trace(Option<Open>);
 
 struct Open {
@@ -62,6 +63,7 @@ impl Trace {
                 }
             }
         });
+        hub.add_breadcrumb(|| beginning(operation, name, tags));
         Self(Some(Open { hub, transaction }))
     }
 
@@ -99,8 +101,24 @@ impl Trace {
     }
 }
 
+/// Notes a step of the present piece of work; the steps go with the errors that follow. Lines of `info` and `warn` are
+/// steps by themselves: this is for what is not worth a line. Nothing that a user sent may be in it.
+pub fn report_step(category: &'static str, is_trouble: bool, message: impl FnOnce() -> String) {
+    sentry_core::add_breadcrumb(|| Breadcrumb {
+        category: Some(category.to_owned()),
+        level: if is_trouble {
+            Level::Warning
+        } else {
+            Level::Info
+        },
+        message: Some(message()),
+        ..Breadcrumb::default()
+    });
+}
+
 /// Notes whose work the present piece is.
 pub fn report_user(user: UserId) {
+    report_step("auth", false, || "the user is known".to_owned());
     sentry_core::configure_scope(|scope| {
         scope.set_user(Some(User {
             id: Some(user.to_string()),
@@ -116,6 +134,19 @@ pub fn report_failed() {
             span.set_status(SpanStatus::InternalError);
         }
     });
+}
+
+fn beginning(operation: &str, name: &str, tags: &[(&str, &dyn Display)]) -> Breadcrumb {
+    let tags = tags.iter().map(|(tag, value)| (*tag, value.to_string()));
+    Breadcrumb {
+        category: Some(operation.to_owned()),
+        message: Some(name.to_owned()),
+        data: tags
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(tag, value)| (tag.to_owned(), Value::from(value)))
+            .collect(),
+        ..Breadcrumb::default()
+    }
 }
 
 fn transaction_context(

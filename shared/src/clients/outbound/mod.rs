@@ -39,6 +39,8 @@ pub use policy::Refused;
 use policy::{Inadmissible, Policy, Reach, Target};
 use resolver::{Lookup, Resolver};
 
+use crate::telemetry::report_step;
+
 const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 
 /// How long a connection may take to be made, name resolution and TLS handshake included.
@@ -145,10 +147,21 @@ impl Outbound {
                 duration: started.elapsed(),
             })
         };
-        match timeout(limits.timeout, exchange).await {
+        let answer = match timeout(limits.timeout, exchange).await {
             Ok(outcome) => outcome.map_err(|error| SendError::from_reqwest(&error, &target)),
             Err(_elapsed) => Err(SendError::Timeout),
+        };
+        // Not the URL: a user gave it, and it may hold a secret.
+        match &answer {
+            Ok(answer) => {
+                let is_trouble = !answer.status.is_success();
+                report_step("outbound", is_trouble, || {
+                    format!("POST {}", answer.status.as_u16())
+                });
+            }
+            Err(error) => report_step("outbound", true, || format!("POST {}", error.code())),
         }
+        answer
     }
 
     fn route(&self, reach: Reach) -> &Route {

@@ -19,7 +19,7 @@ use opendal::{
 
 pub use self::upload::{Unclaimed, Upload};
 use self::{bucket::Bucket, folder::Folder};
-use crate::{config::StorageConfig, keyring::random};
+use crate::{config::StorageConfig, keyring::random, telemetry::report_step};
 
 /// Where all objects are, as the beginning of their keys.
 const OBJECTS: &str = "objects/";
@@ -45,7 +45,9 @@ pub enum Error {
 }
 
 impl From<opendal::Error> for Error {
+    /// All trouble comes by here, so it is noted here. The kind alone: the rest names objects.
     fn from(error: opendal::Error) -> Self {
+        report_step("storage", true, || error.kind().to_string());
         match error.kind() {
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::PermissionDenied => Self::Denied(error.into()),

@@ -53,7 +53,7 @@ pub enum Status {
     Suspended,
 }
 
-/// Who sees whether the user is there.
+/// Who can see whether the user is online.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
 )]

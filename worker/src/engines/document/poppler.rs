@@ -71,10 +71,13 @@ impl Poppler {
     ///
     /// # Errors
     /// When one is missing or does not work.
-    pub async fn discover(folder: Option<&Path>) -> Result<Self, ProcessError> {
+    pub async fn discover(
+        folder: Option<&Path>,
+        isolation: Isolation,
+    ) -> Result<Self, ProcessError> {
         let poppler = Self {
             folder: folder.map(Path::to_owned),
-            isolation: process::isolation().await,
+            isolation,
         };
         for program in ["pdfinfo", "pdftotext", "pdftoppm"] {
             poppler

@@ -6,6 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, sync::Mutex};
 use futures::FutureExt as _;
 
 use super::*;
+use crate::engines::process::Isolation;
 
 const LINE: &str = "The library opens on Saturday at nine.";
 
@@ -49,7 +50,7 @@ impl Programs {
     }
 
     async fn tesseract(&self) -> Tesseract {
-        Tesseract::discover(&self.0.path().join("tesseract"))
+        Tesseract::discover(&self.0.path().join("tesseract"), Isolation::None)
             .await
             .unwrap()
     }
@@ -68,7 +69,9 @@ impl Programs {
         limits: Limits,
         hints: Hints,
     ) -> Result<Document, DocumentError> {
-        let poppler = Poppler::discover(Some(self.0.path())).await.unwrap();
+        let poppler = Poppler::discover(Some(self.0.path()), Isolation::None)
+            .await
+            .unwrap();
         let reader = Reader {
             poppler: &poppler,
             tesseract,
@@ -305,6 +308,6 @@ async fn what_cannot_be_opened_says_why() {
         let error = programs.read(LIMITS).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{script}: {error}");
     }
-    let nowhere = Poppler::discover(Some(Path::new("/nowhere"))).await;
+    let nowhere = Poppler::discover(Some(Path::new("/nowhere")), Isolation::None).await;
     assert!(matches!(nowhere, Err(ProcessError::Missing { .. })));
 }

@@ -3,8 +3,9 @@
 //! Each program gets its limits from the tools of util-linux and coreutils, which replace themselves by the next one, so
 //! that one process with one id remains:
 //! `prlimit --as=… --cpu=… --fsize=… --core=0 -- unshare --net -- setpriv --no-new-privs --pdeathsig KILL -- nice -n 10
-//! PROGRAM …` (`unshare` where the machine lets us, see [`isolation`]). It leads a process group of its own, which is killed whole: when the time is over, when it prints too much, when it
-//! has ended (its children too), and when the caller drops the future because the job was cancelled.
+//! PROGRAM …` (`unshare` where the machine lets us, see [`isolation()`]). It leads a process group of its own, which is killed
+//! whole: when the time is over, when it prints too much, when it has ended (its children too), and when the caller drops
+//! the future because the job was cancelled.
 //!
 //! `--pdeathsig` kills the program when the *thread* that started it ends, so that `kill -9` of the worker leaves
 //! nothing behind. Threads of the runtime live as long as the worker; blocking threads end when idle. Hence
@@ -14,12 +15,12 @@
 //! Elsewhere than on Linux these limits do not exist: there only `nice`, the timeout, the caps and the group remain.
 
 mod error;
+mod isolation;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    env::temp_dir,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::Permissions,
     io,
     os::unix::fs::PermissionsExt as _,
@@ -36,8 +37,11 @@ use tokio::{
     try_join,
 };
 
-pub use self::error::ProcessError;
 use self::error::diagnose;
+pub use self::{
+    error::ProcessError,
+    isolation::{Isolation, isolation},
+};
 
 /// What a program may print on standard output.
 const MAX_STDOUT_BYTES: usize = 16 << 20;
@@ -45,20 +49,15 @@ const MAX_STDOUT_BYTES: usize = 16 << 20;
 /// What is kept of a program's standard error: its end, where the reason stands.
 const MAX_STDERR_BYTES: usize = 64 << 10;
 
-/// Where programs are looked for.
+/// What programs keep of the worker's environment: where they, their libraries and their data are. Buildpacks install
+/// into folders of their own.
+const KEPT: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TESSDATA_PREFIX"];
+
+/// Where programs are looked for, unless the worker's environment says.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
 
 /// Between the polite and the hard end of the processor time.
 const CPU_GRACE_SECONDS: u64 = 5;
-
-/// What trying out an isolation may use.
-const TRIAL_LIMITS: Limits = Limits {
-    address_space_bytes: 1 << 30,
-    cpu: Duration::from_secs(5),
-    file_bytes: 0,
-    timeout: Duration::from_secs(5),
-    isolation: Isolation::None,
-};
 
 /// What one run of a program may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,43 +72,6 @@ pub struct Limits {
     pub timeout: Duration,
     /// Whether it sees a network.
     pub isolation: Isolation,
-}
-
-/// How a program is kept from the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isolation {
-    /// It is not: the machine does not let us.
-    None,
-    /// By a network namespace, as root.
-    Root,
-    /// By a network namespace inside a user namespace.
-    User,
-}
-
-impl Isolation {
-    fn command(self) -> &'static [&'static str] {
-        match self {
-            Self::None => &[],
-            Self::Root => &["unshare", "--net", "--"],
-            Self::User => &["unshare", "--user", "--map-root-user", "--net", "--"],
-        }
-    }
-}
-
-/// Finds out how programs can be kept from the network on this machine; many containers forbid it.
-pub async fn isolation() -> Isolation {
-    for isolation in [Isolation::Root, Isolation::User] {
-        let limits = Limits {
-            isolation,
-            ..TRIAL_LIMITS
-        };
-        let folder = temp_dir();
-        let trial = run(Path::new("true"), [""; 0], &[], &folder, &limits);
-        if cfg!(target_os = "linux") && trial.await.is_ok() {
-            return isolation;
-        }
-    }
-    Isolation::None
 }
 
 /// What a program printed before it ended well.
@@ -130,7 +92,8 @@ enum Overflow {
     IsCut,
 }
 
-/// Runs a program to its end in an empty folder of its own inside `within`, with no input and no environment but `env`.
+/// Runs a program to its end in an empty folder of its own inside `within`, with no input and no environment but `env`,
+/// where programs are, and where their libraries and data are.
 ///
 /// When this returns or is dropped, neither the program nor anything it started in its group is left running.
 ///
@@ -190,6 +153,7 @@ async fn run_until<A: AsRef<OsStr>>(
         .env_clear()
         .env("PATH", PATH)
         .env("LC_ALL", "C.UTF-8")
+        .envs(KEPT.iter().filter_map(kept))
         .envs(env.iter().copied())
         .current_dir(folder.path())
         .stdin(Stdio::null())
@@ -227,6 +191,11 @@ async fn run_until<A: AsRef<OsStr>>(
         Ok(Ok((status, output))) if status.success() => Ok(output),
         Ok(Ok((status, output))) => Err(diagnose(name, status, &output.stderr)),
     }
+}
+
+fn kept(name: &&'static str) -> Option<(&'static str, OsString)> {
+    let value = std::env::var_os(name)?;
+    (!value.is_empty()).then_some((name, value))
 }
 
 /// The program with its limits, still without arguments.

@@ -105,7 +105,7 @@ impl Tesseract {
     /// # Errors
     ///
     /// Fails when the program is missing or does not work, or has no language data.
-    pub async fn discover(program: &Path) -> Result<Self, RecognizeError> {
+    pub async fn discover(program: &Path, isolation: Isolation) -> Result<Self, RecognizeError> {
         let output =
             process::run(program, ["--list-langs"], &[], &temp_dir(), &LIST_LIMITS).await?;
         let list = String::from_utf8_lossy(&output.stdout);
@@ -117,7 +117,7 @@ impl Tesseract {
             program: program.to_owned(),
             installed,
             detects_scripts: list.lines().any(|name| name.trim() == DETECTION),
-            isolation: process::isolation().await,
+            isolation,
         })
     }
 
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_program_is_an_error() {
-        let error = Tesseract::discover(Path::new("/nowhere/tesseract"))
+        let error = Tesseract::discover(Path::new("/nowhere/tesseract"), Isolation::None)
             .await
             .unwrap_err();
         assert!(

@@ -2,6 +2,8 @@
 //!
 //! What is there to hold a user's text (recognitions, webhooks, deliveries, events) is not searched.
 
+mod talk;
+
 use std::collections::BTreeMap;
 
 use reqwest::{Method, multipart};
@@ -96,13 +98,14 @@ async fn open(marks: &mut Marks) -> House {
     }
 }
 
-/// Accounts, and every wrong way to log in.
-async fn log_in(marks: &mut Marks, house: &House) -> Actor {
+/// Accounts, and every wrong way to log in. Gives the user's password, too.
+async fn log_in(marks: &mut Marks, house: &House) -> (Actor, String) {
     let mut ana = house.nobody.clone();
     ana.token = None;
     let (register, login) = ("/api/v1/auth/register", "/api/v1/auth/login");
     let email = format!("{}@example.com", marks.make("an e-mail address"));
-    let account = json!({ "email": email, "password": marks.make("a password"),
+    let password = marks.make("a password");
+    let account = json!({ "email": email, "password": password,
                           "displayName": marks.make("a name") });
     let first = ana.post_json(register, account.clone()).await.expect(201);
     ana.post_json(register, account.clone()).await.expect(409);
@@ -141,8 +144,8 @@ async fn log_in(marks: &mut Marks, house: &House) -> Actor {
         ))
         .await;
     }
-    ana.token = session["accessToken"].as_str().map(str::to_owned);
-    ana
+    ana.email = email;
+    (ana, password)
 }
 
 /// Webhooks to a server that fails, and to none.
@@ -196,16 +199,21 @@ async fn a_secret_is_in_no_log_report_metric_or_job() {
     let mut house = open(&mut marks).await;
     let answer = marks.make("the answer of a webhook's receiver");
     let receiver = Receiver::answering(ResponseTemplate::new(500).set_body_string(answer)).await;
-    let ana = log_in(&mut marks, &house).await;
+    let (ana, password) = log_in(&mut marks, &house).await;
+    let ana = talk::credentials(&mut marks, &ana, &password).await;
     webhooks(&mut marks, &ana, &receiver).await;
     let attachment = upload(&mut marks, &ana).await;
-    eventually("both pictures are done with, and told", || async {
+    let messages = talk::conversation(&mut marks, &ana).await;
+    let document = talk::document(&mut marks, &ana).await;
+    eventually("all files are done with, and told", || async {
         let tries = "SELECT count(*) FROM delivery_attempts";
         let tries: i64 = sqlx::query_scalar(tries)
             .fetch_one(house.app.database.pool())
             .await
             .unwrap();
-        ana.get(&attachment).await.expect(200)["extractedText"].is_string() && tries >= 4
+        let is_read =
+            async |path: &str| ana.get(path).await.expect(200)["extractedText"].is_string();
+        is_read(&attachment).await && is_read(&document).await && tries >= 4
     })
     .await;
     let read = ana.get(&attachment).await.expect(200);
@@ -229,6 +237,7 @@ async fn a_secret_is_in_no_log_report_metric_or_job() {
             .await
             .unwrap();
     }
+    talk::break_inside(&mut marks, &house, &ana, &messages).await;
     // Its session is not in the cache, so it is looked for.
     let mut ben = ana.clone();
     ben.token = Some(format!("bca_{}", marks.make("another token")));
