@@ -99,8 +99,11 @@ async fn a_bad_change_is_refused_with_its_reason() {
     let created = ana.webhook("http://127.0.0.1:9/").await;
     let path = path_of(&created);
     for (body, fields) in [
-        (json!({}), vec!["/isActive", "/url"]),
-        (json!({ "url": null, "isActive": null }), vec![""]),
+        (json!({}), vec![""]),
+        (
+            json!({ "url": null, "isActive": null }),
+            vec!["/isActive", "/url"],
+        ),
         (
             json!({ "url": "nowhere", "events": [], "isActive": "no", "secret": "x" }),
             vec!["/events", "/isActive", "/secret", "/url"],
