@@ -3,6 +3,7 @@
 //! Whatever a user uploads is hostile until it was decoded here: helper programs see only files that we wrote, but for
 //! those that take a PDF apart.
 
+pub mod aside;
 pub mod document;
 pub mod picture;
 pub mod process;

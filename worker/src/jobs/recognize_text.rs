@@ -20,6 +20,7 @@ use super::{
 use crate::{
     context::JobContext,
     engines::{
+        aside::run_aside,
         picture::{self, PictureError, Prepared},
         process::ProcessError,
         tesseract::{self, Recognition, RecognizeError},
@@ -54,10 +55,9 @@ impl Run for RecognizeText {
     }
 }
 
-/// Decoding is work for the processor, so it has a thread of its own.
 async fn prepare(bytes: Bytes, folder: &Path) -> anyhow::Result<Prepared> {
     let target = folder.join("picture.pgm");
-    let prepared = tokio::task::spawn_blocking(move || picture::prepare(&bytes, &target)).await?;
+    let prepared = run_aside(move || picture::prepare(&bytes, &target)).await?;
     prepared.map_err(|error| match error {
         PictureError::Io(_) => error.into(),
         refused => Failure::Permanent(refused.to_string()).into(),

@@ -27,6 +27,7 @@ pub use self::{
     poppler::Poppler,
 };
 use super::{
+    aside::run_aside,
     picture,
     process::ProcessError,
     tesseract::{self, Hints, Recognition, Tally, Tesseract},
@@ -204,7 +205,7 @@ impl Reader<'_> {
             let drawn = std::fs::read(drawn)?;
             picture::prepare_page(&drawn, &target)
         };
-        let prepared = tokio::task::spawn_blocking(prepare)
+        let prepared = run_aside(prepare)
             .await
             .map_err(|error| Failed::Document(io::Error::other(error).into()))??;
         let limits = super::process::Limits {

@@ -117,7 +117,7 @@ impl Prepared {
 /// light text on dark inverted, lines of text
 /// levelled, small pictures enlarged. Of an animation the first frame is taken.
 ///
-/// It works for up to some seconds: call it in `spawn_blocking`. Beside the upload it held at most 310 MB (for 31
+/// It works for up to some seconds: call it by [`run_aside`](super::aside::run_aside). Beside the upload it held at most 310 MB (for 31
 /// megapixels of 16-bit RGBA; 240 MB for 40 megapixels of 8-bit RGBA).
 ///
 /// # Errors
