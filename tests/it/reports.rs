@@ -69,8 +69,11 @@ async fn an_internal_error_is_reported_with_its_request_and_user_and_nothing_els
     assert_eq!(exception["type"], "internal error");
     let said = exception["value"].as_str().unwrap();
     assert!(said.contains("webhooks"), "{said}");
+    // A program that has just started may not have reached Redis yet.
+    let steps = steps(event).into_iter();
+    let steps: Vec<_> = steps.filter(|(category, _)| *category != "redis").collect();
     assert_eq!(
-        steps(event),
+        steps,
         [
             ("http.server", "GET /api/v1/webhooks"),
             ("auth", "the user is known"),
