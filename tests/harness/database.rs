@@ -98,6 +98,21 @@ impl TestDatabase {
     pub fn pool(&self) -> &sqlx::PgPool {
         self.db.get_postgres_connection_pool()
     }
+
+    /// Waits until a statement waits for a lock that another transaction holds.
+    pub async fn somebody_waits(&self) {
+        const SQL: &str = "
+            SELECT count(*) FROM pg_locks WHERE NOT granted
+               AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+        crate::eventually("somebody waits for a lock", || async {
+            let waiting: i64 = sqlx::query_scalar(SQL)
+                .fetch_one(self.pool())
+                .await
+                .unwrap();
+            waiting > 0
+        })
+        .await;
+    }
 }
 
 pub fn connect(url: &str, connections: u32) -> DatabaseConnection {

@@ -374,17 +374,7 @@ async fn no_login_begins_under_a_password_that_is_being_changed() {
         .unwrap();
     let login = json!({ "email": ana.email, "password": "correct horse battery" });
     let changed = async {
-        tests::eventually("the login waits", || async {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted
-                    AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
-            )
-            .fetch_one(app.database.pool())
-            .await
-            .unwrap();
-            waiting == 1
-        })
-        .await;
+        app.database.somebody_waits().await;
         changing.commit().await.unwrap();
     };
     let (reply, ()) = tokio::join!(ana.post_json(LOGIN, login), changed);

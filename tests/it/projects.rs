@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Actor, TestApp, actor::each, eventually};
+use tests::{Actor, TestApp, actor::each};
 
 const PROJECTS: &str = "/api/v1/projects";
 
@@ -65,17 +65,7 @@ async fn a_project_that_is_being_deleted_takes_no_conversation() {
     let filed = json!({ "projectId": project["id"] });
     let filing = ana.post_json("/api/v1/conversations", filed);
     let deleted = async {
-        eventually("the other waits", || async {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted
-                    AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())",
-            )
-            .fetch_one(app.database.pool())
-            .await
-            .unwrap();
-            waiting == 1
-        })
-        .await;
+        app.database.somebody_waits().await;
         deleting.commit().await.unwrap();
     };
     let (reply, ()) = tokio::join!(filing, deleted);

@@ -97,15 +97,7 @@ async fn a_request_whose_first_one_still_runs_is_refused() {
         .await
         .unwrap();
     let others = async {
-        tests::eventually("the first request waits", || async {
-            let sql = "SELECT count(*) FROM pg_locks WHERE relation = 'webhooks'::regclass AND NOT granted";
-            let waiting: i64 = sqlx::query_scalar(sql)
-                .fetch_one(app.database.pool())
-                .await
-                .unwrap();
-            waiting > 0
-        })
-        .await;
+        app.database.somebody_waits().await;
         post_with_key(&ana, "k", &body)
             .await
             .expect_problem(409, "idempotency_in_progress");
