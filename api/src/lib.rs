@@ -12,6 +12,7 @@ pub mod config;
 mod conversations;
 mod deliveries;
 mod denied;
+mod downloads;
 mod error;
 mod extract;
 mod given;

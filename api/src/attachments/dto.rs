@@ -263,16 +263,3 @@ pub(super) struct ListAttachments {
     #[param(value_type = Option<Status>)]
     pub(super) status: Option<Param<Status>>,
 }
-
-/// The permission in a signed URL.
-#[derive(Debug, Deserr, IntoParams)]
-#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct GetAttachmentContent {
-    /// When the URL expires, in seconds since 1970.
-    #[param(value_type = i64, example = 1_795_255_200)]
-    pub(super) exp: Param<i64>,
-    /// In lower-case hex.
-    #[param(example = "6f1c")]
-    pub(super) sig: String,
-}

@@ -4,10 +4,8 @@
 
 mod content;
 mod dto;
-mod range;
 mod reading;
 mod routes;
-mod signed_url;
 mod upload;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
