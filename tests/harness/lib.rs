@@ -166,13 +166,14 @@ impl TestApp {
                 .or(Some("30".to_owned())),
             ..options.worker
         };
-        let worker: WorkerConfig = worker::config::Args {
+        let mut worker: WorkerConfig = worker::config::Args {
             common,
             worker,
             command: None,
         }
         .check()
         .expect("a good configuration of the worker");
+        worker.program = process::program("baatcheet-worker");
 
         let listener = TcpListener::bind(api.address).await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -89,6 +89,8 @@ pub struct WorkerConfig {
     pub tesseract: PathBuf,
     /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
     pub poppler: Option<PathBuf>,
+    /// This very program, which is its own helper.
+    pub program: PathBuf,
 }
 
 /// Jobs at once, unless told otherwise: heavy work by core, waiting work by the dozen. One core is left to others: on two,
@@ -153,6 +155,7 @@ impl Args {
             health,
             tesseract,
             poppler,
+            program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });
         problems.finish(config)
     }

@@ -20,7 +20,7 @@ use shared::{
 };
 
 use crate::{
-    engines::{document::Poppler, tesseract::Tesseract},
+    engines::{document::Poppler, helper::Helper, tesseract::Tesseract},
     jobs::{Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
@@ -56,6 +56,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Opens PDFs; nothing where it is not installed.
     pub poppler: Option<Poppler>,
+    /// Does work that must not be able to harm this process.
+    pub helper: Helper,
     /// For what is made on the way.
     pub scratch: Scratch,
 }

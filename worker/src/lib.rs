@@ -32,6 +32,7 @@ use crate::{
     context::{Context, Parts},
     engines::{
         document::Poppler,
+        helper::Helper,
         process::{self, Isolation},
         tesseract::Tesseract,
     },
@@ -89,6 +90,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tesseract,
         metrics: Metrics::default(),
         poppler,
+        helper: Helper::new(config.program.clone(), isolation),
         scratch: Scratch::open().context("no folder for temporary files")?,
     }))
 }

@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod document;
+pub mod helper;
 pub mod picture;
 pub mod process;
 pub mod tesseract;
