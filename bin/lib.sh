@@ -38,6 +38,15 @@ OCR_PACKAGES=(
   util-linux:setpriv
   procps:ps
 )
+AUDIO_PACKAGES=(
+  ffmpeg:ffmpeg
+  pocketsphinx:pocketsphinx_continuous
+  "pocketsphinx-en-us:/usr/share/pocketsphinx/model/en-us"
+)
+# What workers use.
+ENGINE_PACKAGES=("${OCR_PACKAGES[@]}" "${AUDIO_PACKAGES[@]}")
+# What only the tests use: a voice to be transcribed, and the tools that build whisper.cpp.
+TEST_PACKAGES=(flite:flite cmake:cmake build-essential:c++)
 
 SCRATCH=''         # temporary folder of this run, made by `scratch`
 FOREGROUND=''      # process group that `run` waits for
@@ -245,6 +254,8 @@ brew_formula() {
     tesseract-ocr) echo tesseract ;;
     tesseract-ocr-*) echo tesseract-lang ;;
     poppler-*) echo poppler ;;
+    ffmpeg) echo ffmpeg ;;
+    cmake) echo cmake ;;
   esac
 }
 

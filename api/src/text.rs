@@ -3,7 +3,7 @@
 use deserr::{DeserializeError, Deserr, IntoValue, Value, ValuePointerRef, take_cf_content};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use shared::language::{Language, MAX_LANGUAGES};
+use shared::language::{Language, MAX_LANGUAGES, UnknownLanguage};
 
 use crate::extract::{Fields, Rule};
 
@@ -177,6 +177,41 @@ impl Languages {
     /// As they are stored.
     pub(crate) fn join(&self) -> String {
         Language::join(&self.0)
+    }
+}
+
+impl Languages {
+    /// The language, if there is just one.
+    pub(crate) fn only(&self) -> Option<Language> {
+        match self.0[..] {
+            [language] => Some(language),
+            _ => None,
+        }
+    }
+}
+
+/// The language that somebody speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpokenLanguage(pub(crate) Language);
+
+impl SpokenLanguage {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        let language: Language = text
+            .parse()
+            .map_err(|error: UnknownLanguage| Rule::new(error.to_string()))?;
+        match language.code() {
+            Some(_) => Ok(Self(language)),
+            None => Err(Rule::new("is a script, which nobody speaks")),
+        }
+    }
+}
+
+impl Deserr<Fields> for SpokenLanguage {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
+        read(value, location, |text| Self::parse(&text))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Texts of attachments, kept in Redis so that whoever needs one often does not load it from Postgres each time.
 //!
-//! An entry carries the number of its reading ([`recognition::Model::readings`]), and counts only for that one: an entry
-//! that Redis kept through an outage is never taken for a later text. What is not there is in Postgres.
+//! An attachment is either read or heard. An entry carries the number of its text ([`recognition::Model::readings`],
+//! [`transcription::Model::versions`]), and counts only for that one: an entry that Redis kept through an outage is never taken for a later text. What is not there is in Postgres.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use crate::{
     database::Result,
     ids::AttachmentId,
-    models::recognition,
+    models::{attachment, recognition, transcription},
     redis::{self, Redis},
 };
 
@@ -30,15 +30,39 @@ pub async fn load(
     redis: &Redis,
     read: &recognition::Model,
 ) -> Result<Option<String>> {
-    if read.readings == 0 {
+    let find = recognition::find_text(db, read.attachment_id);
+    load_or(db, redis, read.attachment_id, read.readings, find).await
+}
+
+/// As [`load`], of what is said.
+///
+/// # Errors
+/// As the database fails; Redis may be away.
+pub async fn load_said(
+    db: &impl ConnectionTrait,
+    redis: &Redis,
+    heard: &transcription::Model,
+) -> Result<Option<String>> {
+    let find = transcription::find_text(db, heard.attachment_id);
+    load_or(db, redis, heard.attachment_id, heard.versions, find).await
+}
+
+async fn load_or(
+    db: &impl ConnectionTrait,
+    redis: &Redis,
+    attachment: AttachmentId,
+    number: i32,
+    find: impl Future<Output = Result<Option<String>>>,
+) -> Result<Option<String>> {
+    if number == 0 {
         return Ok(None);
     }
-    if let Some(text) = get(redis, read.attachment_id, read.readings).await {
+    if let Some(text) = get(redis, attachment, number).await {
         return Ok(Some(text));
     }
-    let text = recognition::find_text(db, read.attachment_id).await?;
+    let text = find.await?;
     if let Some(text) = &text {
-        put(db, redis, read.attachment_id, read.readings, text).await;
+        put(db, redis, attachment, number, text).await;
     }
     Ok(text)
 }
@@ -72,7 +96,7 @@ pub async fn put(
         entry.extend_from_slice(text.as_bytes());
         let key = redis.keys().attachment_text(attachment);
         redis.set(&key, entry, LIFETIME).await?;
-        match recognition::exists(db, attachment).await {
+        match attachment::exists(db, attachment).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => remove(redis, attachment).await,
         }

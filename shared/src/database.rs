@@ -85,6 +85,12 @@ pub enum Refusal {
     /// Sound is not read.
     #[error("there is no text to be read in a file of this kind")]
     NotReadable,
+    /// Only sound is heard.
+    #[error("there is nothing to be heard in a file of this kind")]
+    NotTranscribable,
+    /// What was heard first comes later, or never.
+    #[error("nothing of this file is transcribed yet")]
+    NotTranscribed,
 }
 
 impl Refusal {
@@ -103,6 +109,8 @@ impl Refusal {
             Self::WebhookInactive => "webhook_inactive",
             Self::DeliveryPending => "delivery_pending",
             Self::NotReadable => "not_readable",
+            Self::NotTranscribable => "not_transcribable",
+            Self::NotTranscribed => "not_transcribed",
         }
     }
 

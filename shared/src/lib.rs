@@ -20,5 +20,6 @@ pub mod picture;
 pub mod queue;
 pub mod redis;
 pub mod shutdown;
+pub mod speech;
 pub mod telemetry;
 pub mod tokens;

@@ -1,5 +1,6 @@
-//! The main job, as a client of the API sees it: a user registers, uploads pictures, follows their reading, and gets a
-//! signed webhook for each. Ends with success only if every text and every signature is right.
+//! The main job, as a client of the API sees it: a user registers, uploads pictures and a spoken note, follows how they are
+//! read and heard, and gets a signed webhook for each picture. Ends with success only if every text and every signature is
+//! right.
 #![expect(clippy::print_stdout, reason = "it shows what happens")]
 
 use std::{
@@ -20,6 +21,8 @@ use tokio::sync::mpsc;
 
 /// Share of wrong characters that is still right: the photo is a photo.
 const RIGHT: f64 = 0.05;
+/// Words of the note that every engine gets right.
+const HEARD: [&str; 3] = ["library", "morning", "paper"];
 /// Longest wait for a text or a webhook.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -35,6 +38,9 @@ struct Args {
     /// Folder with `expected.json` and its pictures
     #[arg(long)]
     pictures: PathBuf,
+    /// A spoken note
+    #[arg(long)]
+    sound: PathBuf,
 }
 
 /// A picture whose text is known.
@@ -148,6 +154,37 @@ async fn main() -> anyhow::Result<()> {
         shown.len()
     );
     ensure!(wrong == 0, "{wrong} texts are wrong");
+    hear(&client, &args.sound).await
+}
+
+/// Uploads a spoken note, follows its transcription, and prints it as subtitles.
+async fn hear(client: &Client, sound: &std::path::Path) -> anyhow::Result<()> {
+    let name = sound.file_name().unwrap_or_default().to_string_lossy();
+    let bar = bar(&name);
+    let began = Instant::now();
+    let created = client.upload(sound, "en").await?;
+    let job = created["job"]["id"].as_str().context("a job")?;
+    follow(client, job, &bar).await?;
+    let took = began.elapsed().as_millis();
+    let id = created["attachment"]["id"]
+        .as_str()
+        .context("an attachment")?;
+    let attachment = client.get(&format!("/api/v1/attachments/{id}")).await?;
+    let heard = &attachment["transcription"];
+    let text = heard["text"].as_str().context("a transcript")?;
+    println!(
+        "\n── {name} ({}) ──\n{text}\n── heard by {} in {took} ms; confidence {}",
+        heard["language"].as_str().unwrap_or("?"),
+        heard["engine"].as_str().unwrap_or("?"),
+        heard["confidence"]
+    );
+    let subtitles = client
+        .text(&format!("/api/v1/attachments/{id}/subtitles"))
+        .await?;
+    println!("{subtitles}");
+    for word in HEARD {
+        ensure!(text.contains(word), "nobody heard {word:?}");
+    }
     Ok(())
 }
 
@@ -207,21 +244,40 @@ impl Client {
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        answer(
-            self.http
-                .get(format!("{}{path}", self.api))
-                .bearer_auth(&self.token)
-                .send()
-                .await?,
-        )
-        .await
+        Ok(serde_json::from_str(&self.text(path).await?)?)
+    }
+
+    async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let request = self
+            .http
+            .get(format!("{}{path}", self.api))
+            .bearer_auth(&self.token);
+        text_of(request.send().await?).await
+    }
+
+    async fn upload(&self, file: &std::path::Path, language: &str) -> anyhow::Result<Value> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = tokio::fs::read(file).await?;
+        let part = reqwest::multipart::Part::bytes(bytes).file_name(name.into_owned());
+        let form = reqwest::multipart::Form::new()
+            .text("language", language.to_owned())
+            .part("file", part);
+        let request = self
+            .http
+            .post(format!("{}/api/v1/attachments", self.api))
+            .bearer_auth(&self.token);
+        answer(request.multipart(form).send().await?).await
     }
 }
 
 async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&text_of(response).await?)?)
+}
+
+async fn text_of(response: reqwest::Response) -> anyhow::Result<String> {
     let (status, text) = (response.status(), response.text().await?);
     ensure!(status.is_success(), "the API answered {status}: {text}");
-    Ok(serde_json::from_str(&text)?)
+    Ok(text)
 }
 
 fn bar(file: &str) -> ProgressBar {
@@ -237,17 +293,10 @@ async fn show(
     picture: Picture,
     bar: ProgressBar,
 ) -> anyhow::Result<Shown> {
-    let bytes = tokio::fs::read(folder.join(&picture.file)).await?;
-    let part = reqwest::multipart::Part::bytes(bytes).file_name(picture.file.clone());
-    let form = reqwest::multipart::Form::new()
-        .text("language", picture.language.clone())
-        .part("file", part);
     let began = Instant::now();
-    let request = client
-        .http
-        .post(format!("{}/api/v1/attachments", client.api))
-        .bearer_auth(&client.token);
-    let created = answer(request.multipart(form).send().await?).await?;
+    let created = client
+        .upload(&folder.join(&picture.file), &picture.language)
+        .await?;
     let answered = began.elapsed();
     let job = created["job"]["id"].as_str().context("a job")?;
     follow(client, job, &bar)
@@ -299,7 +348,7 @@ async fn follow(client: &Client, job: &str, bar: &ProgressBar) -> anyhow::Result
             bar.set_message(job["progressNote"].as_str().unwrap_or_default().to_owned());
             match job["status"].as_str() {
                 Some("succeeded") => {
-                    bar.finish_with_message("read");
+                    bar.finish_with_message("done");
                     return Ok(());
                 }
                 Some("failed" | "cancelled" | "quarantined") => {

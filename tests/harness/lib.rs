@@ -12,6 +12,7 @@ pub mod exposition;
 pub mod fakes;
 pub mod pdf;
 pub mod process;
+pub mod sound;
 pub mod text;
 pub mod work;
 

@@ -101,7 +101,8 @@ async fn attachments_are_listed_newest_first_and_filtered() {
         .await
         .expect_problem(400, "malformed_request");
     app.run_jobs().await;
-    app.expect_failed(1);
+    // The broken picture, and a tone in which nobody speaks.
+    app.expect_failed(2);
     app.finish().await;
 }
 

@@ -43,6 +43,9 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let document = shared::jobs::ReadDocument {
         attachment: shared::ids::AttachmentId(id),
     };
+    let transcribe = shared::jobs::TranscribeAudio {
+        attachment: shared::ids::AttachmentId(id),
+    };
     let deliver = shared::jobs::DeliverWebhook {
         delivery: shared::ids::DeliveryId(id),
     };
@@ -57,6 +60,7 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     };
     insta::assert_json_snapshot!("payload_read_document", document);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
+    insta::assert_json_snapshot!("payload_transcribe_audio", transcribe);
     insta::assert_json_snapshot!("payload_delete_object", delete);
     insta::assert_json_snapshot!("payload_deliver_webhook", deliver);
 }
@@ -65,10 +69,12 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
 #[test]
 fn the_aptfile_names_the_packages_that_the_commands_install() {
     let commands = include_str!("../../bin/lib.sh");
-    let (_, list) = commands.split_once("OCR_PACKAGES=(").unwrap();
-    let (list, _) = list.split_once("\n)").unwrap();
-    let mut packages: Vec<&str> = list
-        .lines()
+    let list = |name: &str| {
+        let (_, list) = commands.split_once(&format!("{name}=(")).unwrap();
+        list.split_once("\n)").unwrap().0.lines()
+    };
+    let mut packages: Vec<&str> = list("OCR_PACKAGES")
+        .chain(list("AUDIO_PACKAGES"))
         .filter_map(|line| Some(line.trim().trim_matches('"').split_once(':')?.0))
         .filter(|package| !["util-linux", "procps"].contains(package))
         .collect();

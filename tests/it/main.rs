@@ -44,6 +44,7 @@ mod sessions;
 mod storage;
 mod storage_health;
 mod storage_outages;
+mod transcriptions;
 mod transport;
 mod uploads;
 mod verify;

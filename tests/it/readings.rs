@@ -348,6 +348,8 @@ async fn what_cannot_be_read_again_is_told() {
         .await
         .expect_problem(404, "not_found");
     app.run_jobs().await;
+    // Nobody speaks in a tone.
+    app.expect_failed(1);
     app.finish().await;
 }
 

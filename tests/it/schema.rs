@@ -55,6 +55,7 @@ async fn every_entity_can_be_selected() {
     select::<models::session::Entity>(&database).await;
     select::<models::session::spent::Entity>(&database).await;
     select::<models::storage_view::Entity>(&database).await;
+    select::<models::transcription::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
     select::<models::webhook::Entity>(&database).await;
 }

@@ -20,7 +20,7 @@ use shared::{
 };
 
 use crate::{
-    engines::{document::Poppler, helper::Helper, tesseract::Tesseract},
+    engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
     jobs::{Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
@@ -56,6 +56,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Opens PDFs; nothing where it is not installed.
     pub poppler: Option<Poppler>,
+    /// Writes down what is said; nothing where sounds cannot be decoded.
+    pub speech: Option<Speech>,
     /// Does work that must not be able to harm this process.
     pub helper: Helper,
     /// For what is made on the way.

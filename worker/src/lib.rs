@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::{
-    clients::{outbound::Outbound, storage::Storage},
+    clients::{outbound::Outbound, storage::Storage, transcriber::Transcriber},
     clock::Clock,
     database,
     redis::Redis,
@@ -34,6 +34,7 @@ use crate::{
         document::Poppler,
         helper::Helper,
         process::{self, Isolation},
+        speech::{self, Engine, Ffmpeg, PocketSphinx, Speech, Whisper},
         tesseract::Tesseract,
     },
     metrics::Metrics,
@@ -64,22 +65,13 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
             Isolation::None
         }
     };
-    let tesseract = match Tesseract::discover(&config.tesseract, isolation).await {
-        Ok(tesseract) => Some(tesseract),
-        Err(error) => {
-            tracing::warn!(error = %error, "text recognition is not available");
-            None
-        }
-    };
+    let tesseract = Tesseract::discover(&config.tesseract, isolation).await;
+    let tesseract = known("text recognition", tesseract);
     log_feature("text recognition", tesseract.is_some(), "TESSERACT");
-    let poppler = match Poppler::discover(config.poppler.as_deref(), isolation).await {
-        Ok(poppler) => Some(poppler),
-        Err(error) => {
-            tracing::warn!(error = %error, "the reading of PDFs is not available");
-            None
-        }
-    };
+    let poppler = Poppler::discover(config.poppler.as_deref(), isolation).await;
+    let poppler = known("the reading of PDFs", poppler);
     log_feature("reading of PDFs", poppler.is_some(), "POPPLER_PATH");
+    let speech = speech(config, isolation, &clock).await?;
     Ok(Context::new(Parts {
         db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
         redis: Redis::connect(&config.common.redis)?,
@@ -90,9 +82,70 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tesseract,
         metrics: Metrics::default(),
         poppler,
+        speech,
         helper: Helper::new(config.program.clone(), isolation),
         scratch: Scratch::open().context("no folder for temporary files")?,
     }))
+}
+
+/// What transcribes, in the order of the chain; nothing where sounds cannot be decoded.
+async fn speech(
+    config: &WorkerConfig,
+    isolation: Isolation,
+    clock: &Clock,
+) -> anyhow::Result<Option<Speech>> {
+    let config_of = &config.speech;
+    let mut engines = Vec::new();
+    for (name, variable) in [("groq", "GROQ_API_KEYS"), ("openai", "OPENAI_API_KEYS")] {
+        let remote = config_of
+            .remotes
+            .iter()
+            .find(|(remote, _)| remote.name == name);
+        log_feature(
+            &format!("transcription by {name}"),
+            remote.is_some(),
+            variable,
+        );
+        if let Some((provider, model)) = remote {
+            let remote = Transcriber::new(provider.clone(), model.clone(), clock.clone())?;
+            engines.push(Engine::Remote(remote));
+        }
+    }
+    let whisper = config_of.whisper_model.as_ref().and_then(|model| {
+        let program = config.program.with_file_name(speech::WHISPER);
+        known("whisper.cpp", Whisper::discover(&program, model, isolation))
+    });
+    log_feature(
+        "transcription by whisper.cpp",
+        whisper.is_some(),
+        "WHISPER_MODEL_PATH",
+    );
+    engines.extend(whisper.map(Engine::Whisper));
+    let sphinx = PocketSphinx::discover(&config_of.pocketsphinx, isolation).await;
+    let sphinx = known("pocketsphinx", sphinx);
+    log_feature(
+        "transcription of English by pocketsphinx",
+        sphinx.is_some(),
+        "POCKETSPHINX",
+    );
+    engines.extend(sphinx.map(Engine::PocketSphinx));
+    let ffmpeg = known(
+        "ffmpeg",
+        Ffmpeg::discover(config_of.ffmpeg.as_deref(), isolation),
+    );
+    log_feature("decoding of sound", ffmpeg.is_some(), "FFMPEG_PATH");
+    Ok(ffmpeg.map(|ffmpeg| Speech {
+        ffmpeg,
+        engines,
+        longest: config_of.longest,
+    }))
+}
+
+/// What was found, or why it was not, in the log.
+fn known<T, E: std::error::Error>(name: &str, found: Result<T, E>) -> Option<T> {
+    found
+        .inspect_err(|error| tracing::warn!(error = %error, "{name} is not available"))
+        .ok()
 }
 
 /// Runs jobs until `stop`, and then ends in order.

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText},
+    jobs::{
+        DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText,
+        TranscribeAudio,
+    },
     queue::{Backoff, Job, Queue},
 };
 
@@ -68,6 +71,7 @@ impl Registry {
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()
+            .with::<TranscribeAudio>()
     }
 
     /// Adds a job, under its name and its former ones.

@@ -5,16 +5,18 @@ use deserr::Deserr;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    ids::{AttachmentId, ConversationId, MessageId},
+    ids::{AttachmentId, ConversationId, JobId, MessageId},
     language,
     models::{
         attachment::{self, Kind},
         job,
         recognition::{self, Status},
+        transcription,
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
+use super::transcription::Transcription;
 use crate::{
     extract::Fields,
     jobs::dto::Job,
@@ -33,7 +35,7 @@ pub(super) struct UploadForm {
     /// The file: PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`.
+    /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`. Of a sound only one is heeded.
     #[schema(value_type = String, required = false, example = "en+hi")]
     language: Option<String>,
     /// The conversation to which the file is sent. Its languages are tried first if `language` names none.
@@ -77,6 +79,22 @@ pub(super) struct Ocr {
     finished_at: Option<DateTime<Utc>>,
 }
 
+/// What was found in an attachment.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) read: Option<recognition::Model>,
+    pub(super) heard: Option<transcription::Model>,
+}
+
+impl Found {
+    /// The jobs that looked for it.
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        let read = self.read.iter().flat_map(recognition::Model::jobs);
+        let heard = self.heard.iter().flat_map(transcription::Model::jobs);
+        read.chain(heard).collect()
+    }
+}
+
 /// An uploaded file.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -110,15 +128,14 @@ pub(super) struct Attachment {
     url_expires_at: DateTime<Utc>,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
-    /// The text that was read; null until then. Each page of a document ends in a line break and a form feed (U+000C).
-    /// Lists show the first 1,000 characters only.
+    /// The text that was read or heard; null until then. Each page of a document ends in a line break and a form feed
+    /// (U+000C). Lists show the first 1,000 characters only.
     #[schema(example = "Meeting on Friday at ten")]
     extracted_text: Option<String>,
     /// Null if there is no text to be read in it.
     ocr: Option<Ocr>,
-    /// Null if nothing was transcribed.
-    #[schema(value_type = Option<Object>)]
-    transcription: Option<()>,
+    /// Null if it is no sound.
+    transcription: Option<Transcription>,
     /// Its jobs, as long as they are kept.
     jobs: Vec<Job>,
     created_at: DateTime<Utc>,
@@ -128,7 +145,7 @@ impl Attachment {
     /// Puts an attachment together.
     pub(super) fn new(
         row: attachment::Model,
-        recognition: Option<recognition::Model>,
+        found: Found,
         jobs: Vec<job::Model>,
         url: String,
         url_expires_at: DateTime<Utc>,
@@ -148,7 +165,8 @@ impl Attachment {
             storage_key: _,
             created_at,
         } = row;
-        let (ocr, extracted_text) = recognition.map(read).unzip();
+        let (ocr, read) = found.read.map(read).unzip();
+        let heard = found.heard.as_ref().and_then(|heard| heard.text.clone());
         Self {
             id,
             kind,
@@ -162,9 +180,9 @@ impl Attachment {
             url_expires_at,
             conversation_id,
             message_id,
-            extracted_text: extracted_text.flatten(),
+            extracted_text: read.flatten().or(heard),
             ocr,
-            transcription: None,
+            transcription: found.heard.map(Into::into),
             jobs: jobs.into_iter().map(Into::into).collect(),
             created_at,
         }
@@ -212,8 +230,8 @@ fn read(row: recognition::Model) -> (Ocr, Option<String>) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CreatedAttachment {
     pub(super) attachment: Attachment,
-    /// The job that reads its text; null if there is no text to be read.
-    pub(super) job: Option<Job>,
+    /// The job that reads its text, or writes down what is said in it.
+    pub(super) job: Job,
     #[schema(example = "OCR processing in background")]
     pub(super) message: &'static str,
 }
@@ -258,7 +276,7 @@ pub(super) struct ListAttachments {
     #[deserr(default)]
     #[param(value_type = Option<ConversationId>)]
     pub(super) conversation_id: Option<Id<ConversationId>>,
-    /// Only attachments whose latest reading has this status.
+    /// Only attachments whose latest reading or transcription has this status.
     #[deserr(default)]
     #[param(value_type = Option<Status>)]
     pub(super) status: Option<Param<Status>>,

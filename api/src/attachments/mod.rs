@@ -1,11 +1,13 @@
-//! Uploaded files, and the text read from them.
+//! Uploaded files, and the text that is read or heard in them.
 //!
-//! An upload is stored and answered at once; reading its text is a job, a row of the same transaction.
+//! An upload is stored and answered at once; finding its text is a job, a row of the same transaction.
 
 mod content;
 mod dto;
 mod reading;
 mod routes;
+mod subtitles;
+mod transcription;
 mod upload;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -18,6 +20,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(routes::list_attachments))
         .routes(routes!(routes::get_attachment, routes::delete_attachment))
         .routes(routes!(routes::read_attachment))
+        .routes(routes!(routes::transcribe_attachment))
+        .routes(routes!(subtitles::get_subtitles))
         .routes(routes!(content::get_attachment_content))
 }
 

@@ -40,11 +40,3 @@ pub(super) async fn begin(
     recognition::begin(tx, row.id, job.id, requested, now).await?;
     Ok(job.id)
 }
-
-/// Whether there is text to be read.
-pub(super) fn is_readable(kind: Kind) -> bool {
-    match kind {
-        Kind::Image | Kind::Document => true,
-        Kind::Audio => false,
-    }
-}

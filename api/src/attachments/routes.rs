@@ -12,18 +12,19 @@ use shared::{
     attachment_text, database,
     ids::{AttachmentId, JobId},
     models::{
-        attachment::{self, Filter},
-        conversation, job, pending_object, recognition,
+        attachment::{self, Filter, Kind},
+        conversation, job, pending_object, recognition, transcription as heard,
     },
 };
 
 use super::{
     content,
     dto::{
-        Attachment, CreatedAttachment, ListAttachments, ReadAttachment, ReadingAttachment,
+        Attachment, CreatedAttachment, Found, ListAttachments, ReadAttachment, ReadingAttachment,
         UploadForm,
     },
     reading,
+    transcription::{self, TranscribeAttachment, TranscribingAttachment},
     upload::{self, Uploaded},
 };
 use crate::{
@@ -36,11 +37,12 @@ use crate::{
     page::{Cursor, Page},
 };
 
-/// What follows an upload with text in it, and one without.
+/// What follows an upload with text in it, and one with sound.
 const READING: &str = "OCR processing in background";
-const STORED: &str = "Stored";
+const HEARING: &str = "Transcription in background";
 
-/// Uploads a picture, a PDF or a sound file. Its text is read in the background; `job` shows the progress.
+/// Uploads a picture, a PDF or a sound file. Its text is read, or what is said in it written down, in the background;
+/// `job` shows the progress.
 #[utoipa::path(
     post, path = "/api/v1/attachments", tag = "attachments",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -86,16 +88,23 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
         })?;
     }
     let row = attachment::create(&mut tx, uploaded.file, now).await?;
-    let job = if reading::is_readable(row.kind) {
-        let job = reading::begin(&mut tx, &row, uploaded.languages.as_ref(), now).await?;
-        Some(job::get(tx.orm(), caller.user, job).await?)
-    } else {
-        None
+    let languages = uploaded.languages.as_ref();
+    let (job, message) = match row.kind {
+        Kind::Image | Kind::Document => {
+            let job = reading::begin(&mut tx, &row, languages, now).await?;
+            (job, READING)
+        }
+        Kind::Audio => {
+            let language = transcription::of_upload(languages);
+            let job = transcription::begin(&mut tx, &row, language, now).await?;
+            (job, HEARING)
+        }
     };
+    let job = job::get(tx.orm(), caller.user, job).await?;
     let created = CreatedAttachment {
         attachment: whole(app, tx.orm(), row).await?,
-        message: if job.is_some() { READING } else { STORED },
-        job: job.map(Into::into),
+        message,
+        job: job.into(),
     };
     // Before the commit: if its answer is lost, a row may name the content all the same.
     uploaded.content.keep();
@@ -127,14 +136,18 @@ pub(super) async fn list_attachments(
         id: row.id.0,
     });
     let ids: Vec<AttachmentId> = page.data.iter().map(|row| row.id).collect();
-    let mut read: HashMap<AttachmentId, recognition::Model> = recognition::list(&app.db, &ids)
-        .await?
-        .into_iter()
-        .map(|read| (read.attachment_id, read))
-        .collect();
+    let mut found: HashMap<AttachmentId, Found> = HashMap::new();
+    for read in recognition::list(&app.db, &ids).await? {
+        let found = found.entry(read.attachment_id).or_default();
+        found.read = Some(read);
+    }
+    for heard in heard::list(&app.db, &ids).await? {
+        let found = found.entry(heard.attachment_id).or_default();
+        found.heard = Some(heard);
+    }
     let rows = page.data.into_iter().map(|row| {
-        let read = read.remove(&row.id);
-        (row, read)
+        let found = found.remove(&row.id).unwrap_or_default();
+        (row, found)
     });
     Ok(Json(Page {
         data: show(&app, &app.db, rows.collect()).await?,
@@ -190,24 +203,68 @@ pub(super) async fn read_attachment(
     tx.answer(StatusCode::ACCEPTED, &body).await
 }
 
-/// An attachment with everything that was read in it.
+/// Writes down what is said in an attachment again, in another language if asked to. The present text is kept until there
+/// is a new one.
+///
+/// The answer has the beginning of that text only, as lists have.
+#[utoipa::path(
+    post, path = "/api/v1/attachments/{id}/transcription", tag = "attachments",
+    params(("id" = AttachmentId, Path, description = "The attachment")),
+    request_body = Option<TranscribeAttachment>,
+    responses(
+        (status = 202, description = "It will be transcribed in the background", body = TranscribingAttachment),
+        Problems,
+    ),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(attachmentId = %id))]
+pub(super) async fn transcribe_attachment(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path(id): Path<AttachmentId>,
+    input: Option<Json<TranscribeAttachment>>,
+) -> Result<Answer> {
+    let language = input.and_then(|Json(input)| input.language);
+    let language = language.map(|language| language.0.as_str().to_owned());
+    let mut tx = app.begin(&caller, &request).await?;
+    let row = attachment::hold(&mut tx, caller.user, id).await?;
+    let job = transcription::begin(&mut tx, &row, language, app.clock.now()).await?;
+    let body = TranscribingAttachment {
+        job: job::get(tx.orm(), caller.user, job).await?.into(),
+        attachment: listed(&app, tx.orm(), row).await?,
+    };
+    tx.invalidate(app.redis.keys().attachment_text(id));
+    tx.answer(StatusCode::ACCEPTED, &body).await
+}
+
+/// An attachment with everything that was found in it.
 async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> Result<Attachment> {
-    let mut read = recognition::find(db, row.id).await?;
-    if let Some(read) = &mut read {
+    let mut found = Found {
+        read: recognition::find(db, row.id).await?,
+        heard: heard::find(db, row.id).await?,
+    };
+    if let Some(read) = &mut found.read {
         read.extracted_text = attachment_text::load(db, &app.redis, read).await?;
     }
-    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    if let Some(heard) = &mut found.heard {
+        heard.text = attachment_text::load_said(db, &app.redis, heard).await?;
+    }
+    let shown = show(app, db, vec![(row, found)]).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
-/// An attachment as lists show it, which is small however much was read in it: such an answer can be kept.
+/// An attachment as lists show it, which is small however much was found in it: such an answer can be kept.
 async fn listed(
     app: &App,
     db: &impl ConnectionTrait,
     row: attachment::Model,
 ) -> Result<Attachment> {
-    let read = recognition::list(db, &[row.id]).await?.pop();
-    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    let found = Found {
+        read: recognition::list(db, &[row.id]).await?.pop(),
+        heard: heard::list(db, &[row.id]).await?.pop(),
+    };
+    let shown = show(app, db, vec![(row, found)]).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
@@ -215,25 +272,20 @@ async fn listed(
 async fn show(
     app: &App,
     db: &impl ConnectionTrait,
-    rows: Vec<(attachment::Model, Option<recognition::Model>)>,
+    rows: Vec<(attachment::Model, Found)>,
 ) -> Result<Vec<Attachment>> {
-    let jobs_of = |read: &Option<recognition::Model>| {
-        read.as_ref()
-            .map(recognition::Model::jobs)
-            .unwrap_or_default()
-    };
-    let ids: Vec<JobId> = rows.iter().flat_map(|(_, read)| jobs_of(read)).collect();
+    let ids: Vec<JobId> = rows.iter().flat_map(|(_, found)| found.jobs()).collect();
     let jobs: HashMap<JobId, job::Model> = job::find_all(db, &ids)
         .await?
         .into_iter()
         .map(|job| (job.id, job))
         .collect();
     let mut shown = Vec::with_capacity(rows.len());
-    for (row, read) in rows {
-        let ids = jobs_of(&read).into_iter();
+    for (row, found) in rows {
+        let ids = found.jobs().into_iter();
         let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
         let (url, expires_at) = content::url(app, &row).await?;
-        shown.push(Attachment::new(row, read, jobs, url, expires_at));
+        shown.push(Attachment::new(row, found, jobs, url, expires_at));
     }
     Ok(shown)
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod problems;
+mod providers;
 mod redis;
 mod storage;
 mod telemetry;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use self::{
     problems::{Problems, given},
+    providers::{ProviderConfig, ProviderKey, ProviderVariables},
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
 };

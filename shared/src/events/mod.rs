@@ -37,6 +37,8 @@ pub const NAMES: &[&str] = &[
     "image.ocr_failed",
     "document.ocr_completed",
     "document.ocr_failed",
+    "audio.transcription_completed",
+    "audio.transcription_failed",
 ];
 
 /// Something that happened.
@@ -62,6 +64,10 @@ pub enum Event {
     DocumentOcrCompleted(OcrResult),
     /// The text of a document could not be read.
     DocumentOcrFailed(OcrResult),
+    /// What is said in a sound was written down.
+    AudioTranscriptionCompleted(TranscriptionResult),
+    /// What is said in a sound could not be written down.
+    AudioTranscriptionFailed(TranscriptionResult),
     /// A user deleted an attachment. One that goes with its conversation is not told by itself.
     AttachmentDeleted(DeletedAttachment),
 }
@@ -127,6 +133,62 @@ impl OcrResult {
         let mut result = self.clone();
         result.language = self.language.as_deref().and_then(language::codes_of);
         if let Some(text) = &mut result.extracted_text {
+            result.truncated |= shorten(text);
+        }
+        plain(&result)
+    }
+}
+
+/// The `data` of the events of transcriptions.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TranscriptionResult {
+    /// What was heard.
+    pub attachment_id: AttachmentId,
+    /// Where it was sent to.
+    pub conversation_id: Option<ConversationId>,
+    /// The message it belongs to.
+    pub message_id: Option<MessageId>,
+    /// The first 16,000 characters of what is said.
+    pub text: Option<String>,
+    /// There is more than the text here.
+    pub truncated: bool,
+    /// What it is said in, as an ISO 639-1 code.
+    pub language: Option<String>,
+    /// 0 to 1.
+    pub confidence: Option<f32>,
+    /// Its length in seconds.
+    pub duration_seconds: Option<f64>,
+    /// Who heard it.
+    pub engine: Option<String>,
+    /// With what.
+    pub model: Option<String>,
+    /// Why it could not be written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl TranscriptionResult {
+    /// What is known before an attachment was heard.
+    pub fn of(attachment: &attachment::Model) -> Self {
+        Self {
+            attachment_id: attachment.id,
+            conversation_id: attachment.conversation_id,
+            message_id: attachment.message_id,
+            text: None,
+            truncated: false,
+            language: None,
+            confidence: None,
+            duration_seconds: None,
+            engine: None,
+            model: None,
+            error: None,
+        }
+    }
+
+    fn data(&self) -> serde_json::Value {
+        let mut result = self.clone();
+        if let Some(text) = &mut result.text {
             result.truncated |= shorten(text);
         }
         plain(&result)
@@ -249,6 +311,8 @@ impl Event {
             Self::ImageOcrFailed(_) => "image.ocr_failed",
             Self::DocumentOcrCompleted(_) => "document.ocr_completed",
             Self::DocumentOcrFailed(_) => "document.ocr_failed",
+            Self::AudioTranscriptionCompleted(_) => "audio.transcription_completed",
+            Self::AudioTranscriptionFailed(_) => "audio.transcription_failed",
         }
     }
 
@@ -258,6 +322,9 @@ impl Event {
             | Self::ImageOcrFailed(result)
             | Self::DocumentOcrCompleted(result)
             | Self::DocumentOcrFailed(result) => result.data(),
+            Self::AudioTranscriptionCompleted(result) | Self::AudioTranscriptionFailed(result) => {
+                result.data()
+            }
             Self::UserUpdated(summary) => plain(summary),
             Self::ConversationCreated(summary)
             | Self::ConversationUpdated(summary)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    Condition, ConnectionTrait, QueryOrder as _, QuerySelect as _,
     entity::prelude::*,
     sea_query::{LockType, SimpleExpr},
 };
@@ -15,7 +15,7 @@ use crate::{
     events::{self, DeletedAttachment, Event},
     ids::{AttachmentId, ConversationId, MessageId, UserId},
     jobs::DeleteObject,
-    models::{pending_object, recognition},
+    models::{pending_object, recognition, transcription},
     queue::{self, Enqueue},
 };
 
@@ -225,7 +225,7 @@ pub struct Filter {
     pub kind: Option<Kind>,
     /// Only of this conversation.
     pub conversation: Option<ConversationId>,
-    /// Only those whose latest reading has come this far.
+    /// Only those whose latest reading or transcription has come this far.
     pub status: Option<recognition::Status>,
     /// Only those older than this one.
     pub before: Option<(DateTime<Utc>, AttachmentId)>,
@@ -256,12 +256,12 @@ pub fn listing(user: UserId, filter: &Filter, limit: u64) -> Select<Entity> {
         query = query.filter(Column::ConversationId.eq(conversation));
     }
     if let Some(status) = filter.status {
-        let read_so = recognition::Entity::find()
-            .select_only()
-            .column(recognition::Column::AttachmentId)
-            .filter(recognition::Column::Status.eq(status))
-            .filter(Expr::cust("recognitions.attachment_id = attachments.id"));
-        query = query.filter(Expr::exists(read_so.into_query()));
+        // `OFFSET 0` as in `is_shown`: one probe for each row.
+        query = query.filter(Expr::cust_with_values(
+            "(EXISTS (SELECT FROM recognitions r WHERE r.attachment_id = attachments.id AND r.status = $1 OFFSET 0)
+              OR EXISTS (SELECT FROM transcriptions t WHERE t.attachment_id = attachments.id AND t.status = $1 OFFSET 0))",
+            [status],
+        ));
     }
     if let Some((created_at, id)) = filter.before {
         query = query.filter(Expr::cust_with_values(
@@ -295,6 +295,14 @@ pub async fn find_for_any_user(
     id: AttachmentId,
 ) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).one(db).await?)
+}
+
+/// Whether there still is such an attachment, whoever's it is.
+///
+/// # Errors
+/// As the database fails.
+pub async fn exists(db: &impl ConnectionTrait, id: AttachmentId) -> Result<bool> {
+    Ok(Entity::find_by_id(id).exists(db).await?)
 }
 
 /// Deletes an attachment of `user`, with what was read in it, and tells the user's webhooks. Its job is cancelled; its
@@ -339,8 +347,10 @@ pub async fn delete_some_of_conversation(
 
 /// The job first: its run takes the same locks in the same order.
 async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
-    let jobs = recognition::find(tx.orm(), row.id).await?;
-    for job in jobs.iter().flat_map(recognition::Model::jobs) {
+    let read = recognition::find(tx.orm(), row.id).await?;
+    let heard = transcription::find(tx.orm(), row.id).await?;
+    let jobs = read.iter().flat_map(recognition::Model::jobs);
+    for job in jobs.chain(heard.iter().flat_map(transcription::Model::jobs)) {
         match queue::cancel(tx, row.user_id, job).await {
             Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
             Err(error) => return Err(error),

@@ -6,10 +6,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set,
-    ConnectionTrait, Iterable as _, QuerySelect,
-    entity::prelude::*,
-    sea_query::{OnConflict, SimpleExpr},
+    ActiveValue::Set, ConnectionTrait, Iterable as _, QuerySelect, entity::prelude::*,
+    sea_query::SimpleExpr,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +16,10 @@ use crate::{
     database::{Result, Tx},
     events::{self, Event, OcrResult},
     ids::{AttachmentId, JobId},
-    models::attachment,
+    models::{
+        attachment,
+        latest_try::{self, Table},
+    },
     queue::End,
 };
 
@@ -134,39 +135,7 @@ pub async fn begin(
     language: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let row = ActiveModel {
-        attachment_id: Set(attachment),
-        job_id: Set(job),
-        status: Set(Status::Processing),
-        created_at: Set(now),
-        requested_language: Set(language),
-        ..Default::default()
-    };
-    let again = OnConflict::column(Column::AttachmentId)
-        .update_columns([
-            Column::JobId,
-            Column::Status,
-            Column::CreatedAt,
-            Column::RequestedLanguage,
-        ])
-        .values([
-            (Column::Error, Expr::cust("NULL")),
-            (Column::FinishedAt, Expr::cust("NULL")),
-            (
-                Column::EarlierJobs,
-                // Ten in all are more than anybody looks at, and they are pruned after some time.
-                Expr::cust(
-                    "CASE WHEN recognitions.job_id = excluded.job_id THEN recognitions.earlier_jobs
-                          ELSE (array_prepend(recognitions.job_id, recognitions.earlier_jobs))[1:9] END",
-                ),
-            ),
-        ])
-        .to_owned();
-    Entity::insert(row)
-        .on_conflict(again)
-        .exec_without_returning(tx.orm())
-        .await?;
-    Ok(())
+    latest_try::begin(tx, Table::Recognitions, attachment, job, language, now).await
 }
 
 /// Rows whose text is `text` and whose words and pages are there or not.
@@ -194,14 +163,6 @@ pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result
         .filter(Column::AttachmentId.eq(attachment))
         .one(db)
         .await?)
-}
-
-/// Whether an attachment still has what was read in it; a deleted one has not.
-///
-/// # Errors
-/// As the database fails.
-pub async fn exists(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<bool> {
-    Ok(Entity::find_by_id(attachment).exists(db).await?)
 }
 
 /// Finds the text of an attachment, whole.
@@ -302,29 +263,8 @@ pub async fn complete(
 /// As the database fails.
 pub async fn close(tx: &mut Tx, attachment: AttachmentId, end: &End) -> Result<()> {
     let now = tx.now().await?;
-    let status = if matches!(end, End::Cancelled) {
-        Status::Cancelled
-    } else {
-        Status::Failed
-    };
-    let closed = Entity::update_many()
-        .set(ActiveModel {
-            status: Set(status),
-            error: Set(end.reason().map(str::to_owned)),
-            finished_at: Set(Some(now)),
-            ..Default::default()
-        })
-        .filter(Column::AttachmentId.eq(attachment))
-        .filter(Column::Status.eq(Status::Processing))
-        .exec(tx.orm())
-        .await?;
-    if closed.rows_affected == 0 {
-        return Ok(());
-    }
-    let (Some(reason), Some(attachment)) = (
-        end.reason(),
-        attachment::find_for_any_user(tx.orm(), attachment).await?,
-    ) else {
+    let closed = latest_try::close(tx, Table::Recognitions, attachment, end, now).await?;
+    let Some((attachment, reason)) = closed else {
         return Ok(());
     };
     let result = OcrResult {
@@ -343,15 +283,5 @@ pub async fn close(tx: &mut Tx, attachment: AttachmentId, end: &End) -> Result<(
 /// # Errors
 /// As the database fails.
 pub async fn reopen(tx: &mut Tx, attachment: AttachmentId) -> Result<()> {
-    Entity::update_many()
-        .set(ActiveModel {
-            status: Set(Status::Processing),
-            error: Set(None),
-            finished_at: Set(None),
-            ..Default::default()
-        })
-        .filter(Column::AttachmentId.eq(attachment))
-        .exec(tx.orm())
-        .await?;
-    Ok(())
+    latest_try::reopen(tx, Table::Recognitions, attachment).await
 }

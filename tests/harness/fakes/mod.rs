@@ -3,3 +3,4 @@
 pub mod held_receiver;
 pub mod receiver;
 pub mod sentry;
+pub mod transcriber;

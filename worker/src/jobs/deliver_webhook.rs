@@ -7,11 +7,14 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::json;
 use shared::{
-    clients::outbound::{Answer, Limits, SendError},
+    clients::{
+        outbound::{Answer, Limits, SendError},
+        retry_after,
+    },
     jobs::DeliverWebhook,
     models::{
         delivery::{
@@ -36,8 +39,6 @@ const KEPT_ANSWER: usize = 16 * 1024;
 const DELETED: &str = "the endpoint was deleted";
 /// Why an endpoint is off that wants nothing any more.
 const GONE: &str = "the endpoint answered 410 Gone";
-/// Longest wait that an endpoint may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 impl Run for DeliverWebhook {
     async fn run(self, ctx: &JobContext) -> anyhow::Result<Outcome> {
@@ -134,18 +135,6 @@ fn failure(reply: &Result<Answer, SendError>, is_off: bool, now: DateTime<Utc>) 
     }
 }
 
-/// `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3), within a day.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => (DateTime::parse_from_rfc2822(text).ok()?.to_utc() - now)
-            .to_std()
-            .ok()?,
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
-}
-
 fn outcome(
     reply: &Result<Answer, SendError>,
     failure: Option<&Failure>,
@@ -173,12 +162,6 @@ fn shown(body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn asked(value: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().unwrap());
-        retry_after(&headers, DateTime::from_timestamp(784_111_777, 0).unwrap())
-    }
-
     #[test]
     fn an_answer_is_kept_in_part_and_as_text() {
         assert_eq!(shown(b"a\0b\xffc"), "ab\u{fffd}c");
@@ -188,18 +171,5 @@ mod tests {
         assert!(kept.len() <= KEPT_ANSWER && long.starts_with(&kept));
         // Each bad byte becomes three.
         assert!(shown(&vec![0xff; KEPT_ANSWER]).len() <= KEPT_ANSWER);
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms_and_bounded() {
-        assert_eq!(asked("120"), Some(Duration::from_mins(2)));
-        // RFC 9110 §5.6.7 writes 784111777 as Sun, 06 Nov 1994 08:49:37 GMT.
-        assert_eq!(
-            asked("Sun, 06 Nov 1994 08:50:37 GMT"),
-            Some(Duration::from_mins(1))
-        );
-        assert_eq!(asked("99999999999"), Some(LONGEST_RETRY_AFTER));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:40:37 GMT"), None);
-        assert_eq!(asked("soon"), None);
     }
 }

@@ -6,6 +6,7 @@ mod purge_conversation;
 mod read_document;
 mod reading;
 mod recognize_text;
+mod transcribe_audio;
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ use std::{
     fs::Permissions,
     io,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -123,6 +123,25 @@ pub async fn run_cut<A: AsRef<OsStr>>(
     limits: &Limits,
 ) -> Result<Output, ProcessError> {
     run_until(program, args, env, within, limits, Overflow::IsCut).await
+}
+
+/// Finds a program where [`run`] would, without running it: some take longer to start than they are worth.
+///
+/// # Errors
+/// [`ProcessError::Missing`].
+pub fn find(program: &Path) -> Result<PathBuf, ProcessError> {
+    let path = kept(&"PATH").map_or_else(|| PATH.into(), |(_, path)| path);
+    let is_program = |file: &PathBuf| {
+        let metadata = file.metadata();
+        metadata.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    // Joined to a folder, an absolute path stays what it is.
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(is_program)
+        .ok_or_else(|| ProcessError::Missing {
+            program: program.display().to_string(),
+        })
 }
 
 async fn run_until<A: AsRef<OsStr>>(

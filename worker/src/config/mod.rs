@@ -1,5 +1,7 @@
 //! What the worker reads from the environment.
 
+mod speech;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
@@ -8,6 +10,7 @@ use shared::{
     queue::Queue,
 };
 
+pub use self::speech::{SpeechArgs, SpeechConfig};
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
     runner::Settings,
@@ -72,6 +75,9 @@ pub struct WorkerArgs {
     /// Folder of pdfinfo, pdftotext and pdftoppm, which read PDFs [default: where programs are]
     #[arg(long, env = "POPPLER_PATH")]
     pub poppler_path: Option<String>,
+    /// What transcribes, and with what.
+    #[command(flatten)]
+    pub speech: SpeechArgs,
 }
 
 /// The worker's configuration.
@@ -89,6 +95,8 @@ pub struct WorkerConfig {
     pub tesseract: PathBuf,
     /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
     pub poppler: Option<PathBuf>,
+    /// What transcribes.
+    pub speech: SpeechConfig,
     /// This very program, which is its own helper.
     pub program: PathBuf,
 }
@@ -142,6 +150,7 @@ impl Args {
             .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
+        let speech = worker.speech.check(&mut problems);
         let settings = Settings {
             slots,
             lease: Duration::from_secs(lease),
@@ -155,6 +164,7 @@ impl Args {
             health,
             tesseract,
             poppler,
+            speech,
             program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });
         problems.finish(config)

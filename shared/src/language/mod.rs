@@ -1,4 +1,6 @@
-//! Languages that texts are written in: what users call them, and the data that reads them.
+//! Languages that texts are written and spoken in: what users call them, and the data that reads them.
+
+mod names;
 
 use std::{fmt, str::FromStr};
 
@@ -22,11 +24,12 @@ pub struct UnknownLanguage {
 /// Most languages of one text: each more makes the reading slower and worse.
 pub const MAX_LANGUAGES: usize = 5;
 
-/// The data for a language. The first ones are named first where all are listed.
+/// The data for a language. The first ones are named first where all are listed. Some are only heard: there are no data
+/// that read them.
 ///
 /// Sources: ISO 639; the manual page tesseract(1), "LANGUAGES AND SCRIPTS". Where ISO 639-1 has no code, the one of
 /// ISO 639-3 stands in (BCP 47, RFC 5646 §2.2.1: the shortest code).
-const LANGUAGES: [Row; 112] = [
+const LANGUAGES: [Row; 122] = [
     ("en", "eng"),
     ("hi", "hin"),
     ("ur", "urd"),
@@ -36,6 +39,7 @@ const LANGUAGES: [Row; 112] = [
     ("am", "amh"),
     ("as", "asm"),
     ("az", "aze"),
+    ("ba", "bak"),
     ("be", "bel"),
     ("bg", "bul"),
     ("bo", "bod"),
@@ -69,6 +73,8 @@ const LANGUAGES: [Row; 112] = [
     ("gl", "glg"),
     ("grc", "grc"),
     ("gu", "guj"),
+    ("ha", "hau"),
+    ("haw", "haw"),
     ("he", "heb"),
     ("hr", "hrv"),
     ("ht", "hat"),
@@ -89,9 +95,11 @@ const LANGUAGES: [Row; 112] = [
     ("ky", "kir"),
     ("la", "lat"),
     ("lb", "ltz"),
+    ("ln", "lin"),
     ("lo", "lao"),
     ("lt", "lit"),
     ("lv", "lav"),
+    ("mg", "mlg"),
     ("mi", "mri"),
     ("mk", "mkd"),
     ("ml", "mal"),
@@ -102,6 +110,7 @@ const LANGUAGES: [Row; 112] = [
     ("my", "mya"),
     ("ne", "nep"),
     ("nl", "nld"),
+    ("nn", "nno"),
     ("no", "nor"),
     ("oc", "oci"),
     ("or", "ori"),
@@ -117,6 +126,8 @@ const LANGUAGES: [Row; 112] = [
     ("si", "sin"),
     ("sk", "slk"),
     ("sl", "slv"),
+    ("sn", "sna"),
+    ("so", "som"),
     ("sq", "sqi"),
     ("sr", "srp"),
     ("su", "sun"),
@@ -128,6 +139,7 @@ const LANGUAGES: [Row; 112] = [
     ("tg", "tgk"),
     ("th", "tha"),
     ("ti", "tir"),
+    ("tk", "tuk"),
     ("to", "ton"),
     ("tr", "tur"),
     ("tt", "tat"),
@@ -137,6 +149,7 @@ const LANGUAGES: [Row; 112] = [
     ("vi", "vie"),
     ("yi", "yid"),
     ("yo", "yor"),
+    ("yue", "yue"),
     ("zh", "chi_sim"),
     ("zh-Hant", "chi_tra"),
 ];
@@ -144,14 +157,17 @@ const LANGUAGES: [Row; 112] = [
 /// Data that reads all languages of a script; which one a text is in, it cannot tell.
 const SCRIPTS: [Row; 3] = [("", "Devanagari"), ("", "Arabic"), ("", "Bengali")];
 
-/// Other codes of languages: ISO 639-3 where Tesseract has another name, and what BCP 47 calls them.
-const ALIASES: [(&str, &str); 6] = [
+/// Other codes of languages: ISO 639-3 where Tesseract has another name, what BCP 47 calls them, and what Whisper does.
+const ALIASES: [(&str, &str); 9] = [
     ("zho", "chi_sim"),
     ("zh-hans", "chi_sim"),
     ("zh-cn", "chi_sim"),
     ("zh-tw", "chi_tra"),
     ("zh-hk", "chi_tra"),
     ("nb", "nor"),
+    ("tl", "fil"),
+    ("tgl", "fil"),
+    ("jw", "jav"),
 ];
 
 impl Language {

@@ -1,0 +1,469 @@
+//! Servers that write down what is said, by `OpenAI`'s protocol: Groq, `OpenAI`, and whatever speaks like them.
+//!
+//! Source: `OpenAI`'s and Groq's references of `POST /audio/transcriptions`, read 2026-11-28. Answers differ, so nothing
+//! but `text` is relied upon: some models tell neither language nor times, and a language is a name here, a code there.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use http::StatusCode;
+use reqwest::{
+    Body, Client, Response,
+    multipart::{Form, Part},
+    redirect,
+};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use super::retry_after::retry_after;
+use crate::{
+    clock::Clock,
+    config::{ProviderConfig, ProviderKey},
+    language::Language,
+    speech::{Heard, Segment, Word, to_thousandths},
+    telemetry::report_step,
+};
+
+const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for one request: ten minutes of sound take some seconds, and a busy server a minute.
+const TIMEOUT: Duration = Duration::from_mins(3);
+/// Further tries after an answer that may heal.
+const RETRIES: u32 = 2;
+/// Wait before the first further try; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// A server that asks for more is left alone: another one may answer, and a worker has better things to do than wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Largest answer. An hour of words with their times has about 1 MB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// What is kept of an error's message.
+const MAX_MESSAGE_CHARACTERS: usize = 300;
+
+/// What Whisper makes of silence and noise (`whisper/transcribe.py`: `no_speech_threshold`, `logprob_threshold`,
+/// `compression_ratio_threshold`).
+const NO_SPEECH: f64 = 0.6;
+const UNSURE: f64 = -1.0;
+const REPETITIVE: f64 = 2.4;
+
+/// A server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Transcriber {
+    http: Client,
+    url: Url,
+    provider: ProviderConfig,
+    model: String,
+    clock: Clock,
+    next_key: Arc<AtomicUsize>,
+}
+
+/// Why a server heard nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TranscribeError {
+    /// It is away, busy, or out of order. Asking again later helps.
+    #[error("{provider} is not available: {reason}")]
+    Unavailable {
+        /// Its name.
+        provider: &'static str,
+        /// What it said, or what went wrong.
+        reason: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// It takes none of our keys, or has no such model. Only the operator can help.
+    #[error("{provider} refuses us: {reason}")]
+    Refused {
+        /// Its name.
+        provider: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// It does not take this sound.
+    #[error("{provider} does not take the sound: {reason}")]
+    NotTaken {
+        /// Its name.
+        provider: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The sound cannot be read from our own disk.
+    #[error("the sound cannot be read")]
+    Io(#[from] std::io::Error),
+}
+
+/// One answer that was no success.
+enum Failed {
+    /// Another key may be taken.
+    Key(String),
+    /// The same may succeed later.
+    Passing {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    /// It will not.
+    Final(TranscribeError),
+}
+
+impl Transcriber {
+    /// Makes the client of a provider's `model`.
+    ///
+    /// # Errors
+    /// When no root certificates can be loaded.
+    pub fn new(provider: ProviderConfig, model: String, clock: Clock) -> anyhow::Result<Self> {
+        let http = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .build()?;
+        let base = provider.base_url.as_str().trim_end_matches('/');
+        let url = Url::parse(&format!("{base}/audio/transcriptions"))?;
+        Ok(Self {
+            http,
+            url,
+            provider,
+            model,
+            clock,
+            next_key: Arc::default(),
+        })
+    }
+
+    /// The provider.
+    pub fn name(&self) -> &'static str {
+        self.provider.name
+    }
+
+    /// The model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Has a file transcribed, of at most 25 MB, which lasts `seconds`. `language` says what is spoken, if that is known.
+    ///
+    /// Each try uses the next key. What may heal is tried twice more, after what the server asks for.
+    ///
+    /// # Errors
+    /// See [`TranscribeError`].
+    pub async fn transcribe(
+        &self,
+        file: &Path,
+        media_type: &str,
+        seconds: f64,
+        language: Option<Language>,
+    ) -> Result<Heard, TranscribeError> {
+        let (mut refused_keys, mut tries) = (0, 0);
+        loop {
+            let key = self.next_key.fetch_add(1, Ordering::Relaxed) % self.provider.keys.len();
+            let key = &self.provider.keys[key];
+            let failed = match self.ask(key, file, media_type, seconds, language).await {
+                Ok(heard) => return Ok(heard),
+                Err(failed) => failed,
+            };
+            match failed {
+                Failed::Final(error) => return Err(error),
+                Failed::Key(reason) => {
+                    refused_keys += 1;
+                    if refused_keys >= self.provider.keys.len() {
+                        let provider = self.provider.name;
+                        return Err(TranscribeError::Refused { provider, reason });
+                    }
+                }
+                Failed::Passing {
+                    reason,
+                    retry_after,
+                } => {
+                    report_step(self.provider.name, true, || reason.clone());
+                    let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries));
+                    tries += 1;
+                    if tries > RETRIES || wait > LONGEST_WAIT {
+                        return Err(TranscribeError::Unavailable {
+                            provider: self.provider.name,
+                            reason,
+                            retry_after,
+                        });
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        key: &ProviderKey,
+        file: &Path,
+        media_type: &str,
+        seconds: f64,
+        language: Option<Language>,
+    ) -> Result<Heard, Failed> {
+        let form = self.form(file, media_type, language).await?;
+        let request = self
+            .http
+            .post(self.url.clone())
+            .bearer_auth(key.key.expose_secret())
+            .multipart(form);
+        let response = request.send().await.map_err(passing)?;
+        let status = response.status();
+        let wait = retry_after(response.headers(), self.clock.now());
+        let body = read(response).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, wait, &body));
+        }
+        let answer: Answer = serde_json::from_slice(&body).map_err(|error| Failed::Passing {
+            reason: format!("its answer cannot be read: {error}"),
+            retry_after: None,
+        })?;
+        Ok(answer.heard(seconds))
+    }
+
+    async fn form(
+        &self,
+        file: &Path,
+        media_type: &str,
+        language: Option<Language>,
+    ) -> Result<Form, Failed> {
+        let io = |error: std::io::Error| Failed::Final(error.into());
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let opened = tokio::fs::File::open(file).await.map_err(io)?;
+        let length = opened.metadata().await.map_err(io)?.len();
+        let stream = Body::wrap_stream(ReaderStream::new(opened));
+        let part = Part::stream_with_length(stream, length)
+            .file_name(name.into_owned())
+            .mime_str(media_type)
+            .map_err(passing)?;
+        let mut form = Form::new().text("model", self.model.clone());
+        // Others than Whisper know only the plain form.
+        if self.model.contains("whisper") {
+            form = form
+                .text("response_format", "verbose_json")
+                .text("timestamp_granularities[]", "word")
+                .text("timestamp_granularities[]", "segment");
+        } else {
+            form = form.text("response_format", "json");
+        }
+        if let Some(code) = language.and_then(Language::code) {
+            form = form.text("language", code);
+        }
+        Ok(form.part("file", part))
+    }
+
+    fn refusal(&self, status: StatusCode, wait: Option<Duration>, body: &[u8]) -> Failed {
+        let provider = self.provider.name;
+        let reason = match message(body) {
+            Some(message) => format!("{} {message}", status.as_u16()),
+            None => status.as_u16().to_string(),
+        };
+        match status.as_u16() {
+            401..=403 => Failed::Key(reason),
+            404 => Failed::Final(TranscribeError::Refused { provider, reason }),
+            408 | 409 | 429 | 500.. => Failed::Passing {
+                reason,
+                retry_after: wait,
+            },
+            _ => Failed::Final(TranscribeError::NotTaken { provider, reason }),
+        }
+    }
+}
+
+/// The address is the operator's own, and needs not be told.
+fn passing(error: reqwest::Error) -> Failed {
+    let reason = if error.is_timeout() {
+        "it takes too long".to_owned()
+    } else {
+        let error = anyhow::Error::new(error.without_url());
+        format!("{error:#}")
+    };
+    Failed::Passing {
+        reason,
+        retry_after: None,
+    }
+}
+
+async fn read(response: Response) -> Result<Vec<u8>, Failed> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        body.extend_from_slice(&piece.map_err(passing)?);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(Failed::Passing {
+                reason: "its answer is too long".to_owned(),
+                retry_after: None,
+            });
+        }
+    }
+    Ok(body)
+}
+
+/// `error.message` of an answer.
+fn message(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let message = body["error"]["message"].as_str()?;
+    Some(message.chars().take(MAX_MESSAGE_CHARACTERS).collect())
+}
+
+/// `verbose_json`, or a part of it.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    text: String,
+    language: Option<String>,
+    segments: Option<Vec<AnsweredSegment>>,
+    words: Option<Vec<AnsweredWord>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnsweredSegment {
+    start: f64,
+    end: f64,
+    text: String,
+    avg_logprob: Option<f64>,
+    no_speech_prob: Option<f64>,
+    compression_ratio: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnsweredWord {
+    start: f64,
+    end: f64,
+    word: String,
+}
+
+impl AnsweredSegment {
+    /// Whisper invents words for silence, and repeats itself in noise; this is how it tells.
+    fn is_made_up(&self) -> bool {
+        let above = |number: Option<f64>, limit| number.is_some_and(|number| number > limit);
+        let is_unsure = self.avg_logprob.is_some_and(|number| number < UNSURE);
+        above(self.no_speech_prob, NO_SPEECH) && is_unsure
+            || above(self.compression_ratio, REPETITIVE)
+    }
+}
+
+impl Answer {
+    fn heard(self, seconds: f64) -> Heard {
+        let language = self.language.as_deref().and_then(Language::of_recognizer);
+        let within = |time: f64| to_thousandths(time.clamp(0.0, seconds));
+        let mut words: Vec<Word> = self
+            .words
+            .into_iter()
+            .flatten()
+            .map(|word| Word {
+                start: within(word.start),
+                end: within(word.end),
+                text: word.word.trim().to_owned(),
+                confidence: None,
+            })
+            .collect();
+        let answered = self.segments.unwrap_or_default();
+        let (made_up, kept): (Vec<_>, Vec<_>) =
+            answered.into_iter().partition(AnsweredSegment::is_made_up);
+        let mut text = self.text.trim().to_owned();
+        if !made_up.is_empty() {
+            let texts: Vec<&str> = kept.iter().map(|segment| segment.text.trim()).collect();
+            text = texts.join(" ");
+            words.retain(|word| {
+                let middle = f64::midpoint(word.start, word.end);
+                !made_up
+                    .iter()
+                    .any(|gone| (gone.start..gone.end).contains(&middle))
+            });
+        }
+        let mut segments: Vec<Segment> = kept
+            .into_iter()
+            .map(|segment| Segment {
+                start: within(segment.start),
+                end: within(segment.end),
+                text: segment.text.trim().to_owned(),
+                confidence: segment
+                    .avg_logprob
+                    .map(|mean| to_thousandths(mean.exp().clamp(0.0, 1.0))),
+            })
+            .collect();
+        if segments.is_empty() && made_up.is_empty() && !text.is_empty() {
+            segments.push(Segment {
+                start: 0.0,
+                end: to_thousandths(seconds),
+                text: text.clone(),
+                confidence: None,
+            });
+        }
+        Heard {
+            text,
+            language,
+            segments,
+            words,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn heard(answer: serde_json::Value) -> Heard {
+        let answer: Answer = serde_json::from_value(answer).unwrap();
+        answer.heard(5.0)
+    }
+
+    #[test]
+    fn what_whisper_tells_is_taken_over() {
+        let heard = heard(json!({
+            "task": "transcribe", "language": "english", "duration": 5.0, "text": " Hello there. ",
+            "segments": [{ "id": 0, "start": 0.0, "end": 9.5, "text": " Hello there.", "avg_logprob": -0.105_36,
+                           "no_speech_prob": 0.01, "compression_ratio": 1.1, "tokens": [1] }],
+            "words": [{ "word": " Hello", "start": 0.1, "end": 0.50004 }, { "word": "there.", "start": 0.5, "end": 1 }],
+        }));
+        assert_eq!(heard.text, "Hello there.");
+        assert_eq!(heard.language.unwrap().code(), Some("en"));
+        let segment = &heard.segments[0];
+        // A time after the end of the sound is no time of it.
+        assert_eq!((segment.end, segment.confidence), (5.0, Some(0.9)));
+        assert_eq!(
+            (heard.words[0].text.as_str(), heard.words[0].end),
+            ("Hello", 0.5)
+        );
+    }
+
+    #[test]
+    fn a_text_alone_is_enough() {
+        let heard = heard(json!({ "text": "नमस्ते" }));
+        assert_eq!((heard.language, heard.words.len()), (None, 0));
+        assert_eq!(
+            (heard.segments[0].text.as_str(), heard.segments[0].end),
+            ("नमस्ते", 5.0)
+        );
+        assert_eq!(heard.confidence(), None);
+        assert_eq!(self::heard(json!({ "text": " " })), Heard::default());
+    }
+
+    #[test]
+    fn what_is_made_up_is_left_out() {
+        let segment = |start: f64, text: &str, more: serde_json::Value| {
+            let mut segment = json!({ "start": start, "end": start + 1.0, "text": text });
+            segment
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            segment
+        };
+        let heard = heard(json!({
+            "text": "Yes. Thank you for watching! la la la la",
+            "segments": [
+                segment(0.0, "Yes.", json!({ "no_speech_prob": 0.9, "avg_logprob": -0.2 })),
+                segment(1.0, "Thank you for watching!", json!({ "no_speech_prob": 0.9, "avg_logprob": -1.5 })),
+                segment(2.0, "la la la la", json!({ "compression_ratio": 5.0 })),
+            ],
+            "words": [{ "word": "Yes.", "start": 0.2, "end": 0.9 }, { "word": "Thank", "start": 1.1, "end": 1.3 }],
+        }));
+        assert_eq!(heard.text, "Yes.");
+        assert_eq!((heard.segments.len(), heard.words.len()), (1, 1));
+    }
+}

@@ -1,0 +1,109 @@
+//! What transcribes: variables and their values.
+
+use std::{path::PathBuf, time::Duration};
+
+use shared::config::{Problems, ProviderConfig, ProviderVariables, given};
+
+const DEFAULT_MAX_SECONDS: u64 = 7_200;
+
+/// Variables of transcription.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SpeechArgs {
+    /// Keys of Groq, comma-separated, like KEY or ACCOUNT:KEY: it transcribes first [default: none]
+    #[arg(long, env = "GROQ_API_KEYS", hide_env_values = true)]
+    pub groq_api_keys: Option<String>,
+    /// One more key of Groq
+    #[arg(long, env = "GROQ_API_KEY", hide_env_values = true)]
+    pub groq_api_key: Option<String>,
+    /// Where Groq's API is [default: <https://api.groq.com/openai/v1>]
+    #[arg(long, env = "GROQ_BASE_URL")]
+    pub groq_base_url: Option<String>,
+    /// The model that transcribes at Groq [default: whisper-large-v3-turbo]
+    #[arg(long, env = "GROQ_TRANSCRIPTION_MODEL")]
+    pub groq_transcription_model: Option<String>,
+    /// Keys of `OpenAI`, comma-separated, like KEY or ACCOUNT:KEY: it transcribes where Groq does not [default: none]
+    #[arg(long, env = "OPENAI_API_KEYS", hide_env_values = true)]
+    pub openai_api_keys: Option<String>,
+    /// One more key of `OpenAI`
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    pub openai_api_key: Option<String>,
+    /// Where `OpenAI`'s API is, or any other that speaks like it [default: <https://api.openai.com/v1>]
+    #[arg(long, env = "OPENAI_BASE_URL")]
+    pub openai_base_url: Option<String>,
+    /// The model that transcribes at `OpenAI` [default: whisper-1]
+    #[arg(long, env = "OPENAI_TRANSCRIPTION_MODEL")]
+    pub openai_transcription_model: Option<String>,
+    /// Model file of whisper.cpp, like ggml-large-v3-turbo.bin, for the program baatcheet-whisper [default: none]
+    #[arg(long, env = "WHISPER_MODEL_PATH")]
+    pub whisper_model_path: Option<String>,
+    /// The program that transcribes English where nothing else does [default: `pocketsphinx_continuous`]
+    #[arg(long, env = "POCKETSPHINX")]
+    pub pocketsphinx: Option<String>,
+    /// Folder of ffmpeg and ffprobe, which decode sounds [default: where programs are]
+    #[arg(long, env = "FFMPEG_PATH")]
+    pub ffmpeg_path: Option<String>,
+    /// Longest sound that is transcribed, in seconds, 1 to 43200 [default: 7200]
+    #[arg(long, env = "MAX_AUDIO_SECONDS")]
+    pub max_audio_seconds: Option<String>,
+}
+
+/// What transcribes.
+#[derive(Debug, Clone)]
+pub struct SpeechConfig {
+    /// Servers with their models, in the order in which they are asked.
+    pub remotes: Vec<(ProviderConfig, String)>,
+    /// The model of whisper.cpp.
+    pub whisper_model: Option<PathBuf>,
+    /// The program that knows English.
+    pub pocketsphinx: PathBuf,
+    /// Folder of the programs that decode; where programs are, unless told otherwise.
+    pub ffmpeg: Option<PathBuf>,
+    /// Longer sounds are refused.
+    pub longest: Duration,
+}
+
+impl SpeechArgs {
+    /// Checks everything; what is wrong goes to `problems`.
+    pub(super) fn check(&self, problems: &mut Problems) -> SpeechConfig {
+        let groq = ProviderVariables {
+            name: "groq",
+            keys: ("GROQ_API_KEYS", &self.groq_api_keys),
+            key: ("GROQ_API_KEY", &self.groq_api_key),
+            base_url: ("GROQ_BASE_URL", &self.groq_base_url),
+            default_url: "https://api.groq.com/openai/v1",
+        };
+        let openai = ProviderVariables {
+            name: "openai",
+            keys: ("OPENAI_API_KEYS", &self.openai_api_keys),
+            key: ("OPENAI_API_KEY", &self.openai_api_key),
+            base_url: ("OPENAI_BASE_URL", &self.openai_base_url),
+            default_url: "https://api.openai.com/v1",
+        };
+        let model = |text, default: &str| given(text).unwrap_or(default).to_owned();
+        let servers = [
+            (
+                groq,
+                model(&self.groq_transcription_model, "whisper-large-v3-turbo"),
+            ),
+            (openai, model(&self.openai_transcription_model, "whisper-1")),
+        ];
+        let longest = problems.number(
+            "MAX_AUDIO_SECONDS",
+            &self.max_audio_seconds,
+            DEFAULT_MAX_SECONDS,
+            1..=43_200,
+        );
+        SpeechConfig {
+            remotes: servers
+                .into_iter()
+                .filter_map(|(variables, model)| Some((variables.check(problems)?, model)))
+                .collect(),
+            whisper_model: given(&self.whisper_model_path).map(PathBuf::from),
+            pocketsphinx: given(&self.pocketsphinx)
+                .unwrap_or("pocketsphinx_continuous")
+                .into(),
+            ffmpeg: given(&self.ffmpeg_path).map(PathBuf::from),
+            longest: Duration::from_secs(longest),
+        }
+    }
+}
