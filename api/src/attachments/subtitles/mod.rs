@@ -43,9 +43,9 @@ pub(super) enum SubtitleFormat {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(super) struct GetSubtitles {
-    /// How they are written.
+    /// How they are written; `vtt` unless told otherwise.
     #[deserr(default)]
-    #[param(value_type = Option<SubtitleFormat>, inline, default = "vtt")]
+    #[param(value_type = Option<SubtitleFormat>, inline)]
     format: Option<Param<SubtitleFormat>>,
 }
 
