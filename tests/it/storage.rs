@@ -5,7 +5,7 @@ use std::{ops::Range, time::Duration};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use shared::{
-    clients::storage::{Error, Shown, Storage, Upload},
+    clients::storage::{Error, Kind, Shown, Storage, Upload},
     config::{CommonArgs, Problems},
     keyring::sha256,
 };
@@ -48,7 +48,7 @@ pub(crate) async fn begin(storage: &Storage, key: &str, bytes: &[u8]) -> Upload 
 }
 
 async fn put(storage: &Storage, bytes: &[u8]) -> String {
-    let key = Storage::random_key();
+    let key = storage.random_key(Kind::Image);
     let upload = begin(storage, &key, bytes).await;
     upload.finish().await.unwrap().keep();
     key
@@ -99,7 +99,9 @@ async fn an_object_of_many_parts_comes_back_whole_and_in_part() {
 async fn a_bucket_lists_in_the_order_of_keys_page_by_page() {
     let server = S3Server::start().await;
     let storage = open(server.url());
-    let mut keys: Vec<String> = (0..1_500).map(|_| Storage::random_key()).collect();
+    let mut keys: Vec<String> = (0..1_500)
+        .map(|_| storage.random_key(Kind::Image))
+        .collect();
     for key in &keys {
         let file = server.bucket().join(key);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -209,7 +211,7 @@ async fn a_store_that_is_away_for_a_moment_is_asked_again() {
 async fn an_upload_that_breaks_off_leaves_no_part() {
     let server = S3Server::start().await;
     let storage = open(server.url());
-    let key = Storage::random_key();
+    let key = storage.random_key(Kind::Image);
     let upload = begin(&storage, &key, &noise(12 * MEBIBYTE)).await;
     assert_eq!(server.unfinished(), 1);
     drop(upload);

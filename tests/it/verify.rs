@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use shared::clients::storage::Storage;
+use shared::clients::storage::{Kind, Storage};
 use tests::{
     Options, TestApp, fixture,
     process::{Process, program},
@@ -40,8 +40,8 @@ async fn run(app: &TestApp, args: &[&str]) -> (Option<i32>, Vec<Value>) {
 }
 
 /// Puts an object into the store, past everything of ours.
-fn stray(bucket: &Path, age: Duration) -> String {
-    let key = Storage::random_key();
+fn stray(storage: &Storage, bucket: &Path, age: Duration) -> String {
+    let key = storage.random_key(Kind::Image);
     let file = bucket.join(&key);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "stray").unwrap();
@@ -68,7 +68,7 @@ async fn upload(app: &TestApp, user: &tests::Actor) -> (String, String) {
 async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
     let verify = ["verify", "--json"];
     let delete = ["verify", "--json", "--delete-orphans"];
-    let forgotten = stray(&bucket, Duration::from_hours(25));
+    let forgotten = stray(&app.context.storage, &bucket, Duration::from_hours(25));
     let (code, said) = run(&app, &delete).await;
     assert_eq!(code, Some(2), "an empty database: {said:?}");
 
@@ -76,12 +76,12 @@ async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
     let (_, whole) = upload(&app, &ana).await;
     let (lost, key) = upload(&app, &ana).await;
     app.run_jobs().await;
-    let young = stray(&bucket, Duration::from_hours(23));
+    let young = stray(&app.context.storage, &bucket, Duration::from_hours(23));
     // About to be deleted, or to become an attachment: these are known.
     let (deleted, leaving) = upload(&app, &ana).await;
     let deleted = ana.delete(&format!("/api/v1/attachments/{deleted}")).await;
     assert_eq!(deleted.status, 204);
-    let pending = stray(&bucket, Duration::from_hours(48));
+    let pending = stray(&app.context.storage, &bucket, Duration::from_hours(48));
     shared::models::pending_object::begin(&app.context.db, &pending)
         .await
         .unwrap();

@@ -12,7 +12,7 @@ use opendal::{
 use opendal_http_transport_reqwest::ReqwestTransport;
 use secrecy::ExposeSecret as _;
 
-use super::{Error, OBJECTS, Object, Shown, Store, unfinished::Unfinished};
+use super::{Error, OBJECTS, Object, Shown, operated::Operated, unfinished::Unfinished};
 use crate::config::BucketConfig;
 
 /// Longest wait for a connection.
@@ -119,7 +119,7 @@ impl Place {
 }
 
 #[async_trait::async_trait]
-impl Store for Bucket {
+impl Operated for Bucket {
     fn operator(&self) -> &Operator {
         &self.operator
     }
