@@ -1,4 +1,4 @@
-//! The stores: what holds for both, and what only a bucket can do.
+//! The stores: what holds for all, and what only a bucket can do.
 
 use std::{ops::Range, time::Duration};
 
@@ -14,12 +14,13 @@ use tests::{Options, TestApp, eventually, fixture};
 use crate::s3_server::S3Server;
 
 pub(crate) const MEBIBYTE: usize = 1024 * 1024;
-const SHOWN: Shown<'static> = Shown {
+pub(crate) const SHOWN: Shown<'static> = Shown {
     media_type: "image/png",
     disposition: "attachment; filename=\"a b&c.png\"; filename*=UTF-8''a%20b%26c.png",
+    file_name: "a b&c.png",
 };
 
-fn open(storage_url: String) -> Storage {
+pub(crate) fn open(storage_url: String) -> Storage {
     let args = CommonArgs {
         database_url: Some("postgres://h/d".to_owned()),
         redis_url: Some("redis://h".to_owned()),
@@ -47,20 +48,29 @@ pub(crate) async fn begin(storage: &Storage, key: &str, bytes: &[u8]) -> Upload 
     upload
 }
 
-async fn put(storage: &Storage, bytes: &[u8]) -> String {
+pub(crate) async fn put(storage: &Storage, bytes: &[u8]) -> String {
     let key = storage.random_key(Kind::Image);
     let upload = begin(storage, &key, bytes).await;
     upload.finish().await.unwrap().keep();
     key
 }
 
-async fn read(storage: &Storage, key: &str, range: Range<u64>) -> Vec<u8> {
+pub(crate) async fn read(storage: &Storage, key: &str, range: Range<u64>) -> Vec<u8> {
     let pieces = storage.stream(key, range).await.unwrap();
     let pieces: Vec<Bytes> = pieces.try_collect().await.unwrap();
     pieces.concat()
 }
 
-async fn status(url: &str) -> u16 {
+/// The path of our own URL of an attachment, good for a minute.
+pub(crate) fn signed_path(app: &TestApp, id: &str) -> String {
+    let expires = app.clock.now().timestamp() + 60;
+    let message = format!("attachments/{id}\n{expires}");
+    let keyring = &app.context.keyring;
+    let signature = hex::encode(keyring.sign("download-url", message.as_bytes()));
+    format!("/api/v1/attachments/{id}/content?exp={expires}&sig={signature}")
+}
+
+pub(crate) async fn status(url: &str) -> u16 {
     reqwest::get(url).await.unwrap().status().as_u16()
 }
 
@@ -306,16 +316,7 @@ async fn our_own_url_gives_out_a_part_of_an_object_in_a_bucket() {
     app.run_jobs().await;
     let id = created["attachment"]["id"].as_str().unwrap();
     // As it was given out before the deployment moved to a bucket.
-    let expires = app.clock.now().timestamp() + 60;
-    let message = format!("{id}\n{expires}");
-    let signature = app
-        .context
-        .keyring
-        .sign("attachment-url", message.as_bytes());
-    let path = format!(
-        "/api/v1/attachments/{id}/content?exp={expires}&sig={}",
-        hex::encode(signature)
-    );
+    let path = signed_path(&app, id);
     let get = || app.anonymous().request(reqwest::Method::GET, &path);
     let reply = get().header("range", "bytes=10-19").send().await.unwrap();
     assert_eq!(reply.status(), 206);

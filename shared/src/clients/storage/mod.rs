@@ -1,8 +1,9 @@
-//! Where uploads are kept: a folder of this machine, or a bucket of a store that speaks S3.
+//! Where uploads are kept: a folder of this machine, a bucket of a store that speaks S3, or an account at Cloudinary.
 //!
-//! Both are driven by opendal; what they do differently is `Store`.
+//! What they do differently is `Store`. The first two are driven by opendal.
 
 mod bucket;
+mod cloudinary;
 mod folder;
 mod operated;
 mod unfinished;
@@ -15,7 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::{Stream, stream::BoxStream};
 
 pub use self::upload::{Unclaimed, Upload};
-use self::{bucket::Bucket, folder::Folder, upload::Writer};
+use self::{bucket::Bucket, cloudinary::Cloudinary, folder::Folder, upload::Writer};
 use crate::config::StorageConfig;
 
 /// Where all objects are, as the beginning of their keys.
@@ -36,6 +37,9 @@ pub enum Error {
         "the storage refuses our credentials: they must be right, and may read, write, delete and list objects"
     )]
     Denied(#[source] anyhow::Error),
+    /// The store does not take this object, now or later.
+    #[error("the storage does not take this object")]
+    Refused(#[source] anyhow::Error),
     /// The store failed, or cannot be reached.
     #[error("the storage failed")]
     Failed(#[source] anyhow::Error),
@@ -48,6 +52,8 @@ pub struct Shown<'a> {
     pub media_type: &'a str,
     /// `Content-Disposition`.
     pub disposition: &'a str,
+    /// What that calls the file, for a store that makes one itself.
+    pub file_name: &'a str,
 }
 
 /// An object, as a list tells of it.
@@ -109,6 +115,11 @@ trait Store: std::fmt::Debug + Send + Sync {
         lifetime: Duration,
     ) -> Result<Option<String>, Error>;
 
+    /// See [`Storage::preview_url`].
+    async fn preview_url(&self, _: &str, _: Duration) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// What no other store is called; the store itself must answer for it.
     async fn identity(&self) -> Result<String, Error>;
 
@@ -120,7 +131,7 @@ trait Store: std::fmt::Debug + Send + Sync {
 }
 
 impl Storage {
-    /// Opens the configured store. A folder is made if there is none; nobody asks a bucket yet, as it may be away.
+    /// Opens the configured store. A folder is made if there is none; nobody asks another store yet, as it may be away.
     ///
     /// # Errors
     /// When the folder or the client cannot be used.
@@ -128,6 +139,7 @@ impl Storage {
         Ok(Self(match config {
             StorageConfig::Folder(folder) => Arc::new(Folder::open(folder)?),
             StorageConfig::Bucket(bucket) => Arc::new(Bucket::open(bucket)?),
+            StorageConfig::Cloudinary(account) => Arc::new(Cloudinary::open(account)?),
         }))
     }
 
@@ -214,6 +226,19 @@ impl Storage {
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         self.0.url(key, shown, lifetime).await
+    }
+
+    /// Makes a URL at which the store itself shows a picture for `lifetime`, at most 1920×1920 pixels large. None where
+    /// it makes no such, and of what is no picture.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn preview_url(
+        &self,
+        key: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error> {
+        self.0.preview_url(key, lifetime).await
     }
 
     /// Lists all objects in the order of their keys' bytes, a few thousand at a time.
