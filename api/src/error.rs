@@ -239,6 +239,11 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::Failed(_) => Self::Unavailable(error.into()),
             storage::Error::Denied(_) | storage::Error::NotFound => Self::Internal(error.into()),
+            storage::Error::Refused(reason) => {
+                tracing::warn!(error = %format!("{reason:#}"), "the storage does not take a file");
+                let told = "the storage does not take this file: it is damaged, or larger than it may be there";
+                Self::UnsupportedMediaType(told.to_owned())
+            }
         }
     }
 }

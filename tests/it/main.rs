@@ -7,6 +7,8 @@ mod attachment_lists;
 mod browsers;
 mod cached_texts;
 mod canary;
+mod cloudinary;
+mod cloudinary_product;
 mod config;
 mod conversations;
 mod cors;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use rustix::process::Signal;
-use shared::{clients::storage::Storage, models::pending_object};
+use shared::{clients::storage::Kind, models::pending_object};
 use tests::{
     Options, TestApp, eventually, fixture,
     process::{Process, free_port, program},
@@ -19,13 +19,13 @@ use crate::{
 /// A process that dies drops nothing: between the last byte and the commit, and in the midst of the bytes.
 async fn leave_behind(app: &TestApp) {
     let storage = &app.context.storage;
-    let stored = Storage::random_key();
+    let stored = storage.random_key(Kind::Image);
     pending_object::begin(&app.context.db, &stored)
         .await
         .unwrap();
     let upload = begin(storage, &stored, b"one").await;
     upload.finish().await.unwrap().keep();
-    let unfinished = Storage::random_key();
+    let unfinished = storage.random_key(Kind::Image);
     pending_object::begin(&app.context.db, &unfinished)
         .await
         .unwrap();

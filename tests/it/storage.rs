@@ -1,11 +1,11 @@
-//! The stores: what holds for both, and what only a bucket can do.
+//! The stores: what holds for all, and what only a bucket can do.
 
 use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use shared::{
-    clients::storage::{Error, Shown, Storage, Upload},
+    clients::storage::{Error, Kind, Shown, Storage, Upload},
     config::{CommonArgs, Problems},
     keyring::sha256,
 };
@@ -14,12 +14,13 @@ use tests::{Options, TestApp, eventually, fixture};
 use crate::s3_server::S3Server;
 
 pub(crate) const MEBIBYTE: usize = 1024 * 1024;
-const SHOWN: Shown<'static> = Shown {
+pub(crate) const SHOWN: Shown<'static> = Shown {
     media_type: "image/png",
     disposition: "attachment; filename=\"a b&c.png\"; filename*=UTF-8''a%20b%26c.png",
+    file_name: "a b&c.png",
 };
 
-fn open(storage_url: String) -> Storage {
+pub(crate) fn open(storage_url: String) -> Storage {
     let args = CommonArgs {
         database_url: Some("postgres://h/d".to_owned()),
         redis_url: Some("redis://h".to_owned()),
@@ -47,20 +48,29 @@ pub(crate) async fn begin(storage: &Storage, key: &str, bytes: &[u8]) -> Upload 
     upload
 }
 
-async fn put(storage: &Storage, bytes: &[u8]) -> String {
-    let key = Storage::random_key();
+pub(crate) async fn put(storage: &Storage, bytes: &[u8]) -> String {
+    let key = storage.random_key(Kind::Image);
     let upload = begin(storage, &key, bytes).await;
     upload.finish().await.unwrap().keep();
     key
 }
 
-async fn read(storage: &Storage, key: &str, range: Range<u64>) -> Vec<u8> {
+pub(crate) async fn read(storage: &Storage, key: &str, range: Range<u64>) -> Vec<u8> {
     let pieces = storage.stream(key, range).await.unwrap();
     let pieces: Vec<Bytes> = pieces.try_collect().await.unwrap();
     pieces.concat()
 }
 
-async fn status(url: &str) -> u16 {
+/// The path of our own URL of an attachment, good for a minute.
+pub(crate) fn signed_path(app: &TestApp, id: &str) -> String {
+    let expires = app.clock.now().timestamp() + 60;
+    let message = format!("attachments/{id}\n{expires}");
+    let keyring = &app.context.keyring;
+    let signature = hex::encode(keyring.sign("download-url", message.as_bytes()));
+    format!("/api/v1/attachments/{id}/content?exp={expires}&sig={signature}")
+}
+
+pub(crate) async fn status(url: &str) -> u16 {
     reqwest::get(url).await.unwrap().status().as_u16()
 }
 
@@ -99,7 +109,9 @@ async fn an_object_of_many_parts_comes_back_whole_and_in_part() {
 async fn a_bucket_lists_in_the_order_of_keys_page_by_page() {
     let server = S3Server::start().await;
     let storage = open(server.url());
-    let mut keys: Vec<String> = (0..1_500).map(|_| Storage::random_key()).collect();
+    let mut keys: Vec<String> = (0..1_500)
+        .map(|_| storage.random_key(Kind::Image))
+        .collect();
     for key in &keys {
         let file = server.bucket().join(key);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -209,7 +221,7 @@ async fn a_store_that_is_away_for_a_moment_is_asked_again() {
 async fn an_upload_that_breaks_off_leaves_no_part() {
     let server = S3Server::start().await;
     let storage = open(server.url());
-    let key = Storage::random_key();
+    let key = storage.random_key(Kind::Image);
     let upload = begin(&storage, &key, &noise(12 * MEBIBYTE)).await;
     assert_eq!(server.unfinished(), 1);
     drop(upload);
@@ -304,16 +316,7 @@ async fn our_own_url_gives_out_a_part_of_an_object_in_a_bucket() {
     app.run_jobs().await;
     let id = created["attachment"]["id"].as_str().unwrap();
     // As it was given out before the deployment moved to a bucket.
-    let expires = app.clock.now().timestamp() + 60;
-    let message = format!("{id}\n{expires}");
-    let signature = app
-        .context
-        .keyring
-        .sign("attachment-url", message.as_bytes());
-    let path = format!(
-        "/api/v1/attachments/{id}/content?exp={expires}&sig={}",
-        hex::encode(signature)
-    );
+    let path = signed_path(&app, id);
     let get = || app.anonymous().request(reqwest::Method::GET, &path);
     let reply = get().header("range", "bytes=10-19").send().await.unwrap();
     assert_eq!(reply.status(), 206);

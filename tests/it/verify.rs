@@ -1,18 +1,20 @@
-//! `baatcheet-worker storage`: the real program over both stores.
+//! `baatcheet-worker storage`: the real program over all stores.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
-use shared::clients::storage::Storage;
+use shared::clients::storage::{Kind, Storage};
 use tests::{
-    Options, TestApp, fixture,
+    Options, TestApp,
+    fakes::cloudinary::Cloudinary,
+    fixture,
     process::{Process, program},
 };
 
-use crate::{deletions::objects, s3_server::S3Server};
+use crate::{deletions::objects, s3_server::S3Server, storage::MEBIBYTE};
 
 /// Runs the program, and gives its exit code and the lines of JSON that it printed.
 async fn run(app: &TestApp, args: &[&str]) -> (Option<i32>, Vec<Value>) {
@@ -39,15 +41,39 @@ async fn run(app: &TestApp, args: &[&str]) -> (Option<i32>, Vec<Value>) {
     (code, lines)
 }
 
-/// Puts an object into the store, past everything of ours.
-fn stray(bucket: &Path, age: Duration) -> String {
-    let key = Storage::random_key();
-    let file = bucket.join(&key);
-    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(&file, "stray").unwrap();
-    let file = std::fs::File::options().write(true).open(file).unwrap();
-    file.set_modified(SystemTime::now() - age).unwrap();
-    key
+/// The inside of a store.
+enum Inside {
+    /// Each object is a file.
+    Folder(PathBuf),
+    Cloudinary(Cloudinary),
+}
+
+impl Inside {
+    /// Puts an object into the store, past everything of ours.
+    fn stray(&self, storage: &Storage, age: Duration) -> String {
+        let key = storage.random_key(Kind::Image);
+        match self {
+            Self::Folder(folder) => {
+                let file = folder.join(&key);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(&file, "stray").unwrap();
+            }
+            Self::Cloudinary(server) => server.put(&key, b"stray", age),
+        }
+        self.age(&key, age);
+        key
+    }
+
+    /// Makes an object older.
+    fn age(&self, key: &str, age: Duration) {
+        match self {
+            Self::Folder(folder) => {
+                let file = std::fs::File::options().write(true).open(folder.join(key));
+                file.unwrap().set_modified(SystemTime::now() - age).unwrap();
+            }
+            Self::Cloudinary(server) => server.age(key, age),
+        }
+    }
 }
 
 /// The attachment's id, and the key of its object.
@@ -65,10 +91,10 @@ async fn upload(app: &TestApp, user: &tests::Actor) -> (String, String) {
     (id, key)
 }
 
-async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
+async fn finds_what_has_no_counterpart(app: TestApp, inside: Inside) {
     let verify = ["verify", "--json"];
     let delete = ["verify", "--json", "--delete-orphans"];
-    let forgotten = stray(&bucket, Duration::from_hours(25));
+    let forgotten = inside.stray(&app.context.storage, Duration::from_hours(25));
     let (code, said) = run(&app, &delete).await;
     assert_eq!(code, Some(2), "an empty database: {said:?}");
 
@@ -76,21 +102,16 @@ async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
     let (_, whole) = upload(&app, &ana).await;
     let (lost, key) = upload(&app, &ana).await;
     app.run_jobs().await;
-    let young = stray(&bucket, Duration::from_hours(23));
+    let young = inside.stray(&app.context.storage, Duration::from_hours(23));
     // About to be deleted, or to become an attachment: these are known.
     let (deleted, leaving) = upload(&app, &ana).await;
     let deleted = ana.delete(&format!("/api/v1/attachments/{deleted}")).await;
     assert_eq!(deleted.status, 204);
-    let pending = stray(&bucket, Duration::from_hours(48));
+    let pending = inside.stray(&app.context.storage, Duration::from_hours(48));
     shared::models::pending_object::begin(&app.context.db, &pending)
         .await
         .unwrap();
-    let old = std::fs::File::options()
-        .write(true)
-        .open(bucket.join(&leaving))
-        .unwrap();
-    old.set_modified(SystemTime::now() - Duration::from_hours(48))
-        .unwrap();
+    inside.age(&leaving, Duration::from_hours(48));
     app.context.storage.delete(&key).await.unwrap();
 
     let (code, said) = run(&app, &verify).await;
@@ -141,7 +162,7 @@ async fn finds_what_has_no_counterpart(app: TestApp, bucket: PathBuf) {
 async fn what_has_no_counterpart_is_found_in_a_folder() {
     let app = TestApp::spawn().await;
     let folder = app.folder.path().to_owned();
-    finds_what_has_no_counterpart(app, folder).await;
+    finds_what_has_no_counterpart(app, Inside::Folder(folder)).await;
 }
 
 #[tokio::test]
@@ -152,7 +173,18 @@ async fn what_has_no_counterpart_is_found_in_a_bucket() {
         ..Options::default()
     })
     .await;
-    finds_what_has_no_counterpart(app, server.bucket()).await;
+    finds_what_has_no_counterpart(app, Inside::Folder(server.bucket())).await;
+}
+
+#[tokio::test]
+async fn what_has_no_counterpart_is_found_at_cloudinary() {
+    let server = Cloudinary::start().await;
+    let app = TestApp::with(Options {
+        storage_url: Some(server.url()),
+        ..Options::default()
+    })
+    .await;
+    finds_what_has_no_counterpart(app, Inside::Cloudinary(server)).await;
 }
 
 #[tokio::test]
@@ -179,5 +211,24 @@ async fn the_bench_leaves_nothing_behind() {
     assert_eq!(figures["mebibytes"], 20);
     assert!(figures["memoryPeakBytes"].as_u64() >= figures["memoryBeforeBytes"].as_u64());
     assert!(objects(&app).await.is_empty());
+    app.finish().await;
+}
+
+/// It waits for parts, of which one is 6 MiB.
+#[tokio::test]
+async fn an_object_for_cloudinary_is_not_held_in_memory() {
+    let server = Cloudinary::start().await;
+    let app = TestApp::with(Options {
+        storage_url: Some(server.url()),
+        ..Options::default()
+    })
+    .await;
+    let (code, said) = run(&app, &["bench", "--mebibytes", "100", "--json"]).await;
+    assert_eq!(code, Some(0), "{said:?}");
+    let figures = said.last().unwrap();
+    let memory = |name: &str| figures[name].as_u64().unwrap();
+    let taken = memory("memoryPeakBytes") - memory("memoryBeforeBytes");
+    assert!(taken < 32 * MEBIBYTE as u64, "{taken} bytes: {figures}");
+    assert_eq!(server.objects(), 0);
     app.finish().await;
 }

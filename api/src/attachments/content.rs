@@ -31,12 +31,27 @@ fn download(row: &attachment::Model) -> Download<'_> {
     }
 }
 
-/// A URL that shows the content for an hour, without credentials, and when it ends.
+/// Where the content is to be had for an hour, without credentials.
+pub(super) struct Urls {
+    pub(super) url: String,
+    /// A smaller form of a picture, where the store makes such.
+    pub(super) preview_url: Option<String>,
+    /// When they end.
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Makes the URLs of an attachment.
 ///
 /// # Errors
-/// When it cannot be signed.
-pub(super) async fn url(app: &App, row: &attachment::Model) -> Result<(String, DateTime<Utc>)> {
-    downloads::url(app, &path(row.id), download(row)).await
+/// When they cannot be signed.
+pub(super) async fn urls(app: &App, row: &attachment::Model) -> Result<Urls> {
+    let (url, expires_at) = downloads::url(app, &path(row.id), download(row)).await?;
+    let preview_url = downloads::preview_url(app, &row.storage_key).await?;
+    Ok(Urls {
+        url,
+        preview_url,
+        expires_at,
+    })
 }
 
 /// Downloads the content of an attachment from its signed URL, without credentials.

@@ -16,7 +16,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::transcription::Transcription;
+use super::{content::Urls, transcription::Transcription};
 use crate::{
     extract::Fields,
     jobs::dto::Job,
@@ -124,7 +124,11 @@ pub(super) struct Attachment {
         example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
     )]
     url: String,
-    /// When `url` ends; the attachment then has a new one.
+    /// The picture, at most 1920×1920 pixels large, for as long. Null where the storage makes no such (Cloudinary does),
+    /// and of what is no picture.
+    #[schema(format = "uri")]
+    preview_url: Option<String>,
+    /// When `url` and `previewUrl` end; the attachment then has new ones.
     url_expires_at: DateTime<Utc>,
     conversation_id: Option<ConversationId>,
     message_id: Option<MessageId>,
@@ -147,9 +151,13 @@ impl Attachment {
         row: attachment::Model,
         found: Found,
         jobs: Vec<job::Model>,
-        url: String,
-        url_expires_at: DateTime<Utc>,
+        urls: Urls,
     ) -> Self {
+        let Urls {
+            url,
+            preview_url,
+            expires_at,
+        } = urls;
         let attachment::Model {
             id,
             user_id: _,
@@ -177,7 +185,8 @@ impl Attachment {
             width,
             height,
             url,
-            url_expires_at,
+            preview_url,
+            url_expires_at: expires_at,
             conversation_id,
             message_id,
             extracted_text: read.flatten().or(heard),

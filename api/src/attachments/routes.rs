@@ -284,8 +284,8 @@ async fn show(
     for (row, found) in rows {
         let ids = found.jobs().into_iter();
         let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
-        let (url, expires_at) = content::url(app, &row).await?;
-        shown.push(Attachment::new(row, found, jobs, url, expires_at));
+        let urls = content::urls(app, &row).await?;
+        shown.push(Attachment::new(row, found, jobs, urls));
     }
     Ok(shown)
 }

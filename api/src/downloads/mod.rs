@@ -67,6 +67,7 @@ pub(crate) async fn url(
     let shown = Shown {
         media_type: download.media_type,
         disposition: &disposition,
+        file_name: download.file_name,
     };
     let of_store = app
         .storage
@@ -77,6 +78,16 @@ pub(crate) async fn url(
         .unwrap_or_else(|| signed_url::make(&app.keyring, &app.config.public_url, path, now));
     // Both kinds count whole seconds.
     Ok((url, (now + signed_url::LIFETIME).trunc_subsecs(0)))
+}
+
+/// A URL at which the store itself shows a picture for as long, at most 1920×1920 pixels large; none where it makes no
+/// such.
+///
+/// # Errors
+/// When it cannot be signed.
+pub(crate) async fn preview_url(app: &App, storage_key: &str) -> Result<Option<String>> {
+    let url = app.storage.preview_url(storage_key, signed_url::LIFETIME);
+    Ok(url.await?)
 }
 
 /// Checks that a URL of ours permits to see what is at `path`.

@@ -4,6 +4,7 @@
 //! stop at the first malformed one. [`Problems`] collects them all, so that a bad deployment is mended at once.
 
 mod check;
+mod cloudinary;
 mod problems;
 mod providers;
 mod redis;
@@ -17,6 +18,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 pub use self::{
+    cloudinary::{CloudinaryConfig, SignatureAlgorithm},
     problems::{Problems, given},
     providers::{ProviderConfig, ProviderKey, ProviderVariables},
     storage::{BucketConfig, StorageConfig},
@@ -77,7 +79,8 @@ pub struct CommonArgs {
     #[arg(long, env = "SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub secret_key_previous: Option<String>,
     /// Where uploads are kept: <file:///path>, or `s3://bucket?region=…`, with `&endpoint=…` for any store but Amazon's;
-    /// `access_key_id` and `secret_access_key` may be options of it, too [default: ./data/storage]
+    /// `access_key_id` and `secret_access_key` may be options of it, too; or `cloudinary://key:secret@cloud`
+    /// [default: ./data/storage]
     #[arg(long, env = "STORAGE_URL", hide_env_values = true)]
     pub storage_url: Option<String>,
     /// Stands in for `access_key_id` of an s3:// URL
@@ -89,6 +92,21 @@ pub struct CommonArgs {
     /// Stands in for `region` of an s3:// URL
     #[arg(long, env = "AWS_REGION")]
     pub aws_region: Option<String>,
+    /// Stands in for the name in a cloudinary:// URL; with key and secret, for all of it
+    #[arg(long, env = "CLOUDINARY_CLOUD_NAME")]
+    pub cloudinary_cloud_name: Option<String>,
+    /// Stands in for the key in a cloudinary:// URL
+    #[arg(long, env = "CLOUDINARY_API_KEY", hide_env_values = true)]
+    pub cloudinary_api_key: Option<String>,
+    /// Stands in for the secret in a cloudinary:// URL
+    #[arg(long, env = "CLOUDINARY_API_SECRET", hide_env_values = true)]
+    pub cloudinary_api_secret: Option<String>,
+    /// Cloudinary's API [default: <https://api.cloudinary.com>]
+    #[arg(long, env = "CLOUDINARY_BASE_URL")]
+    pub cloudinary_base_url: Option<String>,
+    /// Where Cloudinary delivers, all before the /image/ of its URLs [default: <https://res.cloudinary.com>/CLOUD]
+    #[arg(long, env = "CLOUDINARY_DELIVERY_URL")]
+    pub cloudinary_delivery_url: Option<String>,
     /// Networks in CIDR form, comma-separated, that URLs given by users may reach [default: none]
     #[arg(long, env = "OUTBOUND_ALLOW")]
     pub outbound_allow: Option<String>,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{CommonArgs, Problems, given};
+use super::{CloudinaryConfig, CommonArgs, Problems, given};
 
 /// Options of an `s3://` URL.
 const OPTIONS: [&str; 4] = ["region", "endpoint", "access_key_id", "secret_access_key"];
@@ -19,6 +19,8 @@ pub enum StorageConfig {
     Folder(PathBuf),
     /// A bucket of a store that speaks S3.
     Bucket(BucketConfig),
+    /// An account at Cloudinary.
+    Cloudinary(CloudinaryConfig),
 }
 
 /// A bucket of a store that speaks S3.
@@ -50,6 +52,10 @@ impl fmt::Debug for BucketConfig {
 impl CommonArgs {
     pub(super) fn check_storage(&self, problems: &mut Problems) -> Option<StorageConfig> {
         let Some(text) = given(&self.storage_url) else {
+            if self.names_cloudinary() {
+                let account = self.check_cloudinary(None, problems);
+                return account.map(StorageConfig::Cloudinary);
+            }
             return std::path::absolute("data/storage")
                 .map(StorageConfig::Folder)
                 .map_err(|error| {
@@ -67,6 +73,12 @@ impl CommonArgs {
                 return None;
             }
         };
+        if url.scheme() != "cloudinary" && self.names_cloudinary() {
+            problems.add(
+                "CLOUDINARY_CLOUD_NAME",
+                "or its key or secret is set, but STORAGE_URL names another store; set one of them",
+            );
+        }
         match url.scheme() {
             "file" => {
                 let path = url.to_file_path().ok();
@@ -76,10 +88,15 @@ impl CommonArgs {
                 path.map(StorageConfig::Folder)
             }
             "s3" => self.check_bucket(&url, problems).map(StorageConfig::Bucket),
+            "cloudinary" => self
+                .check_cloudinary(Some(&url), problems)
+                .map(StorageConfig::Cloudinary),
             scheme => {
                 problems.add(
                     "STORAGE_URL",
-                    format!("has the scheme {scheme:?}; it must be file:// or s3://"),
+                    format!(
+                        "has the scheme {scheme:?}; it must be file://, s3:// or cloudinary://"
+                    ),
                 );
                 None
             }
@@ -117,7 +134,8 @@ impl CommonArgs {
         let mut part =
             |option: &'static str| options.remove(option).filter(|text| !text.is_empty());
 
-        let endpoint = part("endpoint").map(|text| check_endpoint(&text, problems));
+        let endpoint = part("endpoint")
+            .map(|text| check_server("STORAGE_URL", "has an endpoint that is", &text, problems));
         let default_region = endpoint.as_ref().map(|_| DEFAULT_REGION);
         let region = Setting {
             option: "region",
@@ -153,15 +171,15 @@ impl CommonArgs {
 }
 
 /// One setting in two forms.
-struct Setting<'a> {
-    option: &'static str,
-    in_url: Option<String>,
-    variable: &'static str,
-    in_variable: Option<&'a str>,
+pub(super) struct Setting<'a> {
+    pub(super) option: &'static str,
+    pub(super) in_url: Option<String>,
+    pub(super) variable: &'static str,
+    pub(super) in_variable: Option<&'a str>,
 }
 
 impl Setting<'_> {
-    fn take(self, default: Option<&str>, problems: &mut Problems) -> Option<String> {
+    pub(super) fn take(self, default: Option<&str>, problems: &mut Problems) -> Option<String> {
         let Self {
             option,
             in_url,
@@ -188,7 +206,13 @@ impl Setting<'_> {
     }
 }
 
-fn check_endpoint(text: &str, problems: &mut Problems) -> Option<Url> {
+/// Checks the URL of a server; `what` begins the sentence that says it is none.
+pub(super) fn check_server(
+    variable: &'static str,
+    what: &str,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -199,8 +223,8 @@ fn check_endpoint(text: &str, problems: &mut Problems) -> Option<Url> {
     });
     if url.is_none() {
         problems.add(
-            "STORAGE_URL",
-            "has an endpoint that is not an http:// or https:// URL of a server",
+            variable,
+            format!("{what} not an http:// or https:// URL of a server"),
         );
     }
     url
@@ -232,7 +256,7 @@ mod tests {
     fn bucket(url: &str, change: impl FnOnce(&mut CommonArgs)) -> BucketConfig {
         match check(url, change).unwrap() {
             StorageConfig::Bucket(bucket) => bucket,
-            StorageConfig::Folder(path) => panic!("{}", path.display()),
+            other => panic!("{other:?}"),
         }
     }
 

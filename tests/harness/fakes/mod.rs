@@ -1,5 +1,6 @@
 //! Other companies' services, as scripted HTTP servers.
 
+pub mod cloudinary;
 pub mod held_receiver;
 pub mod receiver;
 pub mod sentry;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use shared::{
-    clients::storage::Storage,
+    clients::storage::{Kind, Storage},
     keyring::{Sha256, random},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ pub(super) async fn run(
     args: &BenchArgs,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let key = Storage::random_key();
+    let key = storage.random_key(Kind::Document);
     let figures = tokio::select! {
         figures = measure(storage, &key, args) => figures,
         () = stop.cancelled() => Err(anyhow!("interrupted")),

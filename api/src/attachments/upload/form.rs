@@ -15,7 +15,7 @@ use shared::{
     clients::storage::{self, Storage, Unclaimed, Upload},
     ids::{AttachmentId, UserId},
     keyring::Sha256,
-    models::attachment,
+    models::attachment::{self, Kind},
 };
 use tokio::time::Instant;
 
@@ -162,7 +162,7 @@ impl<'a> Reading<'a> {
         let max_bytes = self.limits.of(kind);
         fits(self.length, max_bytes)?;
 
-        let storage_key = Storage::random_key();
+        let storage_key = self.storage.random_key(stored_as(kind));
         (self.note)(storage_key.clone()).await?;
         let upload = in_store(self.storage.upload(&storage_key, media_type)).await?;
         let mut stored = Stored {
@@ -249,6 +249,14 @@ impl<'a> Reading<'a> {
         Error::TooLarge {
             limit_bytes: self.limits.largest(),
         }
+    }
+}
+
+fn stored_as(kind: Kind) -> storage::Kind {
+    match kind {
+        Kind::Image => storage::Kind::Image,
+        Kind::Document => storage::Kind::Document,
+        Kind::Audio => storage::Kind::Audio,
     }
 }
 

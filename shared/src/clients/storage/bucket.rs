@@ -12,17 +12,17 @@ use opendal::{
 use opendal_http_transport_reqwest::ReqwestTransport;
 use secrecy::ExposeSecret as _;
 
-use super::{Error, OBJECTS, Object, Shown, Store, unfinished::Unfinished};
+use super::{Error, OBJECTS, Object, Shown, operated::Operated, unfinished::Unfinished};
 use crate::config::BucketConfig;
 
 /// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time of one request: a part that is sent, an answer that begins, or the next piece of it.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries after the first one. With them no single step takes longer than 92 s.
-const RETRIES: usize = 2;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const RETRIES: usize = 2;
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of a part: the least that S3 takes. One waits while the one before is sent, so an upload has two of them in
 /// memory; 10,000 make 48 GiB.
 const PART_BYTES: usize = 5 * 1024 * 1024;
@@ -119,7 +119,7 @@ impl Place {
 }
 
 #[async_trait::async_trait]
-impl Store for Bucket {
+impl Operated for Bucket {
     fn operator(&self) -> &Operator {
         &self.operator
     }
@@ -225,6 +225,7 @@ mod tests {
         let shown = Shown {
             media_type: "image/png",
             disposition: "attachment; filename*=UTF-8''a%20b%26c.png",
+            file_name: "a b&c.png",
         };
         let url = bucket
             .url("objects/ab/abc", shown, Duration::from_hours(1))

@@ -14,7 +14,7 @@ use opendal::{
     services::Fs,
 };
 
-use super::{Error, OBJECTS, Object, Shown, Store};
+use super::{Error, OBJECTS, Object, Shown, operated::Operated};
 use crate::keyring::random;
 
 /// Bytes read at once.
@@ -55,7 +55,7 @@ impl Folder {
 }
 
 #[async_trait::async_trait]
-impl Store for Folder {
+impl Operated for Folder {
     fn operator(&self) -> &Operator {
         &self.operator
     }
@@ -161,7 +161,7 @@ async fn remove(file: &Path) -> io::Result<()> {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::Storage;
+    use super::super::{Kind, Storage};
     use super::*;
     use crate::config::StorageConfig;
 
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_comes_back_until_it_is_deleted() {
         let (_folder, storage) = storage();
-        let key = Storage::random_key();
+        let key = storage.random_key(Kind::Image);
         let mut upload = storage.upload(&key, "image/png").await.unwrap();
         upload.write(Bytes::from_static(b"one ")).await.unwrap();
         upload.write(Bytes::from_static(b"two")).await.unwrap();
@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_that_nobody_keeps_goes() {
         let (folder, storage) = storage();
-        let key = Storage::random_key();
+        let key = storage.random_key(Kind::Image);
         let mut upload = storage.upload(&key, "image/png").await.unwrap();
         upload.write(Bytes::from_static(b"one")).await.unwrap();
         let unclaimed = upload.finish().await.unwrap();
@@ -233,7 +233,10 @@ mod tests {
     #[tokio::test]
     async fn what_a_dead_process_left_is_discarded_and_nothing_else() {
         let (folder, storage) = storage();
-        let (dead, alive) = (Storage::random_key(), Storage::random_key());
+        let (dead, alive) = (
+            storage.random_key(Kind::Image),
+            storage.random_key(Kind::Image),
+        );
         let mut uploads = Vec::new();
         for key in [&dead, &alive] {
             let mut upload = storage.upload(key, "image/png").await.unwrap();
@@ -258,7 +261,7 @@ mod tests {
     async fn a_list_has_every_object_in_the_order_of_keys() {
         let (_folder, storage) = storage();
         assert!(storage.list().next().await.is_none());
-        let mut keys: Vec<String> = (0..40).map(|_| Storage::random_key()).collect();
+        let mut keys: Vec<String> = (0..40).map(|_| storage.random_key(Kind::Image)).collect();
         for key in &keys {
             put(&storage, key, b"four").await;
         }

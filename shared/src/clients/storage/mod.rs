@@ -1,9 +1,11 @@
-//! Where uploads are kept: a folder of this machine, or a bucket of a store that speaks S3.
+//! Where uploads are kept: a folder of this machine, a bucket of a store that speaks S3, or an account at Cloudinary.
 //!
-//! Both are driven by opendal; what they do differently is `Store`.
+//! What they do differently is `Store`. The first two are driven by opendal.
 
 mod bucket;
+mod cloudinary;
 mod folder;
+mod operated;
 mod unfinished;
 mod upload;
 
@@ -11,15 +13,11 @@ use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
-use opendal::{
-    Entry, ErrorKind, Operator,
-    options::{ReaderOptions, WriteOptions},
-};
+use futures::{Stream, stream::BoxStream};
 
 pub use self::upload::{Unclaimed, Upload};
-use self::{bucket::Bucket, folder::Folder};
-use crate::{config::StorageConfig, keyring::random, telemetry::report_step};
+use self::{bucket::Bucket, cloudinary::Cloudinary, folder::Folder, upload::Writer};
+use crate::config::StorageConfig;
 
 /// Where all objects are, as the beginning of their keys.
 const OBJECTS: &str = "objects/";
@@ -39,21 +37,12 @@ pub enum Error {
         "the storage refuses our credentials: they must be right, and may read, write, delete and list objects"
     )]
     Denied(#[source] anyhow::Error),
+    /// The store does not take this object, now or later.
+    #[error("the storage does not take this object")]
+    Refused(#[source] anyhow::Error),
     /// The store failed, or cannot be reached.
     #[error("the storage failed")]
     Failed(#[source] anyhow::Error),
-}
-
-impl From<opendal::Error> for Error {
-    /// All trouble comes by here, so it is noted here. The kind alone: the rest names objects.
-    fn from(error: opendal::Error) -> Self {
-        report_step("storage", true, || error.kind().to_string());
-        match error.kind() {
-            ErrorKind::NotFound => Self::NotFound,
-            ErrorKind::PermissionDenied => Self::Denied(error.into()),
-            _ => Self::Failed(error.into()),
-        }
-    }
 }
 
 /// How a browser is to take an object that it gets from the store itself.
@@ -63,6 +52,8 @@ pub struct Shown<'a> {
     pub media_type: &'a str,
     /// `Content-Disposition`.
     pub disposition: &'a str,
+    /// What that calls the file, for a store that makes one itself.
+    pub file_name: &'a str,
 }
 
 /// An object, as a list tells of it.
@@ -76,31 +67,45 @@ pub struct Object {
     pub modified: Option<DateTime<Utc>>,
 }
 
-impl From<Entry> for Object {
-    fn from(entry: Entry) -> Self {
-        let (key, metadata) = entry.into_parts();
-        let modified = metadata
-            .last_modified()
-            .and_then(|at| DateTime::from_timestamp_micros(at.into_inner().as_microsecond()));
-        Self {
-            key,
-            size_bytes: metadata.content_length(),
-            modified,
-        }
-    }
+/// What an object is. Some stores keep each kind in a place of its own, so the key tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sound.
+    Audio,
+    /// A document.
+    Document,
+    /// What we made of somebody's data.
+    Export,
+    /// A picture.
+    Image,
+    /// A film.
+    Video,
 }
 
 /// What stores do differently.
 #[async_trait::async_trait]
 trait Store: std::fmt::Debug + Send + Sync {
-    /// Reads, writes and deletes.
-    fn operator(&self) -> &Operator;
+    /// See [`Storage::random_key`].
+    fn random_key(&self, kind: Kind) -> String;
 
-    /// How an object of a type is written.
-    fn writing(&self, media_type: &str) -> WriteOptions;
+    /// Begins an object.
+    async fn writer(&self, key: &str, media_type: &str) -> Result<Box<dyn Writer>, Error>;
 
-    /// How an object is read piece by piece.
-    fn reading(&self) -> ReaderOptions;
+    /// Loads an object whole.
+    async fn read(&self, key: &str) -> Result<Bytes, Error>;
+
+    /// Loads some of an object's bytes; there is an object when it returns.
+    async fn stream(
+        &self,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, Error>;
+
+    /// Whether there is such an object.
+    async fn exists(&self, key: &str) -> Result<bool, Error>;
+
+    /// Deletes an object; one that is gone already is fine.
+    async fn delete(&self, key: &str) -> Result<(), Error>;
 
     /// A URL at which the store itself gives out an object; none where it has no such.
     async fn url(
@@ -109,6 +114,11 @@ trait Store: std::fmt::Debug + Send + Sync {
         shown: Shown<'_>,
         lifetime: Duration,
     ) -> Result<Option<String>, Error>;
+
+    /// See [`Storage::preview_url`].
+    async fn preview_url(&self, _: &str, _: Duration) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
 
     /// What no other store is called; the store itself must answer for it.
     async fn identity(&self) -> Result<String, Error>;
@@ -121,7 +131,7 @@ trait Store: std::fmt::Debug + Send + Sync {
 }
 
 impl Storage {
-    /// Opens the configured store. A folder is made if there is none; nobody asks a bucket yet, as it may be away.
+    /// Opens the configured store. A folder is made if there is none; nobody asks another store yet, as it may be away.
     ///
     /// # Errors
     /// When the folder or the client cannot be used.
@@ -129,13 +139,13 @@ impl Storage {
         Ok(Self(match config {
             StorageConfig::Folder(folder) => Arc::new(Folder::open(folder)?),
             StorageConfig::Bucket(bucket) => Arc::new(Bucket::open(bucket)?),
+            StorageConfig::Cloudinary(account) => Arc::new(Cloudinary::open(account)?),
         }))
     }
 
-    /// Makes a key that nobody can guess, and that says nothing about its file.
-    pub fn random_key() -> String {
-        let name = hex::encode(random::<16>());
-        format!("{OBJECTS}{}/{name}", &name[..2])
+    /// Makes a key that nobody can guess, and that says nothing about its file but its kind.
+    pub fn random_key(&self, kind: Kind) -> String {
+        self.0.random_key(kind)
     }
 
     /// Begins an object; it exists once [`Upload::finish`] returned. `media_type` is kept with it where the store can.
@@ -146,8 +156,7 @@ impl Storage {
     /// # Errors
     /// As the store fails.
     pub async fn upload(&self, key: &str, media_type: &str) -> Result<Upload, Error> {
-        let options = self.0.writing(media_type);
-        let writer = self.0.operator().writer_options(key, options).await?;
+        let writer = self.0.writer(key, media_type).await?;
         Ok(Upload::new(self.clone(), key.to_owned(), writer))
     }
 
@@ -156,7 +165,7 @@ impl Storage {
     /// # Errors
     /// [`Error::NotFound`], or as the store fails.
     pub async fn read(&self, key: &str) -> Result<Bytes, Error> {
-        Ok(self.0.operator().read(key).await?.to_bytes())
+        self.0.read(key).await
     }
 
     /// Loads some of an object's bytes, piece by piece. All of them must be there.
@@ -168,16 +177,7 @@ impl Storage {
         key: &str,
         range: Range<u64>,
     ) -> Result<impl Stream<Item = io::Result<Bytes>> + use<>, Error> {
-        let reader = self
-            .0
-            .operator()
-            .reader_options(key, self.0.reading())
-            .await?;
-        let mut pieces = reader.into_stream(range).await?.boxed();
-        // Only the first piece shows whether there is such an object.
-        let first = pieces.try_next().await?;
-        let pieces = stream::iter(first.map(Ok)).chain(pieces);
-        Ok(pieces.map(|piece| Ok(piece.map_err(io::Error::from)?.to_bytes())))
+        self.0.stream(key, range).await
     }
 
     /// Whether there is such an object.
@@ -185,7 +185,7 @@ impl Storage {
     /// # Errors
     /// As the store fails.
     pub async fn exists(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.0.operator().exists(key).await?)
+        self.0.exists(key).await
     }
 
     /// Deletes an object; one that is gone already is fine.
@@ -193,7 +193,7 @@ impl Storage {
     /// # Errors
     /// As the store fails.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
-        Ok(self.0.operator().delete(key).await?)
+        self.0.delete(key).await
     }
 
     /// Removes whatever is there of an upload that came to nothing: the object, and parts of it that nobody finished.
@@ -226,6 +226,19 @@ impl Storage {
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         self.0.url(key, shown, lifetime).await
+    }
+
+    /// Makes a URL at which the store itself shows a picture for `lifetime`, at most 1920×1920 pixels large. None where
+    /// it makes no such, and of what is no picture.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn preview_url(
+        &self,
+        key: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error> {
+        self.0.preview_url(key, lifetime).await
     }
 
     /// Lists all objects in the order of their keys' bytes, a few thousand at a time.

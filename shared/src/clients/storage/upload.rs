@@ -4,15 +4,28 @@ use bytes::Bytes;
 
 use super::{Error, Storage};
 
+/// How a store takes an object, piece by piece.
+#[async_trait::async_trait]
+pub(super) trait Writer: Send {
+    /// Adds bytes.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Error>;
+
+    /// Makes the object visible.
+    async fn finish(&mut self) -> Result<(), Error>;
+
+    /// Takes back what was written. Fails where that is not certain: then the object is to be discarded.
+    async fn abort(&mut self) -> Result<(), Error>;
+}
+
 /// An object being written. Dropped before [`Upload::finish`], it leaves nothing behind.
 pub struct Upload {
     storage: Storage,
     key: String,
-    writer: Option<opendal::Writer>,
+    writer: Option<Box<dyn Writer>>,
 }
 
 impl Upload {
-    pub(super) fn new(storage: Storage, key: String, writer: opendal::Writer) -> Self {
+    pub(super) fn new(storage: Storage, key: String, writer: Box<dyn Writer>) -> Self {
         Self {
             storage,
             key,
@@ -26,7 +39,7 @@ impl Upload {
     /// As the store fails.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         match &mut self.writer {
-            Some(writer) => Ok(writer.write(bytes).await?),
+            Some(writer) => writer.write(bytes).await,
             None => Err(Error::NotFound),
         }
     }
@@ -37,7 +50,7 @@ impl Upload {
     /// As the store fails; then what was written is removed.
     pub async fn finish(mut self) -> Result<Unclaimed, Error> {
         if let Some(writer) = &mut self.writer {
-            writer.close().await?;
+            writer.finish().await?;
         }
         self.writer = None;
         Ok(Unclaimed {
