@@ -39,6 +39,15 @@ OCR_PACKAGES=(
   procps:ps
 )
 
+FONTS='/usr/share/fonts/truetype'
+BREWFONTS='/opt/homebrew/share/fonts'
+# For exports: every script of South Asia and more, emoji, and code.
+EXPORT_PACKAGES=(
+  "fonts-noto-core:$FONTS/noto/NotoSansDevanagari-Regular.ttf|$BREWFONTS/noto"
+  "fonts-noto-color-emoji:$FONTS/noto/NotoColorEmoji.ttf|$BREWFONTS/noto"
+  "fonts-dejavu-core:$FONTS/dejavu/DejaVuSansMono.ttf|$BREWFONTS/dejavu"
+)
+
 SCRATCH=''         # temporary folder of this run, made by `scratch`
 FOREGROUND=''      # process group that `run` waits for
 HURRY=''           # set by a second signal: kill instead of waiting

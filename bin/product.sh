@@ -9,7 +9,7 @@ API=''                     # its URL
 WORKER=''                  # the worker's
 
 product_packages() {
-  local packages=("${BUILD_PACKAGES[@]}" "${OCR_PACKAGES[@]}")
+  local packages=("${BUILD_PACKAGES[@]}" "${OCR_PACKAGES[@]}" "${EXPORT_PACKAGES[@]}")
   [[ -n ${DATABASE_URL-} ]] || packages+=("${POSTGRES_PACKAGES[@]}")
   [[ -n ${REDIS_URL-} ]] || packages+=("${REDIS_PACKAGES[@]}")
   need "${packages[@]}"

@@ -55,6 +55,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         unfinished: false,
         attachment: Some(shared::ids::AttachmentId(id)),
     };
+    let export = shared::jobs::ExportConversation {
+        export: shared::ids::ExportId(id),
+    };
+    insta::assert_json_snapshot!("payload_export_conversation", export);
     insta::assert_json_snapshot!("payload_read_document", document);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
     insta::assert_json_snapshot!("payload_delete_object", delete);
@@ -65,10 +69,13 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
 #[test]
 fn the_aptfile_names_the_packages_that_the_commands_install() {
     let commands = include_str!("../../bin/lib.sh");
-    let (_, list) = commands.split_once("OCR_PACKAGES=(").unwrap();
-    let (list, _) = list.split_once("\n)").unwrap();
-    let mut packages: Vec<&str> = list
-        .lines()
+    let lists = ["OCR_PACKAGES=(", "EXPORT_PACKAGES=("].map(|name| {
+        let (_, list) = commands.split_once(name).unwrap();
+        list.split_once("\n)").unwrap().0
+    });
+    let mut packages: Vec<&str> = lists
+        .iter()
+        .flat_map(|list| list.lines())
         .filter_map(|line| Some(line.trim().trim_matches('"').split_once(':')?.0))
         .filter(|package| !["util-linux", "procps"].contains(package))
         .collect();

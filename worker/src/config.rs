@@ -10,12 +10,16 @@ use shared::{
 
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
+    engines::render::RenderArgs,
     runner::Settings,
     storage::StorageCommand,
 };
 
 /// All must have ended 25 s after SIGTERM (platforms kill after 30 s); what follows the grace takes up to 5 s.
 const LONGEST_GRACE_SECONDS: u64 = 20;
+
+/// Where Debian puts fonts.
+const DEFAULT_FONTS: &str = "/usr/share/fonts";
 
 /// Runs `BaatCheet`'s jobs.
 #[derive(Debug, Parser)]
@@ -42,6 +46,9 @@ pub enum Command {
     /// Looks after the store of uploads
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Writes an export; the worker runs it
+    #[command(hide = true)]
+    Render(RenderArgs),
 }
 
 /// Variables of the worker.
@@ -72,6 +79,9 @@ pub struct WorkerArgs {
     /// Folder of pdfinfo, pdftotext and pdftoppm, which read PDFs [default: where programs are]
     #[arg(long, env = "POPPLER_PATH")]
     pub poppler_path: Option<String>,
+    /// Folder of the fonts of exports, searched with the folders in it [default: /usr/share/fonts]
+    #[arg(long, env = "FONT_PATH")]
+    pub font_path: Option<String>,
 }
 
 /// The worker's configuration.
@@ -89,6 +99,8 @@ pub struct WorkerConfig {
     pub tesseract: PathBuf,
     /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
     pub poppler: Option<PathBuf>,
+    /// Where fonts are.
+    pub fonts: PathBuf,
     /// This very program, which is its own helper.
     pub program: PathBuf,
 }
@@ -142,6 +154,7 @@ impl Args {
             .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
+        let fonts = given(&worker.font_path).unwrap_or(DEFAULT_FONTS).into();
         let settings = Settings {
             slots,
             lease: Duration::from_secs(lease),
@@ -155,6 +168,7 @@ impl Args {
             health,
             tesseract,
             poppler,
+            fonts,
             program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });
         problems.finish(config)

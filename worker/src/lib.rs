@@ -4,6 +4,7 @@ pub mod bench;
 pub mod config;
 pub mod context;
 pub mod engines;
+mod exports;
 mod health;
 pub mod housekeeping;
 pub mod jobs;
@@ -80,6 +81,11 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         }
     };
     log_feature("reading of PDFs", poppler.is_some(), "POPPLER_PATH");
+    let has_fonts = exports::has_fonts(&config.fonts);
+    log_feature("fonts of exports", has_fonts, "FONT_PATH");
+    if !has_fonts {
+        tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
+    }
     Ok(Context::new(Parts {
         db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
         redis: Redis::connect(&config.common.redis)?,
@@ -91,6 +97,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         metrics: Metrics::default(),
         poppler,
         helper: Helper::new(config.program.clone(), isolation),
+        fonts: config.fonts.clone(),
         scratch: Scratch::open().context("no folder for temporary files")?,
     }))
 }

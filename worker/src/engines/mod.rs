@@ -8,4 +8,5 @@ pub mod document;
 pub mod helper;
 pub mod picture;
 pub mod process;
+pub mod render;
 pub mod tesseract;
