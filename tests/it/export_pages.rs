@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::TestApp;
 use tokio::process::Command;
 
-use crate::exports::make;
+use crate::exports::{make, say_many};
 
 /// Runs one of poppler's programs on a PDF; what it prints, or writes to `page.png`.
 async fn poppler(pdf: &[u8], program: &str, args: &[&str]) -> Vec<u8> {
@@ -164,17 +164,7 @@ async fn a_long_conversation_is_one_document_of_parts() {
     let app = TestApp::spawn().await;
     let (ana, conversation) = conversation(&app, &[]).await;
     // Three parts: two full ones, of two days, and one more message.
-    sqlx::query(
-        "INSERT INTO messages (id, conversation_id, user_id, role, content, size_bytes, token_count, is_gone, version,
-                               created_at)
-         SELECT gen_random_uuid(), c.id, c.user_id, CASE m % 2 WHEN 0 THEN 'assistant' ELSE 'user' END,
-                jsonb_build_array(jsonb_build_object('type', 'text', 'text', 'message ' || m)), 12, 5, false, 1,
-                timestamptz '2026-01-01 00:00:00Z' + m * interval '1 minute'
-           FROM generate_series(1, 2001) m, conversations c",
-    )
-    .execute(app.database.pool())
-    .await
-    .unwrap();
+    say_many(&app, 2001).await;
     let body = json!({ "format": "pdf", "branch": "all" });
     let (export, pdf) = make(&app, &ana, &conversation, body).await;
     assert_eq!(export["messageCount"], 2001);

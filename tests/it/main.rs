@@ -15,6 +15,7 @@ mod deliveries;
 mod documents;
 mod downloads;
 mod engine;
+mod export_ends;
 mod export_files;
 mod export_pages;
 mod exports;
