@@ -43,8 +43,17 @@ AUDIO_PACKAGES=(
   pocketsphinx:pocketsphinx_continuous
   "pocketsphinx-en-us:/usr/share/pocketsphinx/model/en-us"
 )
+
+FONTS='/usr/share/fonts/truetype'
+BREWFONTS='/opt/homebrew/share/fonts'
+# For exports: every script of South Asia and more, emoji, and code.
+EXPORT_PACKAGES=(
+  "fonts-noto-core:$FONTS/noto/NotoSansDevanagari-Regular.ttf|$BREWFONTS/noto"
+  "fonts-noto-color-emoji:$FONTS/noto/NotoColorEmoji.ttf|$BREWFONTS/noto"
+  "fonts-dejavu-core:$FONTS/dejavu/DejaVuSansMono.ttf|$BREWFONTS/dejavu"
+)
 # What workers use.
-ENGINE_PACKAGES=("${OCR_PACKAGES[@]}" "${AUDIO_PACKAGES[@]}")
+ENGINE_PACKAGES=("${OCR_PACKAGES[@]}" "${AUDIO_PACKAGES[@]}" "${EXPORT_PACKAGES[@]}")
 # What only the tests use: a voice to be transcribed, and the tools that build whisper.cpp.
 TEST_PACKAGES=(flite:flite cmake:cmake build-essential:c++)
 

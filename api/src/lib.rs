@@ -14,6 +14,7 @@ mod deliveries;
 mod denied;
 mod downloads;
 mod error;
+mod exports;
 mod extract;
 mod given;
 mod health;

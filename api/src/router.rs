@@ -18,7 +18,7 @@ use crate::{
     app::App,
     attachments, conversations, deliveries,
     error::Error,
-    health, jobs, messages, metrics, middleware, notifications,
+    exports, health, jobs, messages, metrics, middleware, notifications,
     openapi::{self, Document},
     projects, search, webhooks,
 };
@@ -29,6 +29,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api_keys::router())
         .merge(attachments::router())
         .merge(conversations::router())
+        .merge(exports::router())
         .merge(jobs::router())
         .merge(messages::router())
         .merge(projects::router())

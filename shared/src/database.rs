@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 use crate::{
     config::DatabaseConfig,
     ids::{JobId, UserId},
-    models::api_key,
+    models::{api_key, export},
     queue::Queue,
     redis::{Keys, Redis},
 };
@@ -82,6 +82,9 @@ pub enum Refusal {
     /// It is going to be sent anyway.
     #[error("the delivery still waits for a try of its own")]
     DeliveryPending,
+    /// A user has only so many exports.
+    #[error("there are {max} exports already; delete one or wait until one expires", max = export::MAX_PER_USER)]
+    ExportLimitReached,
     /// Sound is not read.
     #[error("there is no text to be read in a file of this kind")]
     NotReadable,
@@ -108,6 +111,7 @@ impl Refusal {
             Self::WebhookLimitReached => "webhook_limit_reached",
             Self::WebhookInactive => "webhook_inactive",
             Self::DeliveryPending => "delivery_pending",
+            Self::ExportLimitReached => "export_limit_reached",
             Self::NotReadable => "not_readable",
             Self::NotTranscribable => "not_transcribable",
             Self::NotTranscribed => "not_transcribed",

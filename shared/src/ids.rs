@@ -65,6 +65,8 @@ ids! {
     MessageId,
     /// An uploaded file.
     AttachmentId,
+    /// A file made of a conversation.
+    ExportId,
     /// A job of the engine.
     JobId,
     /// An endpoint that receives events.

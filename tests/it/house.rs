@@ -58,6 +58,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         unfinished: false,
         attachment: Some(shared::ids::AttachmentId(id)),
     };
+    let export = shared::jobs::ExportConversation {
+        export: shared::ids::ExportId(id),
+    };
+    insta::assert_json_snapshot!("payload_export_conversation", export);
     insta::assert_json_snapshot!("payload_read_document", document);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);
     insta::assert_json_snapshot!("payload_transcribe_audio", transcribe);
@@ -75,6 +79,7 @@ fn the_aptfile_names_the_packages_that_the_commands_install() {
     };
     let mut packages: Vec<&str> = list("OCR_PACKAGES")
         .chain(list("AUDIO_PACKAGES"))
+        .chain(list("EXPORT_PACKAGES"))
         .filter_map(|line| Some(line.trim().trim_matches('"').split_once(':')?.0))
         .filter(|package| !["util-linux", "procps"].contains(package))
         .collect();

@@ -58,6 +58,13 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
             let conversation = owner.conversation("Plans").await;
             owner.say(&conversation, "किताबें").await["id"].clone()
         }
+        "/api/v1/exports/{id}" => {
+            let conversation = owner.conversation("Plans").await;
+            let exports = format!("/api/v1/conversations/{conversation}/exports");
+            let body = serde_json::json!({ "format": "json" });
+            let made = owner.post_json(&exports, body).await.expect(202);
+            made["export"]["id"].clone()
+        }
         "/api/v1/projects/{id}" => {
             let body = serde_json::json!({ "name": "Thesis" });
             owner.post_json("/api/v1/projects", body).await.expect(201)["id"].clone()

@@ -44,6 +44,7 @@ async fn every_entity_can_be_selected() {
     select::<models::delivery::Entity>(&database).await;
     select::<models::delivery::attempt::Entity>(&database).await;
     select::<models::event::Entity>(&database).await;
+    select::<models::export::Entity>(&database).await;
     select::<models::idempotency_key::Entity>(&database).await;
     select::<models::job::Entity>(&database).await;
     select::<models::message::Entity>(&database).await;

@@ -2,6 +2,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -60,6 +61,8 @@ pub struct Parts {
     pub speech: Option<Speech>,
     /// Does work that must not be able to harm this process.
     pub helper: Helper,
+    /// Where fonts are.
+    pub fonts: PathBuf,
     /// For what is made on the way.
     pub scratch: Scratch,
 }

@@ -1,5 +1,5 @@
 //! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
-//! repetitions, and after 30 days events with their deliveries, and notifications. And what was deleted but is still
+//! repetitions, exports after their week, and after 30 days events with their deliveries, and notifications. And what was deleted but is still
 //! there is asked for again.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use shared::{
     database::{Error, Result},
-    models::{conversation, event, idempotency_key, notification, session},
+    models::{conversation, event, export, idempotency_key, notification, session},
 };
 use tokio::time::MissedTickBehavior;
 
@@ -75,6 +75,7 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
         idempotency_key::prune(tx.orm(), BATCH, now).await?,
         event::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
         notification::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
+        export::prune(&mut tx, BATCH.into(), now).await?,
     ];
     conversation::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     tx.commit().await?;

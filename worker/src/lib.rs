@@ -4,6 +4,7 @@ pub mod bench;
 pub mod config;
 pub mod context;
 pub mod engines;
+mod exports;
 mod health;
 pub mod housekeeping;
 pub mod jobs;
@@ -72,6 +73,11 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
     let poppler = known("the reading of PDFs", poppler);
     log_feature("reading of PDFs", poppler.is_some(), "POPPLER_PATH");
     let speech = speech(config, isolation, &clock).await?;
+    let has_fonts = exports::has_fonts(&config.fonts);
+    log_feature("fonts of exports", has_fonts, "FONT_PATH");
+    if !has_fonts {
+        tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
+    }
     Ok(Context::new(Parts {
         db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
         redis: Redis::connect(&config.common.redis)?,
@@ -84,6 +90,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         poppler,
         speech,
         helper: Helper::new(config.program.clone(), isolation),
+        fonts: config.fonts.clone(),
         scratch: Scratch::open().context("no folder for temporary files")?,
     }))
 }

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use worker::{
     bench,
     config::{Args, Command, WorkerConfig},
+    engines::render,
     registry::Registry,
     runner::Drained,
     storage,
@@ -18,6 +19,10 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    // A helper of the worker: it knows nothing of a configuration.
+    if let Some(Command::Render(args)) = &args.command {
+        return Ok(render::main(args));
+    }
     let config = match args.check() {
         Ok(config) => config,
         Err(problems) => {
@@ -47,7 +52,7 @@ async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<E
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Storage(command)) => return Ok(storage::run(&config, command, stop).await),
-        Some(Command::Run) | None => {}
+        Some(Command::Run | Command::Render(_)) | None => {}
     }
     match worker::run(config, Registry::all(), stop).await? {
         Drained::Whole => {

@@ -6,8 +6,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
     jobs::{
-        DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText,
-        TranscribeAudio,
+        DeleteObject, DeliverWebhook, ExportConversation, PurgeConversation, ReadDocument,
+        RecognizeText, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -68,6 +68,7 @@ impl Registry {
         Self::default()
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
+            .with::<ExportConversation>()
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()

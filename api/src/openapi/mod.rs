@@ -36,6 +36,7 @@ use crate::error::{FieldProblem, Problem};
         (name = "api-keys", description = "Credentials of programs"),
         (name = "attachments", description = "Uploaded files, and the text read from them"),
         (name = "conversations", description = "Creating, finding, filing and deleting conversations"),
+        (name = "exports", description = "Files made of conversations"),
         (name = "jobs", description = "Work in the background"),
         (name = "messages", description = "The messages of a conversation, which form a tree"),
         (name = "notifications", description = "What users are told inside the product"),

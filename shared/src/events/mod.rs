@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::{
     database::{Result, Tx},
     ids::{
-        AttachmentId, ConversationId, DeliveryId, EventId, JobId, MessageId, ProjectId, UserId,
-        WebhookId,
+        AttachmentId, ConversationId, DeliveryId, EventId, ExportId, JobId, MessageId, ProjectId,
+        UserId, WebhookId,
     },
     jobs::DeliverWebhook,
     language,
     models::{
-        attachment, conversation, delivery, event, message,
+        attachment, conversation, delivery, event, export, message,
         user::{self, PresenceSharing},
         webhook,
     },
@@ -39,6 +39,8 @@ pub const NAMES: &[&str] = &[
     "document.ocr_failed",
     "audio.transcription_completed",
     "audio.transcription_failed",
+    "export.completed",
+    "export.failed",
 ];
 
 /// Something that happened.
@@ -70,6 +72,10 @@ pub enum Event {
     AudioTranscriptionFailed(TranscriptionResult),
     /// A user deleted an attachment. One that goes with its conversation is not told by itself.
     AttachmentDeleted(DeletedAttachment),
+    /// A file was made of a conversation.
+    ExportCompleted(ExportResult),
+    /// No file could be made of a conversation.
+    ExportFailed(ExportResult),
 }
 
 /// The `data` of `attachment.deleted`.
@@ -82,6 +88,44 @@ pub struct DeletedAttachment {
     pub conversation_id: Option<ConversationId>,
     /// The message it belonged to.
     pub message_id: Option<MessageId>,
+}
+
+/// The `data` of the events of exports. Its URL is not there: it would have expired when the event is read.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportResult {
+    /// What was made.
+    pub export_id: ExportId,
+    /// What it was made of.
+    pub conversation_id: ConversationId,
+    /// `pdf`, `docx`, `html`, `markdown`, `json` or `csv`.
+    pub format: export::Format,
+    /// Under which it is saved.
+    pub file_name: String,
+    /// Its length.
+    pub size_bytes: Option<i64>,
+    /// Messages in it.
+    pub message_count: Option<i64>,
+    /// When it goes.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Why it could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl From<&export::Model> for ExportResult {
+    fn from(row: &export::Model) -> Self {
+        Self {
+            export_id: row.id,
+            conversation_id: row.conversation_id,
+            format: row.format,
+            file_name: row.file_name.clone(),
+            size_bytes: row.size_bytes,
+            message_count: row.message_count,
+            expires_at: row.expires_at,
+            error: row.error.clone(),
+        }
+    }
 }
 
 /// The `data` of the OCR events.
@@ -313,6 +357,8 @@ impl Event {
             Self::DocumentOcrFailed(_) => "document.ocr_failed",
             Self::AudioTranscriptionCompleted(_) => "audio.transcription_completed",
             Self::AudioTranscriptionFailed(_) => "audio.transcription_failed",
+            Self::ExportCompleted(_) => "export.completed",
+            Self::ExportFailed(_) => "export.failed",
         }
     }
 
@@ -332,6 +378,7 @@ impl Event {
             | Self::ConversationDeleted(summary) => plain(summary),
             Self::MessageCreated(summary) => plain(summary),
             Self::AttachmentDeleted(deleted) => plain(deleted),
+            Self::ExportCompleted(result) | Self::ExportFailed(result) => plain(result),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod delete_object;
 mod deliver_webhook;
+mod export_conversation;
 mod purge_conversation;
 mod read_document;
 mod recognize_text;
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 pub use self::{
     delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
-    purge_conversation::PurgeConversation, read_document::ReadDocument,
-    recognize_text::RecognizeText, transcribe_audio::TranscribeAudio,
+    export_conversation::ExportConversation, purge_conversation::PurgeConversation,
+    read_document::ReadDocument, recognize_text::RecognizeText, transcribe_audio::TranscribeAudio,
 };
 use crate::{
     database::{Result, Tx},
@@ -23,7 +24,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

@@ -305,6 +305,23 @@ pub async fn exists(db: &impl ConnectionTrait, id: AttachmentId) -> Result<bool>
     Ok(Entity::find_by_id(id).exists(db).await?)
 }
 
+/// Finds those of these attachments that are `user`'s, in no order.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_all(
+    db: &impl ConnectionTrait,
+    user: UserId,
+    ids: &[AttachmentId],
+) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::UserId.eq(user))
+        .filter(is_shown())
+        .all(db)
+        .await?)
+}
+
 /// Deletes an attachment of `user`, with what was read in it, and tells the user's webhooks. Its job is cancelled; its
 /// object goes by a job of its own.
 ///
@@ -364,24 +381,4 @@ async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
     row.delete(tx.orm()).await?;
     queue::enqueue(tx, Enqueue::new(job).of_nobody()).await?;
     Ok(())
-}
-
-/// Keys of attachments after `key`, in the order of their bytes, with whose they are.
-///
-/// # Errors
-/// As the database fails.
-pub async fn list_keys_for_any_user(
-    db: &impl ConnectionTrait,
-    after: &str,
-    limit: u64,
-) -> Result<Vec<(String, AttachmentId)>> {
-    Ok(Entity::find()
-        .select_only()
-        .columns([Column::StorageKey, Column::Id])
-        .filter(Column::StorageKey.gt(after))
-        .order_by_asc(Column::StorageKey)
-        .limit(limit)
-        .into_tuple()
-        .all(db)
-        .await?)
 }

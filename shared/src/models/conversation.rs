@@ -192,6 +192,19 @@ pub async fn hold(tx: &mut Tx, user: UserId, id: ConversationId) -> Result<()> {
     }
 }
 
+/// Gets a conversation of `user`, and keeps it from being deleted until the transaction ends.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's, or deleted.
+pub async fn get_and_hold(tx: &mut Tx, user: UserId, id: ConversationId) -> Result<Model> {
+    of_user(user)
+        .filter(Column::Id.eq(id))
+        .lock_shared()
+        .one(tx.orm())
+        .await?
+        .ok_or(Error::NotFound("conversation"))
+}
+
 /// The languages that a conversation is held in, for a job that reads what was sent to it.
 ///
 /// # Errors

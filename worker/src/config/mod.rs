@@ -13,12 +13,16 @@ use shared::{
 pub use self::speech::{SpeechArgs, SpeechConfig};
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
+    engines::render::RenderArgs,
     runner::Settings,
     storage::StorageCommand,
 };
 
 /// All must have ended 25 s after SIGTERM (platforms kill after 30 s); what follows the grace takes up to 5 s.
 const LONGEST_GRACE_SECONDS: u64 = 20;
+
+/// Where Debian puts fonts.
+const DEFAULT_FONTS: &str = "/usr/share/fonts";
 
 /// Runs `BaatCheet`'s jobs.
 #[derive(Debug, Parser)]
@@ -45,6 +49,9 @@ pub enum Command {
     /// Looks after the store of uploads
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Writes an export; the worker runs it
+    #[command(hide = true)]
+    Render(RenderArgs),
 }
 
 /// Variables of the worker.
@@ -78,6 +85,9 @@ pub struct WorkerArgs {
     /// What transcribes, and with what.
     #[command(flatten)]
     pub speech: SpeechArgs,
+    /// Folder of the fonts of exports, searched with the folders in it [default: /usr/share/fonts]
+    #[arg(long, env = "FONT_PATH")]
+    pub font_path: Option<String>,
 }
 
 /// The worker's configuration.
@@ -97,6 +107,8 @@ pub struct WorkerConfig {
     pub poppler: Option<PathBuf>,
     /// What transcribes.
     pub speech: SpeechConfig,
+    /// Where fonts are.
+    pub fonts: PathBuf,
     /// This very program, which is its own helper.
     pub program: PathBuf,
 }
@@ -151,6 +163,7 @@ impl Args {
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
         let speech = worker.speech.check(&mut problems);
+        let fonts = given(&worker.font_path).unwrap_or(DEFAULT_FONTS).into();
         let settings = Settings {
             slots,
             lease: Duration::from_secs(lease),
@@ -165,6 +178,7 @@ impl Args {
             tesseract,
             poppler,
             speech,
+            fonts,
             program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });
         problems.finish(config)

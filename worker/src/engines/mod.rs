@@ -9,4 +9,5 @@ pub mod helper;
 pub mod picture;
 pub mod process;
 pub mod speech;
+pub mod render;
 pub mod tesseract;

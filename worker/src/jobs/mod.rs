@@ -2,6 +2,7 @@
 
 mod delete_object;
 mod deliver_webhook;
+mod export_conversation;
 mod purge_conversation;
 mod read_document;
 mod reading;

@@ -2,7 +2,7 @@
 
 use shared::{
     jobs::PurgeConversation,
-    models::{attachment, conversation},
+    models::{attachment, conversation, export},
 };
 
 use super::{Outcome, Run};
@@ -24,6 +24,14 @@ impl Run for PurgeConversation {
         loop {
             let mut tx = ctx.begin().await?;
             let gone = attachment::delete_some_of_conversation(&mut tx, self.conversation).await?;
+            tx.commit().await?;
+            if gone == 0 {
+                break;
+            }
+        }
+        loop {
+            let mut tx = ctx.begin().await?;
+            let gone = export::delete_some_of_conversation(&mut tx, self.conversation).await?;
             tx.commit().await?;
             if gone == 0 {
                 break;

@@ -20,8 +20,10 @@ use serde::Serialize;
 use shared::{
     clients::storage::{Object, Storage},
     clock::Clock,
-    ids::AttachmentId,
-    models::{attachment, pending_object},
+    models::{
+        pending_object,
+        stored_object::{self, Owner},
+    },
 };
 
 /// Rows read at once, and findings looked at once more together.
@@ -58,7 +60,8 @@ enum Finding {
         deleted: bool,
     },
     RowWithoutObject {
-        attachment_id: AttachmentId,
+        #[serde(flatten)]
+        owner: Owner,
         key: String,
     },
 }
@@ -81,7 +84,7 @@ struct Verify<'a> {
     counts: Counts,
     bar: ProgressBar,
     strays: Vec<Object>,
-    missing: Vec<(String, AttachmentId)>,
+    missing: Vec<(String, Owner)>,
 }
 
 /// Runs it, and tells whether anything was found.
@@ -121,7 +124,7 @@ impl Verify<'_> {
         // More likely the wrong database than a store of nothing but orphans.
         ensure!(
             row.is_some() || !self.args.delete_orphans,
-            "the database has no attachments at all; nothing is deleted"
+            "the database names no objects at all; nothing is deleted"
         );
         loop {
             let order = match (&object, &row) {
@@ -168,7 +171,7 @@ impl Verify<'_> {
         let strays: Vec<Option<Object>> = stream::iter(strays)
             .filter(|object| future::ready(forgotten.contains(&object.key)))
             .map(|object| async move {
-                // Its attachment may have been deleted since it was listed.
+                // Its row may have been deleted since it was listed.
                 anyhow::Ok(storage.exists(&object.key).await?.then_some(object))
             })
             .buffered(ASKED_AT_ONCE)
@@ -202,18 +205,17 @@ impl Verify<'_> {
     async fn look_again_at_rows(&mut self) -> anyhow::Result<()> {
         let (db, storage) = (self.db, self.storage);
         let missing = std::mem::take(&mut self.missing);
-        let missing: Vec<Option<(String, AttachmentId)>> = stream::iter(missing)
-            .map(|(key, id)| async move {
-                let row = attachment::find_for_any_user(db, id).await?;
-                let is_missing = row.is_some() && !storage.exists(&key).await?;
-                anyhow::Ok(is_missing.then_some((key, id)))
+        let missing: Vec<Option<(String, Owner)>> = stream::iter(missing)
+            .map(|(key, owner)| async move {
+                let is_missing = owner.exists(db).await? && !storage.exists(&key).await?;
+                anyhow::Ok(is_missing.then_some((key, owner)))
             })
             .buffered(ASKED_AT_ONCE)
             .try_collect()
             .await?;
-        for (key, attachment_id) in missing.into_iter().flatten() {
+        for (key, owner) in missing.into_iter().flatten() {
             self.counts.rows_without_object += 1;
-            self.tell(&Finding::RowWithoutObject { attachment_id, key })?;
+            self.tell(&Finding::RowWithoutObject { owner, key })?;
         }
         Ok(())
     }
@@ -230,14 +232,12 @@ impl Verify<'_> {
     }
 }
 
-/// Keys of all attachments in their order, a page at a time.
-fn rows(
-    db: &DatabaseConnection,
-) -> impl Stream<Item = anyhow::Result<(String, AttachmentId)>> + use<'_> {
+/// Keys of all rows in their order, a page at a time.
+fn rows(db: &DatabaseConnection) -> impl Stream<Item = anyhow::Result<(String, Owner)>> + use<'_> {
     stream::try_unfold(String::new(), move |after| async move {
-        let page = attachment::list_keys_for_any_user(db, &after, BATCH as u64)
+        let page = stored_object::list(db, &after, BATCH as u64)
             .await
-            .context("cannot read the attachments")?;
+            .context("cannot read the rows")?;
         let last = page.last().map(|(key, _)| key.clone());
         anyhow::Ok(last.map(|last| (stream::iter(page.into_iter().map(Ok)), last)))
     })
@@ -263,8 +263,12 @@ impl fmt::Display for Finding {
                     "object without a row: {key} ({size_bytes} bytes, {age}){done}"
                 )
             }
-            Self::RowWithoutObject { attachment_id, key } => {
-                write!(f, "row without its object: {attachment_id} ({key})")
+            Self::RowWithoutObject { owner, key } => {
+                let (kind, id) = match owner {
+                    Owner::AttachmentId(id) => ("attachment", id.0),
+                    Owner::ExportId(id) => ("export", id.0),
+                };
+                write!(f, "row without its object: {kind} {id} ({key})")
             }
         }
     }

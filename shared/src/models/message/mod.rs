@@ -4,6 +4,7 @@
 //! conversation strictly grow, so that an order by time is the order of the branch.
 
 mod list;
+mod whole;
 mod write;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     list::{Listed, Siblings, children, count_siblings, list, list_branch},
+    whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
 };
 use crate::{
