@@ -19,6 +19,7 @@ mod m20261121_000010_create_queue_figures;
 mod m20261121_000011_create_conversations;
 mod m20261121_000012_add_conversation_language;
 mod m20261121_000013_split_words_at_dots;
+mod m20261128_000015_create_image_variants;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000011_create_conversations::Migration),
             Box::new(m20261121_000012_add_conversation_language::Migration),
             Box::new(m20261121_000013_split_words_at_dots::Migration),
+            Box::new(m20261128_000015_create_image_variants::Migration),
         ]
     }
 }

@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 use crate::{
     config::DatabaseConfig,
     ids::{JobId, UserId},
-    models::api_key,
+    models::{api_key, image_variant},
     queue::Queue,
     redis::{Keys, Redis},
 };
@@ -85,6 +85,15 @@ pub enum Refusal {
     /// Sound is not read.
     #[error("there is no text to be read in a file of this kind")]
     NotReadable,
+    /// Only of pictures there are variants.
+    #[error("there are variants of pictures only")]
+    NotAPicture,
+    /// A picture has only so many variants.
+    #[error("there are {max} variants already; delete one", max = image_variant::MAX_PER_ATTACHMENT)]
+    VariantLimit,
+    /// What every picture has stays with it.
+    #[error("every picture has this variant; it goes with the attachment")]
+    StandardVariant,
 }
 
 impl Refusal {
@@ -103,6 +112,9 @@ impl Refusal {
             Self::WebhookInactive => "webhook_inactive",
             Self::DeliveryPending => "delivery_pending",
             Self::NotReadable => "not_readable",
+            Self::NotAPicture => "not_a_picture",
+            Self::VariantLimit => "variant_limit",
+            Self::StandardVariant => "standard_variant",
         }
     }
 

@@ -65,6 +65,8 @@ ids! {
     MessageId,
     /// An uploaded file.
     AttachmentId,
+    /// A picture made of an uploaded one.
+    VariantId,
     /// A job of the engine.
     JobId,
     /// An endpoint that receives events.

@@ -3,6 +3,8 @@
 
 mod delete_object;
 mod deliver_webhook;
+mod make_variant;
+mod process_image;
 mod purge_conversation;
 mod read_document;
 mod recognize_text;
@@ -10,9 +12,9 @@ mod recognize_text;
 use serde_json::Value;
 
 pub use self::{
-    delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
-    purge_conversation::PurgeConversation, read_document::ReadDocument,
-    recognize_text::RecognizeText,
+    delete_object::DeleteObject, deliver_webhook::DeliverWebhook, make_variant::MakeVariant,
+    process_image::ProcessImage, purge_conversation::PurgeConversation,
+    read_document::ReadDocument, recognize_text::RecognizeText,
 };
 use crate::{
     database::{Result, Tx},
@@ -22,7 +24,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, MakeVariant, ProcessImage, PurgeConversation, ReadDocument, RecognizeText; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

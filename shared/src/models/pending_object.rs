@@ -1,7 +1,7 @@
-//! Objects of the storage that no attachment names yet.
+//! Objects of the storage that nothing names yet that is made to last.
 //!
 //! Each object is named by exactly one row, whatever dies when: from before its first byte by one of this table, then
-//! by its attachment, and in the end by the job that deletes it; a job that is given up leaves it to this table again.
+//! by its attachment or variant, and in the end by the job that deletes it; a job that is given up leaves it to this table again.
 //! Each step to the next is one transaction. So objects of uploads that came to nothing are found here, and removed.
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub async fn begin(db: &impl ConnectionTrait, storage_key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Hands an object over to the attachment that this transaction makes.
+/// Hands an object over to the row that this transaction makes or completes.
 ///
 /// # Errors
 /// When the object is not pending any more, and may be gone; or as the database fails.
@@ -113,8 +113,8 @@ pub async fn sweep(tx: &mut Tx) -> Result<usize> {
     Ok(rows.len())
 }
 
-/// Which of these keys no row names: neither an attachment, nor a pending upload, nor a job that is about to delete the
-/// object.
+/// Which of these keys no row names: neither an attachment, nor a variant of one, nor a pending upload, nor a job that is about
+/// to delete the object.
 ///
 /// # Errors
 /// As the database fails.
@@ -122,6 +122,7 @@ pub async fn find_forgotten(db: &impl ConnectionTrait, keys: Vec<String>) -> Res
     const SQL: &str = "
         SELECT key FROM unnest($1::text[]) key
          WHERE NOT EXISTS (SELECT FROM attachments a WHERE a.storage_key = key)
+           AND NOT EXISTS (SELECT FROM image_variants v WHERE v.storage_key = key)
            AND NOT EXISTS (SELECT FROM pending_objects p WHERE p.storage_key = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE kind = $2 AND payload ->> 'storage_key' = key
                               AND state IN ('queued', 'dispatched', 'running'))";

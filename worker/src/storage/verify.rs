@@ -21,7 +21,7 @@ use shared::{
     clients::storage::{Object, Storage},
     clock::Clock,
     ids::AttachmentId,
-    models::{attachment, pending_object},
+    models::{pending_object, stored_object},
 };
 
 /// Rows read at once, and findings looked at once more together.
@@ -204,8 +204,8 @@ impl Verify<'_> {
         let missing = std::mem::take(&mut self.missing);
         let missing: Vec<Option<(String, AttachmentId)>> = stream::iter(missing)
             .map(|(key, id)| async move {
-                let row = attachment::find_for_any_user(db, id).await?;
-                let is_missing = row.is_some() && !storage.exists(&key).await?;
+                let is_named = stored_object::is_named_for_any_user(db, &key).await?;
+                let is_missing = is_named && !storage.exists(&key).await?;
                 anyhow::Ok(is_missing.then_some((key, id)))
             })
             .buffered(ASKED_AT_ONCE)
@@ -230,12 +230,12 @@ impl Verify<'_> {
     }
 }
 
-/// Keys of all attachments in their order, a page at a time.
+/// Keys of all attachments and variants in their order, a page at a time.
 fn rows(
     db: &DatabaseConnection,
 ) -> impl Stream<Item = anyhow::Result<(String, AttachmentId)>> + use<'_> {
     stream::try_unfold(String::new(), move |after| async move {
-        let page = attachment::list_keys_for_any_user(db, &after, BATCH as u64)
+        let page = stored_object::list_for_any_user(db, &after, BATCH as u64)
             .await
             .context("cannot read the attachments")?;
         let last = page.last().map(|(key, _)| key.clone());
