@@ -10,6 +10,7 @@ use shared::{
 
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
+    engines::variants,
     runner::Settings,
     storage::StorageCommand,
 };
@@ -42,6 +43,15 @@ pub enum Command {
     /// Looks after the store of uploads
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Carries out the order for variants of a picture in a file; the worker runs it as its helper
+    #[command(hide = true)]
+    MakeVariants {
+        /// The order
+        order: PathBuf,
+    },
+    /// Measures the making of variants; `bin/bench images` runs it
+    #[command(hide = true)]
+    BenchImages(variants::BenchArgs),
 }
 
 /// Variables of the worker.
@@ -72,6 +82,9 @@ pub struct WorkerArgs {
     /// Folder of pdfinfo, pdftotext and pdftoppm, which read PDFs [default: where programs are]
     #[arg(long, env = "POPPLER_PATH")]
     pub poppler_path: Option<String>,
+    /// Folder of fonts for text that is drawn [default: /usr/share/fonts]
+    #[arg(long, env = "FONT_PATH")]
+    pub font_path: Option<String>,
 }
 
 /// The worker's configuration.
@@ -89,6 +102,8 @@ pub struct WorkerConfig {
     pub tesseract: PathBuf,
     /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
     pub poppler: Option<PathBuf>,
+    /// The folder of fonts.
+    pub fonts: PathBuf,
     /// This very program, which is its own helper.
     pub program: PathBuf,
 }
@@ -142,6 +157,9 @@ impl Args {
             .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
+        let fonts = given(&worker.font_path)
+            .unwrap_or("/usr/share/fonts")
+            .into();
         let settings = Settings {
             slots,
             lease: Duration::from_secs(lease),
@@ -155,6 +173,7 @@ impl Args {
             health,
             tesseract,
             poppler,
+            fonts,
             program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });
         problems.finish(config)

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use worker::{
     bench,
     config::{Args, Command, WorkerConfig},
+    engines::variants,
     registry::Registry,
     runner::Drained,
     storage,
@@ -18,6 +19,18 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    // A helper has no configuration.
+    match &args.command {
+        Some(Command::MakeVariants { order }) => {
+            variants::work(order)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::BenchImages(args)) => {
+            variants::bench(args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
     let config = match args.check() {
         Ok(config) => config,
         Err(problems) => {
@@ -47,7 +60,8 @@ async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<E
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Storage(command)) => return Ok(storage::run(&config, command, stop).await),
-        Some(Command::Run) | None => {}
+        // Run before, without all this.
+        Some(Command::MakeVariants { .. } | Command::BenchImages(_) | Command::Run) | None => {}
     }
     match worker::run(config, Registry::all(), stop).await? {
         Drained::Whole => {

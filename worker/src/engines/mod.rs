@@ -6,6 +6,8 @@
 pub mod aside;
 pub mod document;
 pub mod helper;
+mod jpeg;
 pub mod picture;
 pub mod process;
 pub mod tesseract;
+pub mod variants;
