@@ -2,6 +2,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -58,6 +59,8 @@ pub struct Parts {
     pub poppler: Option<Poppler>,
     /// Does work that must not be able to harm this process.
     pub helper: Helper,
+    /// The folder of fonts.
+    pub fonts: PathBuf,
     /// For what is made on the way.
     pub scratch: Scratch,
 }

@@ -91,6 +91,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         metrics: Metrics::default(),
         poppler,
         helper: Helper::new(config.program.clone(), isolation),
+        fonts: config.fonts.clone(),
         scratch: Scratch::open().context("no folder for temporary files")?,
     }))
 }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
-    jobs::{DeleteObject, DeliverWebhook, PurgeConversation, ReadDocument, RecognizeText},
+    jobs::{
+        DeleteObject, DeliverWebhook, MakeVariant, ProcessImage, PurgeConversation, ReadDocument,
+        RecognizeText,
+    },
     queue::{Backoff, Job, Queue},
 };
 
@@ -65,6 +68,8 @@ impl Registry {
         Self::default()
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
+            .with::<MakeVariant>()
+            .with::<ProcessImage>()
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()

@@ -2,10 +2,13 @@
 
 mod delete_object;
 mod deliver_webhook;
+mod make_variant;
+mod process_image;
 mod purge_conversation;
 mod read_document;
 mod reading;
 mod recognize_text;
+mod variants;
 
 use std::time::Duration;
 
