@@ -9,7 +9,7 @@ use shared::{
     language,
     models::{
         attachment::{self, Kind},
-        job,
+        image, job,
         recognition::{self, Status},
     },
 };
@@ -20,6 +20,7 @@ use crate::{
     jobs::dto::Job,
     page::Limit,
     text::{Id, Languages, Param},
+    variants::dto::{Image, Variant},
 };
 
 /// The form of an upload.
@@ -30,7 +31,7 @@ use crate::{
     reason = "it documents the form; `upload` reads it piece by piece"
 )]
 pub(super) struct UploadForm {
-    /// The file: PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
+    /// The file: PNG, JPEG, WebP, GIF, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
     /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`.
@@ -100,7 +101,8 @@ pub(super) struct Attachment {
     /// Pixels, as stored in the file.
     #[schema(minimum = 0, example = 1754)]
     height: Option<i32>,
-    /// The content, without credentials, for an hour.
+    /// The file as it was uploaded, without credentials, for an hour. What a camera wrote in it (where a photo was taken,
+    /// for one) is still there: the variant `display` is what to show to others.
     #[schema(
         format = "uri",
         example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
@@ -119,6 +121,10 @@ pub(super) struct Attachment {
     /// Null if nothing was transcribed.
     #[schema(value_type = Option<Object>)]
     transcription: Option<()>,
+    /// What the picture is; null for other files, and for pictures that were uploaded before variants were made.
+    image: Option<Image>,
+    /// What was made of the picture, for others to see. Lists show the variants with a name only.
+    variants: Vec<Variant>,
     /// Its jobs, as long as they are kept.
     jobs: Vec<Job>,
     created_at: DateTime<Utc>,
@@ -129,9 +135,9 @@ impl Attachment {
     pub(super) fn new(
         row: attachment::Model,
         recognition: Option<recognition::Model>,
+        (image, variants): (Option<image::Model>, Vec<Variant>),
         jobs: Vec<job::Model>,
-        url: String,
-        url_expires_at: DateTime<Utc>,
+        (url, url_expires_at): (String, DateTime<Utc>),
     ) -> Self {
         let attachment::Model {
             id,
@@ -165,6 +171,8 @@ impl Attachment {
             extracted_text: extracted_text.flatten(),
             ocr,
             transcription: None,
+            image: image.map(Into::into),
+            variants,
             jobs: jobs.into_iter().map(Into::into).collect(),
             created_at,
         }

@@ -13,7 +13,7 @@ use shared::{
     ids::{AttachmentId, JobId},
     models::{
         attachment::{self, Filter},
-        conversation, job, pending_object, recognition,
+        conversation, image, image_variant, job, pending_object, recognition,
     },
 };
 
@@ -23,7 +23,7 @@ use super::{
         Attachment, CreatedAttachment, ListAttachments, ReadAttachment, ReadingAttachment,
         UploadForm,
     },
-    reading,
+    processing, reading,
     upload::{self, Uploaded},
 };
 use crate::{
@@ -34,13 +34,15 @@ use crate::{
     extract::{Json, Path, Query},
     middleware::RequestId,
     page::{Cursor, Page},
+    variants,
 };
 
 /// What follows an upload with text in it, and one without.
 const READING: &str = "OCR processing in background";
 const STORED: &str = "Stored";
 
-/// Uploads a picture, a PDF or a sound file. Its text is read in the background; `job` shows the progress.
+/// Uploads a picture, a PDF or a sound file. Its text is read in the background; `job` shows the progress. Of a picture
+/// variants are made besides, by a job of their own.
 #[utoipa::path(
     post, path = "/api/v1/attachments", tag = "attachments",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -92,6 +94,7 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
     } else {
         None
     };
+    processing::begin(&mut tx, &row, now).await?;
     let created = CreatedAttachment {
         attachment: whole(app, tx.orm(), row).await?,
         message: if job.is_some() { READING } else { STORED },
@@ -137,7 +140,7 @@ pub(super) async fn list_attachments(
         (row, read)
     });
     Ok(Json(Page {
-        data: show(&app, &app.db, rows.collect()).await?,
+        data: show(&app, &app.db, rows.collect(), true).await?,
         pagination: page.pagination,
     }))
 }
@@ -196,7 +199,7 @@ async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> 
     if let Some(read) = &mut read {
         read.extracted_text = attachment_text::load(db, &app.redis, read).await?;
     }
-    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    let shown = show(app, db, vec![(row, read)], false).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
@@ -207,38 +210,71 @@ async fn listed(
     row: attachment::Model,
 ) -> Result<Attachment> {
     let read = recognition::list(db, &[row.id]).await?.pop();
-    let shown = show(app, db, vec![(row, read)]).await?.pop();
+    let shown = show(app, db, vec![(row, read)], true).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
-/// Adds their jobs and URLs to attachments.
+/// Adds to attachments what was made of them, their jobs and their URLs. In lists those variants are left out that somebody
+/// asked for.
 async fn show(
     app: &App,
     db: &impl ConnectionTrait,
     rows: Vec<(attachment::Model, Option<recognition::Model>)>,
+    in_list: bool,
 ) -> Result<Vec<Attachment>> {
-    let jobs_of = |read: &Option<recognition::Model>| {
-        read.as_ref()
-            .map(recognition::Model::jobs)
-            .unwrap_or_default()
-    };
-    let ids: Vec<JobId> = rows.iter().flat_map(|(_, read)| jobs_of(read)).collect();
+    let ids: Vec<AttachmentId> = rows.iter().map(|(row, _)| row.id).collect();
+    let mut images: HashMap<AttachmentId, image::Model> = image::list(db, &ids)
+        .await?
+        .into_iter()
+        .map(|image| (image.attachment_id, image))
+        .collect();
+    let mut made: HashMap<AttachmentId, Vec<image_variant::Model>> = HashMap::new();
+    for variant in image_variant::list_of(db, &ids, in_list).await? {
+        made.entry(variant.attachment_id).or_default().push(variant);
+    }
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|(row, read)| {
+            let image = images.remove(&row.id);
+            let variants = made.remove(&row.id).unwrap_or_default();
+            let jobs = jobs_of(read.as_ref(), image.as_ref(), &variants);
+            (row, read, image, variants, jobs)
+        })
+        .collect();
+    let ids: Vec<JobId> = rows.iter().flat_map(|(.., jobs)| jobs.clone()).collect();
     let jobs: HashMap<JobId, job::Model> = job::find_all(db, &ids)
         .await?
         .into_iter()
         .map(|job| (job.id, job))
         .collect();
     let mut shown = Vec::with_capacity(rows.len());
-    for (row, read) in rows {
-        let ids = jobs_of(&read).into_iter();
-        let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
-        let (url, expires_at) = content::url(app, &row).await?;
-        shown.push(Attachment::new(row, read, jobs, url, expires_at));
+    for (row, read, image, made_of_it, ids) in rows {
+        let jobs = ids.iter().filter_map(|id| jobs.get(id).cloned()).collect();
+        let url = content::url(app, &row).await?;
+        let mut shown_variants = Vec::with_capacity(made_of_it.len());
+        for variant in made_of_it {
+            shown_variants.push(variants::show(app, &row, variant).await?);
+        }
+        let image = (image, shown_variants);
+        shown.push(Attachment::new(row, read, image, jobs, url));
     }
     Ok(shown)
 }
 
-/// Deletes an attachment and the text read from it. Its content soon disappears from every URL; a job that is reading
+/// The readings' first, the latest of them first.
+fn jobs_of(
+    read: Option<&recognition::Model>,
+    image: Option<&image::Model>,
+    variants: &[image_variant::Model],
+) -> Vec<JobId> {
+    let mut jobs = read.map_or_else(Vec::new, recognition::Model::jobs);
+    jobs.extend(image.map(|image| image.job_id));
+    let asked_for = variants.iter().filter(|variant| variant.name.is_none());
+    jobs.extend(asked_for.map(|variant| variant.job_id));
+    jobs
+}
+
+/// Deletes an attachment, the text read from it and its variants. Its content soon disappears from every URL; a job that works on
 /// it is stopped.
 #[utoipa::path(
     delete, path = "/api/v1/attachments/{id}", tag = "attachments",
