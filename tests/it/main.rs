@@ -46,6 +46,7 @@ mod storage_health;
 mod storage_outages;
 mod transport;
 mod uploads;
+mod variants;
 mod verify;
 mod webhook_changes;
 mod webhooks;
