@@ -101,7 +101,7 @@ async fn attachments_are_listed_newest_first_and_filtered() {
         .await
         .expect_problem(400, "malformed_request");
     app.run_jobs().await;
-    app.expect_failed(1);
+    app.expect_failed(2);
     app.finish().await;
 }
 

@@ -516,3 +516,60 @@ async fn a_run_that_lost_its_job_leaves_no_object() {
     assert_eq!(pending, 0);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_watermark_can_be_read_in_any_script() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let paper = image::GrayImage::from_pixel(1_600, 300, image::Luma([255]));
+    let mut file = std::io::Cursor::new(Vec::new());
+    paper.write_to(&mut file, image::ImageFormat::Png).unwrap();
+    let created = ana
+        .upload("paper.png", file.into_inner(), &[])
+        .await
+        .expect(201);
+    let id = created["attachment"]["id"].as_str().unwrap();
+    app.run_jobs().await;
+    for (language, text) in [
+        ("ur", "لائبریری ہفتے کو صبح کھلتی ہے"),
+        ("hi", "पुस्तकालय शनिवार को खुलता है"),
+        ("bn", "গ্রন্থাগার শনিবার সকালে খোলে"),
+        ("en", "The library opens on Saturday"),
+    ] {
+        let watermark = json!({ "text": text, "position": "center", "opacity": 100, "size": 25, "color": "#000000" });
+        let body = json!({ "watermark": watermark, "format": "png" });
+        let asked = ana.post_json(&path(id), body).await.expect(202);
+        app.run_jobs().await;
+        let one = format!("{}/{}", path(id), asked["variant"]["id"].as_str().unwrap());
+        let made = ana.get(&one).await.expect(200);
+        assert_eq!(made["status"], "succeeded", "{made}");
+        let (_, marked) = bytes(&ana, &made["url"]).await;
+        let read = ana
+            .upload("marked.png", marked, &[("language", language)])
+            .await;
+        let read = read.expect(201)["attachment"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        app.run_jobs().await;
+        let read = get(&ana, &read).await;
+        let said = read["extractedText"].as_str().unwrap();
+        let rate = tests::text::error_rate(said, text);
+        assert!(rate < 0.1, "{language}: {rate}\n{said}");
+    }
+    // A letter of a private use area.
+    let body = json!({ "watermark": { "text": "ok \u{10fffd}" } });
+    let asked = ana.post_json(&path(id), body).await.expect(202);
+    app.run_jobs().await;
+    let one = format!("{}/{}", path(id), asked["variant"]["id"].as_str().unwrap());
+    let error = ana.get(&one).await.expect(200)["error"].clone();
+    assert!(
+        error
+            .as_str()
+            .unwrap()
+            .starts_with("no font of this server has"),
+        "{error}"
+    );
+    app.expect_failed(1);
+    app.finish().await;
+}

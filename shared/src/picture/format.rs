@@ -59,12 +59,12 @@ impl Format {
         self != Self::Png
     }
 
-    /// Most pixels, and the longest side. WebP and JPEG cannot have more (RFC 9649 §2.5; ITU-T T.81 B.2.2, less what
-    /// libjpeg refuses); of AVIF, more would take too long.
+    /// Most pixels, and the longest side. WebP has no longer ones (RFC 9649 §2.5), and its encoder takes four times the memory of
+    /// others; of AVIF, more pixels would take too long.
     pub fn limits(self) -> (u64, u32) {
         match self {
             Self::Jpeg | Self::Png => (MAX_PIXELS, MAX_SIDE),
-            Self::Webp => (MAX_PIXELS, 16_383),
+            Self::Webp => (16_777_216, 16_383),
             Self::Avif => (4_194_304, MAX_MADE_SIDE),
         }
     }

@@ -1,6 +1,6 @@
 //! What stands in for a picture until it is there: its main colour, and a blur of a few letters.
 
-use super::pixels::Pixels;
+use super::pixels::{Pixels, on_white};
 
 /// Blocks of the blur, across and down.
 const BLUR: (u32, u32) = (4, 3);
@@ -44,9 +44,8 @@ pub(super) fn blur_hash(pixels: &Pixels) -> Option<String> {
     } else {
         pixels.clone()
     };
-    let opaque = small.on_white();
+    let opaque = on_white(&small.bytes, small.has_alpha);
     let with_alpha: Vec<u8> = opaque
-        .bytes
         .chunks_exact(3)
         .flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255])
         .collect();

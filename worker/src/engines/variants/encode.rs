@@ -9,10 +9,16 @@ use mozjpeg::{ColorSpace, Compress};
 use ravif::{Encoder, Img};
 use shared::picture::Format;
 
-use super::{error::Refused, pixels::Pixels};
+use super::{
+    error::Refused,
+    pixels::{Pixels, on_white},
+};
 
 /// How much time AVIF may take, from 1 (all of it) to 10.
 const AVIF_SPEED: u8 = 8;
+
+/// Rows that are laid on white at once.
+const ROWS_AT_ONCE: usize = 64;
 
 /// Encodes a picture. Nothing is in the file but its pixels; of them, opacity only where the format has such.
 ///
@@ -20,7 +26,7 @@ const AVIF_SPEED: u8 = 8;
 /// When the format cannot hold it, or an encoder gives up.
 pub(super) fn encode(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec<u8>, Refused> {
     match format {
-        Format::Jpeg => catch_unwind(AssertUnwindSafe(|| jpeg(&pixels.on_white(), quality)))
+        Format::Jpeg => catch_unwind(AssertUnwindSafe(|| jpeg(pixels, quality)))
             .ok()
             .and_then(Result::ok)
             .ok_or(Refused::Crashed),
@@ -39,7 +45,10 @@ fn jpeg(pixels: &Pixels, quality: u8) -> io::Result<Vec<u8>> {
     encoder.set_quality(quality.into());
     encoder.set_optimize_coding(true);
     let mut started = encoder.start_compress(Vec::new())?;
-    started.write_scanlines(&pixels.bytes)?;
+    let rows_bytes = pixels.channels() * pixels.width as usize * ROWS_AT_ONCE;
+    for rows in pixels.bytes.chunks(rows_bytes) {
+        started.write_scanlines(&on_white(rows, pixels.has_alpha))?;
+    }
     started.finish()
 }
 

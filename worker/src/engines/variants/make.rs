@@ -184,8 +184,7 @@ pub(super) fn cook(source: &Source<'_>, recipe: &Recipe) -> Result<Pixels, Refus
     } else {
         part.scaled(across, down)
     };
-    let mut pixels = decoded.resized(part, width, height);
-    drop(decoded);
+    let mut pixels = decoded.into_resized(part, width, height);
     pixels.divide();
     source.correct(&mut pixels);
     Ok(pixels.upright(source.orientation).without_needless_alpha())

@@ -1,5 +1,7 @@
 //! Decoded pixels, and what is done with them before they are encoded.
 
+use std::borrow::Cow;
+
 use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
 use image::{DynamicImage, RgbImage, RgbaImage, metadata::Orientation};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
@@ -91,6 +93,14 @@ impl Pixels {
         }
     }
 
+    /// As [`Pixels::resized`], without a copy where nothing changes.
+    pub(super) fn into_resized(self, part: Part, width: u32, height: u32) -> Self {
+        if part == self.whole() && (width, height) == (self.width, self.height) {
+            return self;
+        }
+        self.resized(part, width, height)
+    }
+
     /// All of it in another size, from colours that are not multiplied.
     pub(super) fn fitted(&self, width: u32, height: u32) -> Self {
         if !self.has_alpha {
@@ -163,26 +173,6 @@ impl Pixels {
         }
     }
 
-    /// Lays it on white, for what has no opacity.
-    pub(super) fn on_white(&self) -> std::borrow::Cow<'_, Self> {
-        if !self.has_alpha {
-            return std::borrow::Cow::Borrowed(self);
-        }
-        let bytes = self.bytes.chunks_exact(4).flat_map(|pixel| {
-            let alpha = u32::from(pixel[3]);
-            [pixel[0], pixel[1], pixel[2]].map(|colour| {
-                let mixed = (u32::from(colour) * alpha + 255 * (255 - alpha) + 127) / 255;
-                u8::try_from(mixed).unwrap_or(u8::MAX)
-            })
-        });
-        std::borrow::Cow::Owned(Self {
-            width: self.width,
-            height: self.height,
-            has_alpha: false,
-            bytes: bytes.collect(),
-        })
-    }
-
     /// Turns colours of a profile into those of sRGB, which is what everybody takes for granted of a picture without a
     /// profile. One that cannot be applied is not: colours are then a little off.
     pub(super) fn in_srgb(&mut self, profile: &[u8]) {
@@ -249,6 +239,21 @@ impl Part {
             height: self.height * down,
         }
     }
+}
+
+/// Lays pixels on white, for what has no opacity.
+pub(super) fn on_white(bytes: &[u8], has_alpha: bool) -> Cow<'_, [u8]> {
+    if !has_alpha {
+        return Cow::Borrowed(bytes);
+    }
+    let opaque = bytes.chunks_exact(4).flat_map(|pixel| {
+        let alpha = u32::from(pixel[3]);
+        [pixel[0], pixel[1], pixel[2]].map(|colour| {
+            let mixed = (u32::from(colour) * alpha + 255 * (255 - alpha) + 127) / 255;
+            u8::try_from(mixed).unwrap_or(u8::MAX)
+        })
+    });
+    Cow::Owned(opaque.collect())
 }
 
 /// Whether an orientation swaps width and height.
@@ -355,8 +360,8 @@ mod tests {
         let mut one = pixels.resized(pixels.whole(), 1, 1);
         one.divide();
         assert_eq!(&one.bytes[..3], [0, 0, 255]);
-        assert_eq!(one.on_white().bytes.len(), 3);
-        let opaque = numbered(2, 2, false);
-        assert_eq!(opaque.on_white().as_ref(), &opaque);
+        assert_eq!(on_white(&one.bytes, true).len(), 3);
+        assert_eq!(on_white(&[255, 0, 0, 0], true)[..], [255; 3]);
+        assert_eq!(on_white(&[1, 2, 3], false)[..], [1, 2, 3]);
     }
 }

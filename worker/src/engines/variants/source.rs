@@ -23,6 +23,10 @@ use crate::engines::jpeg::{Survey, survey};
 
 /// What decoding may keep at once: 40 million pixels of 8-bit RGBA are 160 MB.
 const MAX_DECODED_BYTES: u64 = 256_000_000;
+/// What libjpeg may keep of a file with several scans: 40 million pixels at half the colour resolution are 120 MB.
+const MAX_KEPT_BYTES: u64 = 192_000_000;
+/// Pixels of an animation's frames; two copies of one are kept while it is decoded.
+const MAX_FRAME_PIXELS: u64 = 16_777_216;
 /// Most scans of a JPEG file. Programs write about ten; each one is a pass over the whole picture.
 const MAX_SCANS: u32 = 100;
 
@@ -66,6 +70,9 @@ impl<'a> Source<'a> {
         let pixels = u64::from(width) * u64::from(height);
         if blocks.frames > 1 && pixels * u64::from(blocks.frames) > MAX_ANIMATED_PIXELS {
             return Err(Refused::TooLong);
+        }
+        if blocks.frames > 1 && pixels > MAX_FRAME_PIXELS {
+            return Err(Refused::TooHeavy);
         }
         if format == ImageFormat::Jpeg {
             check(&survey(file))?;
@@ -199,7 +206,7 @@ fn check(survey: &Survey) -> Result<(), Refused> {
     if !survey.is_whole {
         return Err(Refused::Damaged("it ends too early".to_owned()));
     }
-    if survey.kept_bytes > MAX_DECODED_BYTES || survey.scans > MAX_SCANS {
+    if survey.kept_bytes > MAX_KEPT_BYTES || survey.scans > MAX_SCANS {
         return Err(Refused::TooHeavy);
     }
     Ok(())
