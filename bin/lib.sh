@@ -15,11 +15,12 @@ LLVM_COV_VERSION=0.9.1
 DENY_VERSION=0.20.2
 MACHETE_VERSION=0.9.2
 TYPOS_VERSION=1.52.0
+SHARP_VERSION=0.35.5
 
 # package:probe — a command, or the path of a file, or several of them separated by |.
 TESSDATA='/usr/share/tesseract-ocr/*/tessdata'
 BREWDATA='/opt/homebrew/share/tessdata'
-BUILD_PACKAGES=(build-essential:cc ca-certificates:/etc/ssl/certs/ca-certificates.crt\|/etc/ssl/cert.pem curl:curl)
+BUILD_PACKAGES=(build-essential:cc ca-certificates:/etc/ssl/certs/ca-certificates.crt\|/etc/ssl/cert.pem curl:curl nasm:nasm)
 POSTGRES_PACKAGES=("postgresql:/usr/lib/postgresql/*/bin/postgres|/opt/homebrew/opt/postgresql@*/bin/postgres|/usr/local/opt/postgresql@*/bin/postgres")
 REDIS_PACKAGES=(redis-server:redis-server)
 OCR_PACKAGES=(
@@ -34,6 +35,7 @@ OCR_PACKAGES=(
   "tesseract-ocr-script-arab:$TESSDATA/Arabic.traineddata|$BREWDATA/script/Arabic.traineddata"
   poppler-utils:pdftotext
   "poppler-data:/usr/share/poppler/cMap|/opt/homebrew/share/poppler/cMap"
+  fonts-noto-core:/usr/share/fonts/truetype/noto/NotoSansDevanagari-Regular.ttf
   util-linux:prlimit
   util-linux:setpriv
   procps:ps
@@ -265,6 +267,7 @@ brew_formula() {
     poppler-*) echo poppler ;;
     ffmpeg) echo ffmpeg ;;
     cmake) echo cmake ;;
+    nasm) echo nasm ;;
   esac
 }
 

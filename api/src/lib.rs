@@ -32,6 +32,7 @@ mod projects;
 mod router;
 mod search;
 mod text;
+mod variants;
 mod webhooks;
 mod write;
 

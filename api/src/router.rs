@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     exports, health, jobs, messages, metrics, middleware, notifications,
     openapi::{self, Document},
-    projects, search, webhooks,
+    projects, search, variants, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -28,6 +28,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(accounts::router())
         .merge(api_keys::router())
         .merge(attachments::router())
+        .merge(variants::router())
         .merge(conversations::router())
         .merge(exports::router())
         .merge(jobs::router())

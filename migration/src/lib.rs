@@ -20,6 +20,7 @@ mod m20261121_000011_create_conversations;
 mod m20261121_000012_add_conversation_language;
 mod m20261121_000013_split_words_at_dots;
 mod m20261128_000014_create_transcriptions;
+mod m20261128_000015_create_image_variants;
 mod m20261128_000016_create_exports;
 
 /// All steps, in order.
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000012_add_conversation_language::Migration),
             Box::new(m20261121_000013_split_words_at_dots::Migration),
             Box::new(m20261128_000014_create_transcriptions::Migration),
+            Box::new(m20261128_000015_create_image_variants::Migration),
             Box::new(m20261128_000016_create_exports::Migration),
         ]
     }

@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 use crate::{
     config::DatabaseConfig,
     ids::{JobId, UserId},
-    models::{api_key, export},
+    models::{api_key, export, image_variant},
     queue::Queue,
     redis::{Keys, Redis},
 };
@@ -94,6 +94,15 @@ pub enum Refusal {
     /// What was heard first comes later, or never.
     #[error("nothing of this file is transcribed yet")]
     NotTranscribed,
+    /// Only of pictures there are variants.
+    #[error("there are variants of pictures only")]
+    NotAPicture,
+    /// A picture has only so many variants.
+    #[error("there are {max} variants already; delete one", max = image_variant::MAX_PER_ATTACHMENT)]
+    VariantLimit,
+    /// What every picture has stays with it.
+    #[error("every picture has this variant; it goes with the attachment")]
+    StandardVariant,
 }
 
 impl Refusal {
@@ -115,6 +124,9 @@ impl Refusal {
             Self::NotReadable => "not_readable",
             Self::NotTranscribable => "not_transcribable",
             Self::NotTranscribed => "not_transcribed",
+            Self::NotAPicture => "not_a_picture",
+            Self::VariantLimit => "variant_limit",
+            Self::StandardVariant => "standard_variant",
         }
     }
 

@@ -67,6 +67,8 @@ ids! {
     AttachmentId,
     /// A file made of a conversation.
     ExportId,
+    /// A picture made of an uploaded one.
+    VariantId,
     /// A job of the engine.
     JobId,
     /// An endpoint that receives events.

@@ -66,7 +66,11 @@ async fn a_deleted_attachment_is_gone_with_all_there_is_of_it() {
         .await
         .expect_problem(404, "not_found");
     assert_eq!(count(&app, "SELECT count(*) FROM recognitions").await, 0);
-    assert_eq!(objects(&app).await.len(), 1, "a job deletes the object");
+    assert_eq!(
+        objects(&app).await.len(),
+        4,
+        "jobs delete it and its variants"
+    );
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
     let left: Option<String> = redis::AsyncCommands::get(&mut redis, &cached)
@@ -142,7 +146,7 @@ async fn a_reading_that_runs_ends_quietly_with_its_attachment() {
         .await
         .expect(201);
     eventually("it is read", || async {
-        app.count_jobs("running").await == 1
+        app.count_jobs("running").await > 0
     })
     .await;
     assert_eq!(ana.delete(&path(&created)).await.status, 204);
@@ -152,7 +156,10 @@ async fn a_reading_that_runs_ends_quietly_with_its_attachment() {
     .await;
     let job = format!("/api/v1/jobs/{}", created["job"]["id"].as_str().unwrap());
     assert_eq!(ana.get(&job).await.expect(200)["status"], "cancelled");
-    assert!(objects(&app).await.is_empty());
+    eventually("nothing is left", || async {
+        objects(&app).await.is_empty()
+    })
+    .await;
     assert!(receiver.requests().await.is_empty());
     assert_eq!(count(&app, "SELECT count(*) FROM recognitions").await, 0);
     worker.shutdown().await;
@@ -173,8 +180,8 @@ async fn an_object_goes_as_soon_as_its_store_is_back() {
     store.go_down();
     assert_eq!(ana.delete(&path(&created)).await.status, 204);
     for _ in 0..4 {
-        assert_eq!(app.run_due_jobs().await, 1);
-        assert_eq!(app.count_jobs("queued").await, 1, "it was given up");
+        assert_eq!(app.run_due_jobs().await, 4);
+        assert_eq!(app.count_jobs("queued").await, 4, "one was given up");
         app.advance(Duration::from_hours(1)).await;
     }
     store.come_back();
@@ -199,16 +206,16 @@ async fn an_object_on_whose_job_workers_died_goes_a_day_later() {
     .await
     .unwrap();
     app.advance(Duration::from_secs(1)).await;
-    assert_eq!(app.sweep().await, 1);
-    assert_eq!(app.count_jobs("quarantined").await, 1);
+    assert_eq!(app.sweep().await, 4, "of it and of its variants");
+    assert_eq!(app.count_jobs("quarantined").await, 4);
 
     app.advance(pending_object::GRACE).await;
     assert_eq!(app.sweep_objects().await, 0);
     app.advance(Duration::from_secs(1)).await;
-    assert_eq!(app.sweep_objects().await, 1);
+    assert_eq!(app.sweep_objects().await, 4);
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
-    app.expect_failed(1);
+    app.expect_failed(4);
     app.finish().await;
 }
 
@@ -238,7 +245,11 @@ async fn nobody_sees_the_attachments_of_a_deleted_conversation() {
     }
     let listed = ana.get("/api/v1/attachments").await.expect(200);
     assert_eq!(listed["data"], json!([]));
-    assert_eq!(objects(&app).await.len(), 1, "a job deletes the object");
+    assert_eq!(
+        objects(&app).await.len(),
+        4,
+        "jobs delete it and its variants"
+    );
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
     app.finish().await;
@@ -251,10 +262,9 @@ async fn an_attachment_that_is_being_deleted_is_not_read_again() {
     let created = upload(&ana).await;
     app.run_jobs().await;
     let mut deleting = app.database.pool().begin().await.unwrap();
-    sqlx::query("DELETE FROM attachments")
-        .execute(&mut *deleting)
-        .await
-        .unwrap();
+    for sql in ["DELETE FROM image_variants", "DELETE FROM attachments"] {
+        sqlx::query(sql).execute(&mut *deleting).await.unwrap();
+    }
     let ocr = format!("{}/ocr", path(&created));
     let (read, ()) = tokio::join!(ana.post(&ocr), async {
         eventually("it waits for the row", || async {
@@ -298,7 +308,7 @@ async fn the_attachments_of_a_conversation_go_together() {
     }
     app.run_jobs().await;
     assert_eq!(count(&app, "SELECT count(*) FROM attachments").await, 1);
-    assert_eq!(objects(&app).await.len(), 1);
+    assert_eq!(objects(&app).await.len(), 4);
     assert_eq!(ana.get(&path(&kept)).await.status, 200);
     assert!(receiver.requests().await.is_empty());
     app.finish().await;

@@ -213,6 +213,8 @@ async fn an_object_of_an_export_is_known_to_those_who_look_for_forgotten_ones() 
     let id: ExportId = serde_json::from_value(export["id"].clone()).unwrap();
     let owner = Owner::ExportId(id);
     assert!(named.iter().any(|(_, named)| *named == owner));
-    assert!(owner.exists(&app.context.db).await.unwrap());
+    for key in &keys {
+        assert!(stored_object::is_named(&app.context.db, key).await.unwrap());
+    }
     app.finish().await;
 }

@@ -49,6 +49,14 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let deliver = shared::jobs::DeliverWebhook {
         delivery: shared::ids::DeliveryId(id),
     };
+    let process = shared::jobs::ProcessImage {
+        attachment: shared::ids::AttachmentId(id),
+    };
+    let make = shared::jobs::MakeVariant {
+        variant: shared::ids::VariantId(id),
+    };
+    insta::assert_json_snapshot!("payload_process_image", process);
+    insta::assert_json_snapshot!("payload_make_variant", make);
     let purge = shared::jobs::PurgeConversation {
         conversation: shared::ids::ConversationId(id),
     };

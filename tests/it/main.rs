@@ -53,6 +53,7 @@ mod storage_outages;
 mod transcriptions;
 mod transport;
 mod uploads;
+mod variants;
 mod verify;
 mod webhook_changes;
 mod webhooks;

@@ -49,6 +49,10 @@ impl Answer {
 async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> String {
     let made = match template {
         "/api/v1/attachments/{id}" => upload(owner).await["attachment"]["id"].clone(),
+        "/api/v1/attachments/{id}/variants/{variantId}" => {
+            let body = serde_json::json!({ "format": "png" });
+            owner.post_json(path, body).await.expect(202)["variant"]["id"].clone()
+        }
         "/api/v1/api-keys/{id}" => {
             let body = serde_json::json!({ "name": "bot", "scopes": ["read"] });
             owner.post_json("/api/v1/api-keys", body).await.expect(201)["id"].clone()

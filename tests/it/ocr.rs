@@ -111,7 +111,8 @@ async fn a_broken_picture_stays_and_its_job_says_why() {
     assert_eq!(job["error"], reason);
     assert!(reason.contains("damaged"), "{reason}");
     assert!(attachment["extractedText"].is_null());
-    app.expect_failed(1);
+    // Neither read nor shown.
+    app.expect_failed(2);
     app.finish().await;
 }
 

@@ -39,7 +39,8 @@ async fn what_a_dead_process_left_goes_after_a_day(app: TestApp, unfinished: imp
         .expect(201);
     app.run_jobs().await;
     leave_behind(&app).await;
-    assert_eq!(objects(&app).await.len(), 2);
+    // A picture with its variants, and what was left.
+    assert_eq!(objects(&app).await.len(), 5);
     assert!(unfinished() > 0);
 
     app.advance(pending_object::GRACE).await;

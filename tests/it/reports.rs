@@ -255,7 +255,7 @@ async fn trouble_with_other_servers_is_a_step_to_an_error() {
         .await
         .expect(201);
     eventually("the picture and its delivery are dead", || async {
-        app.count_jobs("failed").await == 2
+        app.count_jobs("failed").await == 3
     })
     .await;
     break_webhooks(&app).await;
@@ -283,7 +283,7 @@ async fn trouble_with_other_servers_is_a_step_to_an_error() {
     for body in sentry.bodies() {
         assert!(!body.contains(&receiver.url()), "{body}");
     }
-    app.expect_failed(2);
+    app.expect_failed(3);
     app.finish().await;
 }
 

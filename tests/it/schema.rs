@@ -46,6 +46,8 @@ async fn every_entity_can_be_selected() {
     select::<models::event::Entity>(&database).await;
     select::<models::export::Entity>(&database).await;
     select::<models::idempotency_key::Entity>(&database).await;
+    select::<models::image::Entity>(&database).await;
+    select::<models::image_variant::Entity>(&database).await;
     select::<models::job::Entity>(&database).await;
     select::<models::message::Entity>(&database).await;
     select::<models::notification::Entity>(&database).await;

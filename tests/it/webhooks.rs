@@ -214,7 +214,7 @@ async fn a_failed_reading_is_told_too() {
     assert_eq!(body["type"], "image.ocr_failed");
     assert!(body["data"]["extractedText"].is_null());
     assert!(body["data"]["error"].as_str().unwrap().contains("damaged"));
-    app.expect_failed(1);
+    app.expect_failed(2);
     app.finish().await;
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use worker::{
     bench,
     config::{Args, Command, WorkerConfig},
-    engines::render,
+    engines::{render, variants},
     registry::Registry,
     runner::Drained,
     storage,
@@ -19,9 +19,18 @@ const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    // A helper of the worker: it knows nothing of a configuration.
-    if let Some(Command::Render(args)) = &args.command {
-        return Ok(render::main(args));
+    // A helper of the worker knows nothing of a configuration.
+    match &args.command {
+        Some(Command::Render(args)) => return Ok(render::main(args)),
+        Some(Command::MakeVariants { order }) => {
+            variants::work(order)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::BenchImages(args)) => {
+            variants::bench(args)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let config = match args.check() {
         Ok(config) => config,
@@ -52,7 +61,14 @@ async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<E
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Storage(command)) => return Ok(storage::run(&config, command, stop).await),
-        Some(Command::Run | Command::Render(_)) | None => {}
+        // The others have run before, without all this.
+        Some(
+            Command::Run
+            | Command::Render(_)
+            | Command::MakeVariants { .. }
+            | Command::BenchImages(_),
+        )
+        | None => {}
     }
     match worker::run(config, Registry::all(), stop).await? {
         Drained::Whole => {

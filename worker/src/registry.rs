@@ -6,8 +6,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
     jobs::{
-        DeleteObject, DeliverWebhook, ExportConversation, PurgeConversation, ReadDocument,
-        RecognizeText, TranscribeAudio,
+        DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage,
+        PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -69,6 +69,8 @@ impl Registry {
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
             .with::<ExportConversation>()
+            .with::<MakeVariant>()
+            .with::<ProcessImage>()
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()

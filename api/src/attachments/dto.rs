@@ -9,7 +9,7 @@ use shared::{
     language,
     models::{
         attachment::{self, Kind},
-        job,
+        image, image_variant, job,
         recognition::{self, Status},
         transcription,
     },
@@ -22,6 +22,7 @@ use crate::{
     jobs::dto::Job,
     page::Limit,
     text::{Id, Languages, Param},
+    variants::dto::{Image, Variant},
 };
 
 /// The form of an upload.
@@ -32,7 +33,7 @@ use crate::{
     reason = "it documents the form; `upload` reads it piece by piece"
 )]
 pub(super) struct UploadForm {
-    /// The file: PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
+    /// The file: PNG, JPEG, WebP, GIF, PDF, MP3, WAV, Ogg, `WebM` or M4A, by its content.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
     /// Languages of the text, if known: ISO 639-1 or 639-3 codes, joined by `+`. Of a sound only one is heeded.
@@ -79,19 +80,27 @@ pub(super) struct Ocr {
     finished_at: Option<DateTime<Utc>>,
 }
 
-/// What was found in an attachment.
+/// What was found in an attachment, and made of it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) read: Option<recognition::Model>,
     pub(super) heard: Option<transcription::Model>,
+    pub(super) image: Option<image::Model>,
+    pub(super) variants: Vec<image_variant::Model>,
 }
 
 impl Found {
-    /// The jobs that looked for it.
+    /// The jobs that did it: those that looked for text first, the latest of them first.
     pub(super) fn jobs(&self) -> Vec<JobId> {
         let read = self.read.iter().flat_map(recognition::Model::jobs);
         let heard = self.heard.iter().flat_map(transcription::Model::jobs);
-        read.chain(heard).collect()
+        let image = self.image.iter().map(|image| image.job_id);
+        let asked_for = self
+            .variants
+            .iter()
+            .filter(|variant| variant.name.is_none());
+        let asked_for = asked_for.map(|variant| variant.job_id);
+        read.chain(heard).chain(image).chain(asked_for).collect()
     }
 }
 
@@ -118,7 +127,8 @@ pub(super) struct Attachment {
     /// Pixels, as stored in the file.
     #[schema(minimum = 0, example = 1754)]
     height: Option<i32>,
-    /// The content, without credentials, for an hour.
+    /// The file as it was uploaded, without credentials, for an hour. What a camera wrote in it (where a photo was taken,
+    /// for one) is still there: the variant `display` is what to show to others.
     #[schema(
         format = "uri",
         example = "https://api.example.com/api/v1/attachments/019aa5c1-7d3a-7c62-9f0b-5e1d2a3b4c5d/content?exp=1795255200&sig=6f1c"
@@ -140,6 +150,10 @@ pub(super) struct Attachment {
     ocr: Option<Ocr>,
     /// Null if it is no sound.
     transcription: Option<Transcription>,
+    /// What the picture is; null for other files, and for pictures that were uploaded before variants were made.
+    image: Option<Image>,
+    /// What was made of the picture, for others to see. Lists show the variants with a name only.
+    variants: Vec<Variant>,
     /// Its jobs, as long as they are kept.
     jobs: Vec<Job>,
     created_at: DateTime<Utc>,
@@ -150,6 +164,7 @@ impl Attachment {
     pub(super) fn new(
         row: attachment::Model,
         found: Found,
+        variants: Vec<Variant>,
         jobs: Vec<job::Model>,
         urls: Urls,
     ) -> Self {
@@ -192,6 +207,8 @@ impl Attachment {
             extracted_text: read.flatten().or(heard),
             ocr,
             transcription: found.heard.map(Into::into),
+            image: found.image.map(Into::into),
+            variants,
             jobs: jobs.into_iter().map(Into::into).collect(),
             created_at,
         }

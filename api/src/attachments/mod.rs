@@ -1,9 +1,11 @@
 //! Uploaded files, and the text that is read or heard in them.
 //!
-//! An upload is stored and answered at once; finding its text is a job, a row of the same transaction.
+//! An upload is stored and answered at once; finding its text and making variants of a picture are jobs, rows of the same
+//! transaction.
 
 mod content;
 mod dto;
+mod processing;
 mod reading;
 mod routes;
 mod subtitles;

@@ -13,7 +13,8 @@ use shared::{
     ids::{AttachmentId, JobId},
     models::{
         attachment::{self, Filter, Kind},
-        conversation, job, pending_object, recognition, transcription as heard,
+        conversation, image, image_variant, job, pending_object, recognition,
+        transcription as heard,
     },
 };
 
@@ -23,7 +24,7 @@ use super::{
         Attachment, CreatedAttachment, Found, ListAttachments, ReadAttachment, ReadingAttachment,
         UploadForm,
     },
-    reading,
+    processing, reading,
     transcription::{self, TranscribeAttachment, TranscribingAttachment},
     upload::{self, Uploaded},
 };
@@ -35,6 +36,7 @@ use crate::{
     extract::{Json, Path, Query},
     middleware::RequestId,
     page::{Cursor, Page},
+    variants,
 };
 
 /// What follows an upload with text in it, and one with sound.
@@ -42,7 +44,7 @@ const READING: &str = "OCR processing in background";
 const HEARING: &str = "Transcription in background";
 
 /// Uploads a picture, a PDF or a sound file. Its text is read, or what is said in it written down, in the background;
-/// `job` shows the progress.
+/// `job` shows the progress. Of a picture variants are made besides, by a job of their own.
 #[utoipa::path(
     post, path = "/api/v1/attachments", tag = "attachments",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -100,6 +102,7 @@ async fn store(app: &App, caller: &Caller, id: &RequestId, uploaded: Uploaded) -
             (job, HEARING)
         }
     };
+    processing::begin(&mut tx, &row, now).await?;
     let job = job::get(tx.orm(), caller.user, job).await?;
     let created = CreatedAttachment {
         attachment: whole(app, tx.orm(), row).await?,
@@ -150,7 +153,7 @@ pub(super) async fn list_attachments(
         (row, found)
     });
     Ok(Json(Page {
-        data: show(&app, &app.db, rows.collect()).await?,
+        data: show(&app, &app.db, rows.collect(), true).await?,
         pagination: page.pagination,
     }))
 }
@@ -243,6 +246,7 @@ async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> 
     let mut found = Found {
         read: recognition::find(db, row.id).await?,
         heard: heard::find(db, row.id).await?,
+        ..Found::default()
     };
     if let Some(read) = &mut found.read {
         read.extracted_text = attachment_text::load(db, &app.redis, read).await?;
@@ -250,7 +254,7 @@ async fn whole(app: &App, db: &impl ConnectionTrait, row: attachment::Model) -> 
     if let Some(heard) = &mut found.heard {
         heard.text = attachment_text::load_said(db, &app.redis, heard).await?;
     }
-    let shown = show(app, db, vec![(row, found)]).await?.pop();
+    let shown = show(app, db, vec![(row, found)], false).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
@@ -263,17 +267,34 @@ async fn listed(
     let found = Found {
         read: recognition::list(db, &[row.id]).await?.pop(),
         heard: heard::list(db, &[row.id]).await?.pop(),
+        ..Found::default()
     };
-    let shown = show(app, db, vec![(row, found)]).await?.pop();
+    let shown = show(app, db, vec![(row, found)], true).await?.pop();
     Ok(shown.expect("one was given"))
 }
 
-/// Adds their jobs and URLs to attachments.
+/// Adds to attachments what was made of them, their jobs and their URLs. In lists those variants are left out that somebody
+/// asked for.
 async fn show(
     app: &App,
     db: &impl ConnectionTrait,
-    rows: Vec<(attachment::Model, Found)>,
+    mut rows: Vec<(attachment::Model, Found)>,
+    in_list: bool,
 ) -> Result<Vec<Attachment>> {
+    let ids: Vec<AttachmentId> = rows.iter().map(|(row, _)| row.id).collect();
+    let mut images: HashMap<AttachmentId, image::Model> = image::list(db, &ids)
+        .await?
+        .into_iter()
+        .map(|image| (image.attachment_id, image))
+        .collect();
+    let mut made: HashMap<AttachmentId, Vec<image_variant::Model>> = HashMap::new();
+    for variant in image_variant::list_of(db, &ids, in_list).await? {
+        made.entry(variant.attachment_id).or_default().push(variant);
+    }
+    for (row, found) in &mut rows {
+        found.image = images.remove(&row.id);
+        found.variants = made.remove(&row.id).unwrap_or_default();
+    }
     let ids: Vec<JobId> = rows.iter().flat_map(|(_, found)| found.jobs()).collect();
     let jobs: HashMap<JobId, job::Model> = job::find_all(db, &ids)
         .await?
@@ -281,16 +302,20 @@ async fn show(
         .map(|job| (job.id, job))
         .collect();
     let mut shown = Vec::with_capacity(rows.len());
-    for (row, found) in rows {
+    for (row, mut found) in rows {
         let ids = found.jobs().into_iter();
         let jobs = ids.filter_map(|id| jobs.get(&id).cloned()).collect();
         let urls = content::urls(app, &row).await?;
-        shown.push(Attachment::new(row, found, jobs, urls));
+        let mut made = Vec::with_capacity(found.variants.len());
+        for variant in std::mem::take(&mut found.variants) {
+            made.push(variants::show(app, &row, variant).await?);
+        }
+        shown.push(Attachment::new(row, found, made, jobs, urls));
     }
     Ok(shown)
 }
 
-/// Deletes an attachment and the text read from it. Its content soon disappears from every URL; a job that is reading
+/// Deletes an attachment, the text read from it and its variants. Its content soon disappears from every URL; a job that works on
 /// it is stopped.
 #[utoipa::path(
     delete, path = "/api/v1/attachments/{id}", tag = "attachments",

@@ -4,6 +4,8 @@
 mod delete_object;
 mod deliver_webhook;
 mod export_conversation;
+mod make_variant;
+mod process_image;
 mod purge_conversation;
 mod read_document;
 mod recognize_text;
@@ -13,7 +15,8 @@ use serde_json::Value;
 
 pub use self::{
     delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
-    export_conversation::ExportConversation, purge_conversation::PurgeConversation,
+    export_conversation::ExportConversation, make_variant::MakeVariant,
+    process_image::ProcessImage, purge_conversation::PurgeConversation,
     read_document::ReadDocument, recognize_text::RecognizeText, transcribe_audio::TranscribeAudio,
 };
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage, PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

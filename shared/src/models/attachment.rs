@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use crate::{
     database::{Error, Refusal, Result, Tx},
     events::{self, DeletedAttachment, Event},
-    ids::{AttachmentId, ConversationId, MessageId, UserId},
+    ids::{AttachmentId, ConversationId, JobId, MessageId, UserId},
     jobs::DeleteObject,
-    models::{pending_object, recognition, transcription},
+    models::{image, image_variant, pending_object, recognition, transcription},
     queue::{self, Enqueue},
 };
 
@@ -31,7 +31,7 @@ const NOT_FOUND: Error = Error::NotFound("attachment");
 #[serde(rename_all = "lowercase")]
 #[schema(as = AttachmentKind)]
 pub enum Kind {
-    /// A picture: PNG, JPEG or WebP.
+    /// A picture: PNG, JPEG, WebP or GIF.
     #[sea_orm(string_value = "image")]
     Image,
     /// A PDF.
@@ -145,6 +145,15 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: AttachmentId) -> R
 /// [`Error::NotFound`] also when it is another user's.
 pub async fn hold(tx: &mut Tx, user: UserId, id: AttachmentId) -> Result<Model> {
     let held = shown_to(user, id).lock(LockType::KeyShare);
+    held.one(tx.orm()).await?.ok_or(NOT_FOUND)
+}
+
+/// Gets an attachment of `user`, and keeps others from making or deleting variants of it until the end of the transaction.
+///
+/// # Errors
+/// [`Error::NotFound`] also when it is another user's.
+pub async fn hold_variants(tx: &mut Tx, user: UserId, id: AttachmentId) -> Result<Model> {
+    let held = shown_to(user, id).lock(LockType::NoKeyUpdate);
     held.one(tx.orm()).await?.ok_or(NOT_FOUND)
 }
 
@@ -362,17 +371,18 @@ pub async fn delete_some_of_conversation(
     Ok(deleted)
 }
 
-/// The job first: its run takes the same locks in the same order.
+/// The jobs first: their runs take the same locks in the same order.
 async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
-    let read = recognition::find(tx.orm(), row.id).await?;
-    let heard = transcription::find(tx.orm(), row.id).await?;
-    let jobs = read.iter().flat_map(recognition::Model::jobs);
-    for job in jobs.chain(heard.iter().flat_map(transcription::Model::jobs)) {
-        match queue::cancel(tx, row.user_id, job).await {
-            Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
-            Err(error) => return Err(error),
-        }
+    let readings = recognition::find(tx.orm(), row.id).await?;
+    let hearings = transcription::find(tx.orm(), row.id).await?;
+    let mut jobs = readings.map_or_else(Vec::new, |read| read.jobs());
+    jobs.extend(hearings.iter().flat_map(transcription::Model::jobs));
+    jobs.extend(image::find_job(tx, row.id).await?);
+    jobs.extend(image_variant::find_jobs(tx, row.id).await?);
+    for job in jobs {
+        cancel_job(tx, &row, job).await?;
     }
+    image_variant::remove_all(tx, row.id).await?;
     let job = DeleteObject {
         storage_key: row.storage_key.clone(),
         unfinished: false,
@@ -381,4 +391,12 @@ async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
     row.delete(tx.orm()).await?;
     queue::enqueue(tx, Enqueue::new(job).of_nobody()).await?;
     Ok(())
+}
+
+/// Cancels a job of an attachment, unless it has ended.
+pub(super) async fn cancel_job(tx: &mut Tx, row: &Model, job: JobId) -> Result<()> {
+    match queue::cancel(tx, row.user_id, job).await {
+        Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }

@@ -1,8 +1,8 @@
-//! Objects of the storage that neither an attachment nor an export names yet.
+//! Objects of the storage that nothing names yet that is made to last.
 //!
 //! Each object is named by exactly one row, whatever dies when: from before its first byte by one of this table, then
-//! by its attachment or export, and in the end by the job that deletes it; a job that is given up leaves it to this table again.
-//! Each step to the next is one transaction. So objects that came to nothing are found here, and removed.
+//! by its attachment, variant or export, and in the end by the job that deletes it; a job that is given up leaves it to
+//! this table again. Each step to the next is one transaction. So objects that came to nothing are found here, and removed.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub async fn begin(db: &impl ConnectionTrait, storage_key: &str) -> Result<()> {
     Ok(())
 }
 
-/// Hands an object over to the attachment or export that this transaction makes.
+/// Hands an object over to the row that this transaction makes or completes.
 ///
 /// # Errors
 /// When the object is not pending any more, and may be gone; or as the database fails.
@@ -113,7 +113,7 @@ pub async fn sweep(tx: &mut Tx) -> Result<usize> {
     Ok(rows.len())
 }
 
-/// Which of these keys no row names: neither an attachment, nor an export, nor a pending object, nor a job that is about
+/// Which of these keys no row names: neither an attachment, a variant or an export, nor a pending object, nor a job that is about
 /// to delete the object.
 ///
 /// # Errors
@@ -123,6 +123,7 @@ pub async fn find_forgotten(db: &impl ConnectionTrait, keys: Vec<String>) -> Res
         SELECT key FROM unnest($1::text[]) key
          WHERE NOT EXISTS (SELECT FROM attachments a WHERE a.storage_key = key)
            AND NOT EXISTS (SELECT FROM exports e WHERE e.storage_key = key)
+           AND NOT EXISTS (SELECT FROM image_variants v WHERE v.storage_key = key)
            AND NOT EXISTS (SELECT FROM pending_objects p WHERE p.storage_key = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE kind = $2 AND payload ->> 'storage_key' = key
                               AND state IN ('queued', 'dispatched', 'running'))";

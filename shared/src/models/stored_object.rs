@@ -7,30 +7,16 @@ use uuid::Uuid;
 use crate::{
     database::Result,
     ids::{AttachmentId, ExportId},
-    models::{attachment, export},
 };
 
 /// What names an object for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Owner {
-    /// An attachment.
+    /// An attachment, or a variant of one.
     AttachmentId(AttachmentId),
     /// An export.
     ExportId(ExportId),
-}
-
-impl Owner {
-    /// Whether it is still there.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn exists(self, db: &impl ConnectionTrait) -> Result<bool> {
-        Ok(match self {
-            Self::AttachmentId(id) => attachment::find_for_any_user(db, id).await?.is_some(),
-            Self::ExportId(id) => export::find_for_any_user(db, id).await?.is_some(),
-        })
-    }
 }
 
 /// Keys after `key`, in the order of their bytes, with what names them.
@@ -44,6 +30,9 @@ pub async fn list(
 ) -> Result<Vec<(String, Owner)>> {
     const SQL: &str = "
         (SELECT storage_key, id, 'attachment' AS owner FROM attachments
+          WHERE storage_key > $1 ORDER BY storage_key LIMIT $2)
+        UNION ALL
+        (SELECT storage_key, attachment_id, 'attachment' FROM image_variants
           WHERE storage_key > $1 ORDER BY storage_key LIMIT $2)
         UNION ALL
         (SELECT storage_key, id, 'export' FROM exports
@@ -68,4 +57,19 @@ pub async fn list(
             Ok((row.try_get("", "storage_key")?, owner))
         })
         .collect()
+}
+
+/// Whether a row names the object at `key`.
+///
+/// # Errors
+/// As the database fails.
+pub async fn is_named(db: &impl ConnectionTrait, key: &str) -> Result<bool> {
+    const SQL: &str = "
+        SELECT EXISTS (SELECT FROM attachments WHERE storage_key = $1)
+            OR EXISTS (SELECT FROM image_variants WHERE storage_key = $1)
+            OR EXISTS (SELECT FROM exports WHERE storage_key = $1)";
+
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [key.into()]);
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map_or(Ok(false), |row| row.try_get_by_index(0))?)
 }

@@ -14,6 +14,7 @@ pub use self::speech::{SpeechArgs, SpeechConfig};
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
     engines::render::RenderArgs,
+    engines::variants,
     runner::Settings,
     storage::StorageCommand,
 };
@@ -52,6 +53,15 @@ pub enum Command {
     /// Writes an export; the worker runs it
     #[command(hide = true)]
     Render(RenderArgs),
+    /// Carries out the order for variants of a picture in a file; the worker runs it as its helper
+    #[command(hide = true)]
+    MakeVariants {
+        /// The order
+        order: PathBuf,
+    },
+    /// Measures the making of variants; `bin/bench images` runs it
+    #[command(hide = true)]
+    BenchImages(variants::BenchArgs),
 }
 
 /// Variables of the worker.
@@ -85,7 +95,7 @@ pub struct WorkerArgs {
     /// What transcribes, and with what.
     #[command(flatten)]
     pub speech: SpeechArgs,
-    /// Folder of the fonts of exports, searched with the folders in it [default: /usr/share/fonts]
+    /// Folder of the fonts of exports and watermarks, searched with the folders in it [default: /usr/share/fonts]
     #[arg(long, env = "FONT_PATH")]
     pub font_path: Option<String>,
 }

@@ -6,8 +6,10 @@
 pub mod aside;
 pub mod document;
 pub mod helper;
+mod jpeg;
 pub mod picture;
 pub mod process;
-pub mod speech;
 pub mod render;
+pub mod speech;
 pub mod tesseract;
+pub mod variants;

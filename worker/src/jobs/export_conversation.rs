@@ -4,7 +4,7 @@
 use anyhow::Context as _;
 use serde_json::json;
 use shared::{
-    clients::storage::{Storage, Unclaimed},
+    clients::storage::{Kind, Unclaimed},
     jobs::ExportConversation,
     models::{
         conversation,
@@ -46,7 +46,7 @@ impl Run for ExportConversation {
             .map_err(explain)?;
         ctx.progress(exports::WRITTEN, "storing the file").await;
 
-        let storage_key = Storage::random_key();
+        let storage_key = ctx.storage.random_key(Kind::Export);
         pending_object::begin(&ctx.db, &storage_key).await?;
         let (object, size_bytes, sha256) =
             exports::store(ctx, &storage_key, row.format, &folder).await?;

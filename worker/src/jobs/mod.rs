@@ -3,11 +3,14 @@
 mod delete_object;
 mod deliver_webhook;
 mod export_conversation;
+mod make_variant;
+mod process_image;
 mod purge_conversation;
 mod read_document;
 mod reading;
 mod recognize_text;
 mod transcribe_audio;
+mod variants;
 
 use std::time::Duration;
 

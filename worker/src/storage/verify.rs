@@ -207,7 +207,8 @@ impl Verify<'_> {
         let missing = std::mem::take(&mut self.missing);
         let missing: Vec<Option<(String, Owner)>> = stream::iter(missing)
             .map(|(key, owner)| async move {
-                let is_missing = owner.exists(db).await? && !storage.exists(&key).await?;
+                let is_missing =
+                    stored_object::is_named(db, &key).await? && !storage.exists(&key).await?;
                 anyhow::Ok(is_missing.then_some((key, owner)))
             })
             .buffered(ASKED_AT_ONCE)

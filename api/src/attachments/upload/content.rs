@@ -9,7 +9,11 @@ use super::sound::{self, NoSound, Rest};
 use crate::error::{Error, Result};
 
 /// What is taken, for people.
-const TAKEN: &str = "PNG, JPEG, WebP, PDF, MP3, WAV, Ogg, WebM and M4A are taken, films are not";
+const TAKEN: &str =
+    "PNG, JPEG, WebP, GIF, PDF, MP3, WAV, Ogg, WebM and M4A are taken, films are not";
+
+/// Where the first tag of a drawing is looked for, in bytes: comments may stand before it.
+const SVG_SEARCHED: usize = 4_096;
 
 /// What the beginning of a file says.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Content {
             rest: Rest::Known,
         };
         let found = infer::get(head).map(|kind| kind.mime_type());
-        let pictures = ["image/png", "image/jpeg", "image/webp"];
+        let pictures = ["image/png", "image/jpeg", "image/webp", "image/gif"];
         let picture = pictures.into_iter().find(|&kind| found == Some(kind));
         // The library looks at the second half of WebP's signature only.
         let is_whole = picture != Some("image/webp") || head.starts_with(b"RIFF");
@@ -70,7 +74,7 @@ impl Content {
             }),
             Some(Err(error)) => Err(refused(error)),
             None => {
-                let found = found.unwrap_or("of an unknown type");
+                let found = svg(head).or(found).unwrap_or("of an unknown type");
                 Err(Error::UnsupportedMediaType(format!(
                     "the file is {found}; {TAKEN}"
                 )))
@@ -117,6 +121,14 @@ fn is_declared(media_type: &str, declared: Option<&str>) -> bool {
         None | Some("" | "application/octet-stream") => true,
         Some(declared) => declared == media_type || others.contains(&declared),
     }
+}
+
+/// The type of a drawing in XML, which is named where it is refused: it may hold scripts and links, and is no picture until a
+/// program has drawn it.
+fn svg(head: &[u8]) -> Option<&'static str> {
+    let begin = String::from_utf8_lossy(&head[..head.len().min(SVG_SEARCHED)]);
+    let text = begin.trim_start_matches('\u{feff}').trim_start();
+    (text.starts_with('<') && text.contains("<svg")).then_some("image/svg+xml")
 }
 
 /// Width and height from the header. A header that cannot be read is left to the worker, which says why.
@@ -181,12 +193,37 @@ mod tests {
     }
 
     #[test]
+    fn a_gif_is_measured_too() {
+        let head = b"GIF89a\x40\x01\xf0\0\x80\0\0";
+        let content = Content::recognize(head, Some("image/gif")).unwrap();
+        assert_eq!(
+            (content.media_type, content.size),
+            ("image/gif", Some((320, 240)))
+        );
+        let large = Content::recognize(b"GIF89a\xff\xff\xff\xff\x80\0\0", None);
+        assert!(matches!(large, Err(Error::ImageTooLarge(_))));
+    }
+
+    #[test]
+    fn a_drawing_is_named_where_it_is_refused() {
+        for drawing in [
+            &b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>"[..],
+            b"\xef\xbb\xbf<?xml version=\"1.0\"?>\n<!-- hello -->\n<svg onload=\"alert(1)\"/>",
+        ] {
+            let error = Content::recognize(drawing, Some("image/svg+xml")).unwrap_err();
+            assert!(
+                error.to_string().contains("the file is image/svg+xml; PNG"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_something_else_is_refused() {
         for head in [
             &b""[..],
             b"/etc/passwd",
             b"\n%PDF-1.7",
-            b"GIF89a\x01\0\x01\0%PDF-1.7",
             b"<html>%PDF-1.7",
             b"PK\x03\x04",
             b"fLaC\0\0\0\x22",

@@ -8,6 +8,8 @@ use image::{
 };
 use shared::picture::is_too_large;
 
+use crate::engines::jpeg;
+
 /// What decoding may allocate. 40 million pixels of 8-bit RGBA are 160 MB; of 16-bit RGBA they are too many.
 const MAX_DECODED_BYTES: u64 = 256_000_000;
 
@@ -15,7 +17,7 @@ const MAX_DECODED_BYTES: u64 = 256_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// The content is none of the formats that are read, whatever its name says.
-    #[error("the file is not a PNG, JPEG or WebP picture")]
+    #[error("the file is not a PNG, JPEG, WebP or GIF picture")]
     NotAPicture,
     /// More than 40 million pixels, a side over 32,000, or too large when decoded.
     #[error("the picture is too large: at most 40 million pixels and 32,000 on a side are read")]
@@ -44,16 +46,16 @@ impl PictureError {
     }
 }
 
-/// Decodes a PNG, JPEG or WebP picture to grey, still turned as it is stored.
+/// Decodes a PNG, JPEG, WebP or GIF picture to grey, still turned as it is stored.
 pub(super) fn decode(upload: &[u8]) -> Result<(GrayImage, Orientation), PictureError> {
     let mut reader = ImageReader::new(Cursor::new(upload)).with_guessed_format()?;
     if !matches!(
         reader.format(),
-        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)
+        Some(ImageFormat::Gif | ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)
     ) {
         return Err(PictureError::NotAPicture);
     }
-    let ends_early = reader.format() == Some(ImageFormat::Jpeg) && !is_whole_jpeg(upload);
+    let ends_early = reader.format() == Some(ImageFormat::Jpeg) && !jpeg::survey(upload).is_whole;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
@@ -123,35 +125,4 @@ fn on_white(picture: &GrayAlphaImage) -> GrayImage {
         let [value, alpha] = picture.get_pixel(x, y).0.map(u32::from);
         Luma([((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8])
     })
-}
-
-/// Whether a JPEG file has its end marker after its scans. The decoder takes the missing rest for grey, and the lost
-/// half of a page would look like success.
-///
-/// What follows the marker (previews, a phone's own data) is no concern; nor is a marker inside a segment, such as that
-/// of an EXIF thumbnail.
-fn is_whole_jpeg(file: &[u8]) -> bool {
-    let mut rest = file.get(2..).unwrap_or_default();
-    while let Some(start) = rest.iter().position(|byte| *byte == 0xff) {
-        rest = &rest[start + 1..];
-        // ITU-T T.81, table B.1: what a marker's second byte means.
-        match rest.first() {
-            Some(0xd9) => return true,
-            // Padding, a stuffed byte of a scan, restart markers and others without a segment.
-            Some(0xff) => {}
-            Some(0x00 | 0x01 | 0xd0..=0xd8) => rest = &rest[1..],
-            Some(_) => {
-                let length = rest
-                    .get(1..3)
-                    .map(|length| u16::from_be_bytes([length[0], length[1]]));
-                let Some(next) = length.and_then(|length| rest.get(1 + usize::from(length)..))
-                else {
-                    return false;
-                };
-                rest = next;
-            }
-            None => return false,
-        }
-    }
-    false
 }

@@ -108,7 +108,7 @@ fn what_is_not_a_picture_is_refused_by_content() {
         &b""[..],
         b"/etc/passwd\n",
         b"https://example.com/picture.png\n",
-        b"GIF89a\x01\x00\x01\x00\x00\x00\x00;",
+        b"BM\x00\x00",
         b"P5\n1 1\n255\n\x00",
         b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
         b"%PDF-1.7\n",
@@ -117,6 +117,19 @@ fn what_is_not_a_picture_is_refused_by_content() {
         let error = prepared(bytes).unwrap_err();
         assert!(matches!(error, PictureError::NotAPicture), "{error}");
     }
+}
+
+#[test]
+fn of_an_animation_the_first_frame_is_read() {
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+    for grey in [200, 20] {
+        let frame = RgbaImage::from_pixel(300, 200, Rgba([grey, grey, grey, 255]));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let (_, read) = prepared(&file).unwrap();
+    assert!(read.get_pixel(50, 50)[0] > 190);
 }
 
 #[test]
