@@ -2,12 +2,17 @@
 
 use std::{path::PathBuf, process::Stdio};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use image::RgbImage;
 use serde_json::{Value, json};
 use tests::TestApp;
 use tokio::process::Command;
+use worker::engines::render::{
+    RenderArgs, render,
+    source::{Conversation, Entry, Folder, Head, Piece},
+};
 
-use crate::exports::{make, say_many};
+use crate::exports::make;
 
 /// Runs one of poppler's programs on a PDF; what it prints, or writes to `page.png`.
 async fn poppler(pdf: &[u8], program: &str, args: &[&str]) -> Vec<u8> {
@@ -159,39 +164,86 @@ fn outline(pdf: &lopdf::Document) -> Value {
     days.collect()
 }
 
+/// A conversation that is ready to be rendered, with a message every eight hours.
+fn prepared(messages: i32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let begun: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().unwrap();
+    let head = Head {
+        exported_at: begun,
+        conversation: Conversation {
+            id: "c".to_owned(),
+            title: Some("Scripts and code".to_owned()),
+            system_prompt: None,
+            model: None,
+            language: None,
+            tags: Vec::new(),
+            created_at: begun,
+        },
+        from: None,
+        to: None,
+        branch: None,
+        include_attachments: false,
+    };
+    let mut lines = Folder::new(folder.path()).begin(&head).unwrap();
+    for message in 0..messages {
+        let text = format!("message {message}");
+        let entry = Entry {
+            id: message.to_string(),
+            parent_id: None,
+            role: "user".to_owned(),
+            created_at: begun + TimeDelta::hours(8 * i64::from(message)),
+            token_count: 5,
+            content: vec![Piece::Text { text }],
+        };
+        lines.push(&entry).unwrap();
+    }
+    lines.finish().unwrap();
+    folder
+}
+
 #[tokio::test]
 async fn a_long_conversation_is_one_document_of_parts() {
-    let app = TestApp::spawn().await;
-    let (ana, conversation) = conversation(&app, &[]).await;
-    // Three parts: two full ones, of two days, and one more message.
-    say_many(&app, 2001).await;
-    let body = json!({ "format": "pdf", "branch": "all" });
-    let (export, pdf) = make(&app, &ana, &conversation, body).await;
-    assert_eq!(export["messageCount"], 2001);
-    let structure = lopdf::Document::load_mem(&pdf).unwrap();
-    let pages = structure.get_pages().len();
+    let folder = prepared(9);
+    let args = RenderArgs {
+        folder: folder.path().to_owned(),
+        format: "pdf".to_owned(),
+        fonts: "/usr/share/fonts".into(),
+        // Each day but the first and the last one goes on in another part.
+        part_messages: 4,
+    };
+    let made = tokio::task::spawn_blocking(move || render(&args));
+    let made = made.await.unwrap().unwrap();
     assert_eq!(
-        outline(&structure),
-        json!([["1 January 2026", 1439], ["2 January 2026", 562]])
+        (made.messages, made.pages, made.archival),
+        (9, Some(3), Some(true))
     );
+    let source = Folder::new(folder.path());
+    assert_eq!(source.progress(), Some(9));
+    let pdf = std::fs::read(source.result()).unwrap();
+    let structure = lopdf::Document::load_mem(&pdf).unwrap();
+    let days = json!([
+        ["1 January 2026", 3],
+        ["2 January 2026", 3],
+        ["3 January 2026", 3]
+    ]);
+    assert_eq!(outline(&structure), days);
     let text = text(&pdf).await;
-    for message in 1..=2001 {
-        assert!(text.contains(&format!("message {message}\n")), "{message}");
+    for message in 0..9 {
+        assert_eq!(
+            text.matches(&format!("message {message}\n")).count(),
+            1,
+            "{text}"
+        );
     }
-    for page in 1..=pages {
-        let number = format!("\n{page}/{pages}\n");
-        assert!(text.contains(&number), "no {number:?}");
+    for page in ["1/3", "2/3", "3/3"] {
+        assert!(text.contains(&format!("\n{page}\n")), "no {page} in {text}");
     }
-    let info = poppler(&pdf, "pdfinfo", &["-meta"]).await;
-    assert!(
-        String::from_utf8(info)
-            .unwrap()
-            .contains("<pdfaid:part>2</pdfaid:part>")
-    );
+    let info = String::from_utf8(poppler(&pdf, "pdfinfo", &["-meta"]).await).unwrap();
+    assert!(info.contains("<pdfaid:part>2</pdfaid:part>"), "{info}");
+    assert!(info.contains("<xmpTPg:NPages>3</xmpTPg:NPages>"), "{info}");
     let catalogue = structure.catalog().unwrap();
     assert!(catalogue.get(b"OutputIntents").is_ok(), "PDF/A needs one");
     assert!(structure.trailer.get(b"ID").is_ok(), "PDF/A needs one");
-    app.finish().await;
 }
 
 #[tokio::test]

@@ -41,6 +41,9 @@ pub struct RenderArgs {
     /// Where fonts are
     #[arg(long)]
     pub fonts: PathBuf,
+    /// Most messages of a PDF that are laid out together
+    #[arg(long, default_value_t = pdf::PART_MESSAGES)]
+    pub part_messages: usize,
 }
 
 /// What was made.
@@ -123,14 +126,7 @@ pub fn render(args: &RenderArgs) -> Result<Made, RenderError> {
     let (mut pages, mut archival) = (None, None);
     let messages = match format {
         Format::Pdf => {
-            let made = pdf::write(
-                &head,
-                entries,
-                &folder,
-                &mut pictures,
-                &args.fonts,
-                &mut out,
-            )?;
+            let made = pdf::write(&head, entries, args, &mut pictures, &mut out)?;
             (pages, archival) = (u32::try_from(made.pages).ok(), Some(made.archival));
             made.messages
         }

@@ -8,11 +8,7 @@ mod data;
 mod join;
 mod world;
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write, path::PathBuf};
 
 use chrono::NaiveDate;
 
@@ -22,14 +18,14 @@ use self::{
     world::Press,
 };
 use super::{
-    RenderError,
+    RenderArgs, RenderError,
     markup::{Block, Inline, is_rtl, parse, pieces},
     pictures::{Picture, Pictures},
     source::{Entries, Entry, Folder, Head, Piece, Shown},
 };
 
 /// Most messages of a part, and most weight of what is in it: about as many bytes of text.
-const PART_MESSAGES: usize = 1_000;
+pub(super) const PART_MESSAGES: usize = 1_000;
 const PART_WEIGHT: usize = 1 << 20;
 /// What a message weighs beside its blocks.
 const MESSAGE_WEIGHT: usize = 256;
@@ -53,15 +49,15 @@ pub(super) struct Document {
 pub(super) fn write(
     head: &Head,
     entries: Entries,
-    folder: &Folder,
+    args: &RenderArgs,
     pictures: &mut Pictures,
-    fonts: &Path,
     out: &mut impl Write,
 ) -> Result<Document, RenderError> {
     let mut book = Book {
         head,
-        press: Press::new(fonts),
-        folder,
+        press: Press::new(&args.fonts),
+        folder: Folder::new(&args.folder),
+        part_messages: args.part_messages.max(1),
         pictures,
         open: Open::default(),
         parts: Vec::new(),
@@ -85,7 +81,8 @@ pub(super) fn write(
 struct Book<'a> {
     head: &'a Head,
     press: Press,
-    folder: &'a Folder,
+    folder: Folder,
+    part_messages: usize,
     pictures: &'a mut Pictures,
     open: Open,
     /// Files of the parts that were printed.
@@ -107,7 +104,7 @@ struct Open {
 
 impl Book<'_> {
     fn push(&mut self, entry: &Entry) -> Result<(), RenderError> {
-        let is_full = self.open.messages.len() >= PART_MESSAGES
+        let is_full = self.open.messages.len() >= self.part_messages
             || self.open.weight + MESSAGE_WEIGHT > PART_WEIGHT;
         if is_full {
             self.print(Total::Unknown)?;
