@@ -204,7 +204,7 @@ async fn what_cannot_be_processed_says_why_and_is_not_tried_again() {
     let ana = app.user("ana").await;
     for (file, reason) in [
         (fixture("broken.png"), "the file is damaged"),
-        (animation(6_000, 30), "the animation is too long"),
+        (animation(2_000, 260), "the animation is too long"),
     ] {
         let created = ana.upload("x", file, &[]).await.expect(201);
         app.run_jobs().await;
