@@ -275,6 +275,10 @@ async fn a_running_job_is_cancelled_with_its_program() {
             "cancelled"
         );
     }
+    eventually("the variants are made", || async {
+        app.count_live_jobs().await == 0
+    })
+    .await;
     worker.shutdown().await;
     app.finish().await;
     assert!(!picture("hindi.png").is_empty());

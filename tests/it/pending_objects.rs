@@ -50,10 +50,12 @@ async fn what_a_dead_process_left_goes_after_a_day(app: TestApp, unfinished: imp
     assert_eq!(app.sweep_objects().await, 0);
     app.run_jobs().await;
     assert_eq!(unfinished(), 0);
-    let kept: Vec<String> = sqlx::query_scalar("SELECT storage_key FROM attachments")
-        .fetch_all(app.database.pool())
-        .await
-        .unwrap();
+    let kept: Vec<String> = sqlx::query_scalar(
+        "SELECT storage_key FROM attachments UNION SELECT storage_key FROM image_variants ORDER BY 1",
+    )
+    .fetch_all(app.database.pool())
+    .await
+    .unwrap();
     assert_eq!(objects(&app).await, kept);
     app.finish().await;
 }

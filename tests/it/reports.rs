@@ -157,16 +157,17 @@ async fn a_dead_job_is_reported_with_its_kind() {
         ));
     let created = ana.send(request).await.expect(201);
     let job = created["job"]["id"].as_str().unwrap();
-    eventually("the job is dead", || async {
-        app.count_jobs("failed").await == 1
+    eventually("the jobs are dead", || async {
+        app.count_jobs("failed").await == 2
     })
     .await;
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait().await, Some(0), "{}", worker.output());
 
     let events = sentry.items("event");
-    assert_eq!(events.len(), 1, "{events:#?}");
-    let event = &events[0];
+    assert_eq!(events.len(), 2, "{events:#?}");
+    let of_reading = |event: &&Value| event["tags"]["kind"] == "recognize_text";
+    let event = events.iter().find(of_reading).unwrap();
     for (tag, value) in [
         ("jobId", job),
         ("kind", "recognize_text"),
@@ -204,7 +205,7 @@ async fn a_dead_job_is_reported_with_its_kind() {
     for body in sentry.bodies() {
         assert!(!body.contains("a-private-name"), "{body}");
     }
-    app.expect_failed(1);
+    app.expect_failed(2);
     app.finish().await;
 }
 

@@ -80,7 +80,7 @@ async fn every_kind_is_taken_and_typed_by_its_content() {
 async fn films_and_files_with_a_false_name_are_refused() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
-    let mut hidden = b"GIF89a, and then:\n".to_vec();
+    let mut hidden = b"BM, and then:\n".to_vec();
     hidden.extend(fixture("three-pages.pdf"));
     for (name, bytes, reason) in [
         ("talk.webm", fixture("film.webm"), "is a film"),

@@ -19,7 +19,7 @@ use super::{
 /// An opaque picture without losses is replaced by a JPEG of less than a quarter of its size: it is a photo then, and not
 /// a drawing or a screenshot, whose letters a JPEG would blur.
 const PHOTO_FACTOR: usize = 4;
-/// How thumbnails are encoded. WebP.
+/// How thumbnails are encoded: with opacity, and of a photo in 8.1 KB where JPEG takes 9.5.
 const THUMBNAIL_FORMAT: Format = Format::Webp;
 
 /// The name of a variant that is made alone.
