@@ -121,13 +121,14 @@ async fn tell(ctx: &JobContext, folder: &Folder, messages: usize) -> Infallible 
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         tick.tick().await;
-        if let Some(done) = folder.progress() {
-            let span = u64::from(WRITTEN - READ);
-            let percent = u64::from(READ) + span * done / (messages as u64).max(1);
-            let percent = u8::try_from(percent).unwrap_or(WRITTEN);
-            let note = format!("laid out message {done} of {messages}");
-            ctx.progress(percent, &note).await;
-        }
+        let (done, note) = match folder.progress() {
+            Some(done) => (done, format!("laid out message {done} of {messages}")),
+            None => (0, "writing the file".to_owned()),
+        };
+        let span = u64::from(WRITTEN - READ);
+        let percent = u64::from(READ) + span * done / (messages as u64).max(1);
+        ctx.progress(u8::try_from(percent).unwrap_or(WRITTEN), &note)
+            .await;
     }
 }
 

@@ -40,7 +40,6 @@ impl Run for ExportConversation {
         let messages = exports::snapshot::write(ctx, &row, conversation, &folder)
             .await
             .map_err(explain)?;
-        ctx.progress(exports::READ, "writing the file").await;
         let made = exports::render(ctx, row.format, &folder, messages)
             .await
             .map_err(explain)?;
