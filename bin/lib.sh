@@ -35,7 +35,6 @@ OCR_PACKAGES=(
   "tesseract-ocr-script-arab:$TESSDATA/Arabic.traineddata|$BREWDATA/script/Arabic.traineddata"
   poppler-utils:pdftotext
   "poppler-data:/usr/share/poppler/cMap|/opt/homebrew/share/poppler/cMap"
-  fonts-noto-core:/usr/share/fonts/truetype/noto/NotoSansDevanagari-Regular.ttf
   util-linux:prlimit
   util-linux:setpriv
   procps:ps

@@ -202,7 +202,8 @@ async fn an_object_of_an_export_is_known_to_those_who_look_for_forgotten_ones() 
     let conversation = ana.conversation("Plans").await;
     let (export, _) = make(&app, &ana, &conversation, json!({ "format": "csv" })).await;
     let keys = objects(&app).await;
-    assert_eq!(keys.len(), 2);
+    // The picture, its three variants and the export.
+    assert_eq!(keys.len(), 5);
     let forgotten = pending_object::find_forgotten(&app.context.db, keys.clone()).await;
     assert!(forgotten.unwrap().is_empty());
     let named = stored_object::list(&app.context.db, "", 10).await.unwrap();

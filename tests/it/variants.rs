@@ -430,6 +430,8 @@ async fn what_is_wrong_with_a_request_is_named() {
         .await
         .expect_problem(409, "variant_limit");
     app.run_jobs().await;
+    // Nobody speaks in the tone.
+    app.expect_failed(1);
     app.finish().await;
 }
 
