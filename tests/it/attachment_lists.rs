@@ -101,8 +101,8 @@ async fn attachments_are_listed_newest_first_and_filtered() {
         .await
         .expect_problem(400, "malformed_request");
     app.run_jobs().await;
-    // The broken picture, and a tone in which nobody speaks.
-    app.expect_failed(2);
+    // The broken picture is neither read nor made into variants, and nobody speaks in the tone.
+    app.expect_failed(3);
     app.finish().await;
 }
 
