@@ -3,7 +3,7 @@
 use std::{io::Read as _, time::Duration};
 
 use serde_json::{Value, json};
-use tests::{Actor, TestApp, fixture};
+use tests::{Actor, TestApp, fixture, sound::say};
 
 use crate::exports::make;
 
@@ -327,6 +327,29 @@ async fn hostile_texts_end_well_in_every_format() {
             }
             _ => {}
         }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_said_in_a_sound_is_exported_if_asked_for() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let conversation = ana.conversation("Voices").await;
+    let sound = say("The library opens on Saturday morning.");
+    let created = ana.upload("note.wav", sound, &[]).await.expect(201);
+    app.run_jobs().await;
+    let id = created["attachment"]["id"].clone();
+    let path = format!("/api/v1/conversations/{conversation}/messages");
+    let content = json!([{ "type": "attachment", "attachmentId": id }]);
+    ana.post_json(&path, json!({ "content": content }))
+        .await
+        .expect(201);
+    for with in [false, true] {
+        let body = json!({ "format": "markdown", "includeAttachments": with });
+        let text = text(&app, &ana, &conversation, body).await;
+        assert!(text.contains("note.wav"), "{text}");
+        assert_eq!(text.contains("library"), with, "{text}");
     }
     app.finish().await;
 }

@@ -1,6 +1,6 @@
 //! What an uploaded picture is: how large when it is upright, and what it looks like before it is there.
 //!
-//! There is one row per picture. Its standard variants are rows of [`image_variant`](super::image_variant), begun and ended
+//! There is one row per picture. Its standard variants are rows of [`image_variant`], begun and ended
 //! together with it.
 
 use chrono::{DateTime, Utc};

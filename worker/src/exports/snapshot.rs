@@ -11,7 +11,7 @@ use shared::{
         conversation,
         export::{self, Format},
         message::{self, Part, Place, Selection},
-        recognition,
+        recognition, transcription,
     },
 };
 use tokio::{fs, io::AsyncWriteExt as _};
@@ -278,9 +278,12 @@ impl Attachments {
     }
 }
 
-/// The text of an attachment, and whether it was cut.
+/// What was read or heard in an attachment, and whether it was cut.
 async fn text(ctx: &JobContext, id: AttachmentId) -> Result<(Option<String>, bool), ExportError> {
-    let text = recognition::find_text(&ctx.db, id).await?;
+    let text = match recognition::find_text(&ctx.db, id).await? {
+        None => transcription::find_text(&ctx.db, id).await?,
+        text => text,
+    };
     let Some(mut text) = text.filter(|text| !text.trim().is_empty()) else {
         return Ok((None, false));
     };
