@@ -1,5 +1,5 @@
 //! The main job, as a client of the API sees it: a user registers, uploads pictures and a spoken note, follows how they are
-//! read and heard, and gets a signed webhook for each picture. Ends with success only if every text and every signature is
+//! read and heard, gets a signed webhook for each picture, and exports a conversation. Ends with success only if every text and every signature is
 //! right.
 #![expect(clippy::print_stdout, reason = "it shows what happens")]
 
@@ -23,6 +23,14 @@ use tokio::sync::mpsc;
 const RIGHT: f64 = 0.05;
 /// Words of the note that every engine gets right.
 const HEARD: [&str; 3] = ["library", "morning", "paper"];
+/// What is said in the conversation that is exported.
+const SAID: [&str; 5] = [
+    "When does the **library** open? 📚",
+    "کتب خانہ ہفتے کی صبح نو بجے کھلتا ہے۔ Please bring your card.",
+    "यह पुस्तकालय शनिवार को नौ बजे खुलता है; श्रीमान् क्षत्रिय वहाँ होंगे।",
+    "গ্রন্থাগার শনিবার সকাল নয়টায় খোলে।",
+    "| day | hours |\n|---|---|\n| Saturday | 9 to 5 |\n\n```rust\nfn is_open(hour: u8) -> bool {\n    (9..17).contains(&hour)\n}\n```",
+];
 /// Longest wait for a text or a webhook.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -41,6 +49,9 @@ struct Args {
     /// A spoken note
     #[arg(long)]
     sound: PathBuf,
+    /// Where the exported conversation is put
+    #[arg(long)]
+    export: PathBuf,
 }
 
 /// A picture whose text is known.
@@ -154,7 +165,45 @@ async fn main() -> anyhow::Result<()> {
         shown.len()
     );
     ensure!(wrong == 0, "{wrong} texts are wrong");
-    hear(&client, &args.sound).await
+    hear(&client, &args.sound).await?;
+    export(&client, &args.export).await
+}
+
+/// Says something in several scripts, and saves the conversation as a PDF.
+async fn export(client: &Client, target: &std::path::Path) -> anyhow::Result<()> {
+    let body = json!({ "title": "The library · کتب خانہ · पुस्तकालय · গ্রন্থাগার" });
+    let conversation = client.post("/api/v1/conversations", &body).await?;
+    let path = format!(
+        "/api/v1/conversations/{}",
+        conversation["id"].as_str().context("a conversation")?
+    );
+    for text in SAID {
+        let body = json!({ "content": text });
+        client.post(&format!("{path}/messages"), &body).await?;
+    }
+    let bar = bar("conversation.pdf");
+    let began = Instant::now();
+    let body = json!({ "format": "pdf" });
+    let asked = client.post(&format!("{path}/exports"), &body).await?;
+    let job = asked["job"]["id"].as_str().context("a job")?;
+    follow(client, job, &bar).await?;
+    let took = began.elapsed().as_millis();
+    let id = asked["export"]["id"].as_str().context("an export")?;
+    let export = client.get(&format!("/api/v1/exports/{id}")).await?;
+    let url = export["url"].as_str().context("its URL")?;
+    let content = client.http.get(url).send().await?.error_for_status()?;
+    let content = content.bytes().await?;
+    ensure!(content.starts_with(b"%PDF-"), "the export is no PDF");
+    if let Some(folder) = target.parent() {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    tokio::fs::write(target, &content).await?;
+    println!(
+        "exported {} messages in {took} ms: {}",
+        SAID.len(),
+        std::path::absolute(target)?.display()
+    );
+    Ok(())
 }
 
 /// Uploads a spoken note, follows its transcription, and prints it as subtitles.
