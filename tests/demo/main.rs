@@ -3,21 +3,25 @@
 //! right.
 #![expect(clippy::print_stdout, reason = "it shows what happens")]
 
+mod client;
+
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use axum::{body::Bytes, extract::State, http::HeaderMap, routing::post};
 use clap::Parser as _;
-use futures::{StreamExt as _, future::try_join_all};
+use futures::future::try_join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tests::text::error_rate;
 use tokio::sync::mpsc;
+
+use crate::client::{Client, follow};
 
 /// Share of wrong characters that is still right: the photo is a photo.
 const RIGHT: f64 = 0.05;
@@ -71,12 +75,6 @@ struct Shown {
     answered: Duration,
     read: Duration,
     told: Duration,
-}
-
-struct Client {
-    http: reqwest::Client,
-    api: String,
-    token: String,
 }
 
 struct Received {
@@ -261,74 +259,6 @@ async fn receiver() -> anyhow::Result<(String, mpsc::UnboundedReceiver<Received>
     Ok((url, received))
 }
 
-impl Client {
-    async fn register(api: &str) -> anyhow::Result<(Self, String)> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .build()?;
-        let mut client = Self {
-            http,
-            api: api.trim_end_matches('/').to_owned(),
-            token: String::new(),
-        };
-        let email = format!("demo-{}@example.com", uuid::Uuid::new_v4().simple());
-        let body =
-            json!({ "email": email, "password": "correct horse battery", "displayName": "Demo" });
-        let session = client.post("/api/v1/auth/register", &body).await?;
-        session["accessToken"]
-            .as_str()
-            .context("an access token")?
-            .clone_into(&mut client.token);
-        Ok((client, email))
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self
-            .http
-            .post(format!("{}{path}", self.api))
-            .bearer_auth(&self.token)
-            .json(body);
-        answer(request.send().await?).await
-    }
-
-    async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(serde_json::from_str(&self.text(path).await?)?)
-    }
-
-    async fn text(&self, path: &str) -> anyhow::Result<String> {
-        let request = self
-            .http
-            .get(format!("{}{path}", self.api))
-            .bearer_auth(&self.token);
-        text_of(request.send().await?).await
-    }
-
-    async fn upload(&self, file: &std::path::Path, language: &str) -> anyhow::Result<Value> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let bytes = tokio::fs::read(file).await?;
-        let part = reqwest::multipart::Part::bytes(bytes).file_name(name.into_owned());
-        let form = reqwest::multipart::Form::new()
-            .text("language", language.to_owned())
-            .part("file", part);
-        let request = self
-            .http
-            .post(format!("{}/api/v1/attachments", self.api))
-            .bearer_auth(&self.token);
-        answer(request.multipart(form).send().await?).await
-    }
-}
-
-async fn answer(response: reqwest::Response) -> anyhow::Result<Value> {
-    Ok(serde_json::from_str(&text_of(response).await?)?)
-}
-
-async fn text_of(response: reqwest::Response) -> anyhow::Result<String> {
-    let (status, text) = (response.status(), response.text().await?);
-    ensure!(status.is_success(), "the API answered {status}: {text}");
-    Ok(text)
-}
-
 fn bar(file: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:20} {bar:30} {pos:>3} % {msg}");
     let bar = ProgressBar::new(100).with_prefix(file.to_owned());
@@ -372,42 +302,6 @@ async fn show(
         read,
         told: Duration::ZERO,
     })
-}
-
-/// Reads the job's events until its end.
-async fn follow(client: &Client, job: &str, bar: &ProgressBar) -> anyhow::Result<()> {
-    let url = format!("{}/api/v1/jobs/{job}/events", client.api);
-    let mut stream = client
-        .http
-        .get(url)
-        .bearer_auth(&client.token)
-        .send()
-        .await?
-        .error_for_status()?
-        .bytes_stream();
-    let mut text = String::new();
-    while let Some(chunk) = stream.next().await {
-        text.push_str(std::str::from_utf8(&chunk?)?);
-        while let Some((event, rest)) = text.split_once("\n\n") {
-            let data = event.lines().find_map(|line| line.strip_prefix("data: "));
-            let job: Option<Value> = data.and_then(|data| serde_json::from_str(data).ok());
-            text = rest.to_owned();
-            let Some(job) = job else { continue };
-            bar.set_position(job["progress"].as_u64().unwrap_or(0));
-            bar.set_message(job["progressNote"].as_str().unwrap_or_default().to_owned());
-            match job["status"].as_str() {
-                Some("succeeded") => {
-                    bar.finish_with_message("done");
-                    return Ok(());
-                }
-                Some("failed" | "cancelled" | "quarantined") => {
-                    bail!("the job failed: {}", job["error"])
-                }
-                _ => {}
-            }
-        }
-    }
-    bail!("the stream of events ended early")
 }
 
 /// Checks a webhook as its receiver should: with the official library, and by the plain signature.

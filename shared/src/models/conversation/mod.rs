@@ -1,17 +1,18 @@
 //! Conversations of a user with models.
 
+mod purging;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, ExprTrait as _, QueryOrder, QuerySelect,
-    Statement, Value, entity::prelude::*, sea_query::Order,
+    ActiveValue::Set, ConnectionTrait, ExprTrait as _, QueryOrder, QuerySelect, Value,
+    entity::prelude::*, sea_query::Order,
 };
 
+pub use self::purging::{purge, purge_again, purge_messages};
 use crate::{
     database::{Error, Refusal, Result, Tx},
     events::{self, ConversationSummary, Event},
     ids::{ConversationId, MessageId, ProjectId, UserId},
-    jobs::PurgeConversation,
-    queue::{self, Enqueue},
 };
 
 /// By what lists are ordered: when something was last said, or when it was begun.
@@ -333,44 +334,9 @@ impl Model {
         let mut row: ActiveModel = self.into();
         row.deleted_at = Set(Some(now));
         row.update(tx.orm()).await?;
-        enqueue_purge(tx, id).await?;
+        purging::enqueue(tx, id).await?;
         events::emit(tx, user, &event, now).await
     }
-}
-
-/// Asks for the removal of a deleted conversation. While a job for it waits or runs, there is no second one.
-async fn enqueue_purge(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
-    let job = Enqueue::new(PurgeConversation { conversation })
-        .of_nobody()
-        .unique(format!("purge-conversation:{conversation}"));
-    queue::enqueue(tx, job).await?;
-    Ok(())
-}
-
-/// Asks again for the removal of conversations that were deleted before `before` and are still there, as a job can be
-/// lost with the workers that died on it. Tells how many.
-///
-/// # Errors
-/// As the database fails.
-pub async fn purge_again(tx: &mut Tx, before: DateTime<Utc>, limit: u64) -> Result<u64> {
-    let left: Vec<ConversationId> = Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::DeletedAt.lt(before))
-        .filter(Expr::cust_with_values(
-            "NOT EXISTS (SELECT FROM jobs WHERE unique_key = $1 || conversations.id
-                                            AND state IN ('queued', 'dispatched', 'running'))",
-            ["purge-conversation:"],
-        ))
-        .limit(limit)
-        .into_tuple()
-        .all(tx.orm())
-        .await?;
-    let asked = left.len() as u64;
-    for conversation in left {
-        enqueue_purge(tx, conversation).await?;
-    }
-    Ok(asked)
 }
 
 /// Takes all conversations of `user` out of a project.
@@ -389,34 +355,6 @@ pub async fn leave_project(
         .col_expr(Column::UpdatedAt, Expr::value(now))
         .filter(Column::UserId.eq(user))
         .filter(Column::ProjectId.eq(project))
-        .exec(tx.orm())
-        .await?;
-    Ok(())
-}
-
-/// Removes some messages of a deleted conversation, and tells how many.
-///
-/// # Errors
-/// As the database fails.
-pub async fn purge_messages(tx: &mut Tx, id: ConversationId, batch: u64) -> Result<u64> {
-    const SQL: &str = "
-        DELETE FROM messages WHERE id IN (
-            SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-             WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL LIMIT $2)";
-    let batch = i64::try_from(batch).unwrap_or(i64::MAX);
-    let statement =
-        Statement::from_sql_and_values(DbBackend::Postgres, SQL, [id.into(), batch.into()]);
-    Ok(tx.orm().execute_raw(statement).await?.rows_affected())
-}
-
-/// Removes a deleted conversation.
-///
-/// # Errors
-/// As the database fails.
-pub async fn purge(tx: &mut Tx, id: ConversationId) -> Result<()> {
-    Entity::delete_many()
-        .filter(Column::Id.eq(id))
-        .filter(Column::DeletedAt.is_not_null())
         .exec(tx.orm())
         .await?;
     Ok(())
