@@ -15,7 +15,7 @@ use crate::{
     events::{self, DeletedAttachment, Event},
     ids::{AttachmentId, ConversationId, JobId, MessageId, UserId},
     jobs::DeleteObject,
-    models::{image, image_variant, pending_object, recognition, transcription},
+    models::{image, image_variant, latest_try, pending_object, recognition},
     queue::{self, Enqueue},
 };
 
@@ -373,10 +373,7 @@ pub async fn delete_some_of_conversation(
 
 /// The jobs first: their runs take the same locks in the same order.
 async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
-    let readings = recognition::find(tx.orm(), row.id).await?;
-    let hearings = transcription::find(tx.orm(), row.id).await?;
-    let mut jobs = readings.map_or_else(Vec::new, |read| read.jobs());
-    jobs.extend(hearings.iter().flat_map(transcription::Model::jobs));
+    let mut jobs = latest_try::find_jobs(tx, row.id).await?;
     jobs.extend(image::find_job(tx, row.id).await?);
     jobs.extend(image_variant::find_jobs(tx, row.id).await?);
     for job in jobs {

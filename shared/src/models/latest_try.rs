@@ -2,7 +2,11 @@
 //! Status, error and times are those of the latest try.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
+use sea_orm::{
+    ConnectionTrait as _, DbBackend, EntityTrait, IdenStatic as _, Iterable as _, QuerySelect as _,
+    Select, Statement, Value,
+    sea_query::{Expr, SimpleExpr},
+};
 
 use crate::{
     database::{Result, Tx},
@@ -91,6 +95,38 @@ pub(super) async fn reopen(tx: &mut Tx, table: Table, attachment: AttachmentId) 
 
     execute(tx, table, SQL, [attachment.into()]).await?;
     Ok(())
+}
+
+/// The jobs of all tries at an attachment, as far as they are remembered; what was found is not loaded for it.
+pub(super) async fn find_jobs(tx: &mut Tx, attachment: AttachmentId) -> Result<Vec<JobId>> {
+    const SQL: &str = "
+        SELECT unnest(array_prepend(job_id, earlier_jobs)) AS id FROM recognitions WHERE attachment_id = $1
+         UNION ALL
+        SELECT unnest(array_prepend(job_id, earlier_jobs)) FROM transcriptions WHERE attachment_id = $1";
+
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [attachment.into()]);
+    let rows = tx.orm().query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| Ok(JobId(row.try_get("", "id")?)))
+        .collect()
+}
+
+/// Rows whose text is `shown`, and of which `left_out` is null.
+pub(super) fn select<E: EntityTrait>(
+    text: E::Column,
+    shown: SimpleExpr,
+    left_out: &[E::Column],
+) -> Select<E> {
+    let mut query = E::find().select_only().expr_as(shown, text.as_str());
+    for column in E::Column::iter() {
+        let is = |other: &E::Column| other.as_str() == column.as_str();
+        if left_out.iter().any(is) {
+            query = query.expr_as(Expr::cust("NULL::jsonb"), column.as_str());
+        } else if !is(&text) {
+            query = query.column(column);
+        }
+    }
+    query
 }
 
 async fn execute(

@@ -5,10 +5,7 @@
 //! there.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, Iterable as _, QuerySelect, entity::prelude::*,
-    sea_query::SimpleExpr,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, QuerySelect as _, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -138,31 +135,18 @@ pub async fn begin(
     latest_try::begin(tx, Table::Recognitions, attachment, job, language, now).await
 }
 
-/// Rows whose text is `text` and whose words and pages are there or not.
-fn select(text: SimpleExpr, details: bool) -> Select<Entity> {
-    let mut query = Entity::find().select_only().expr_as(text, "extracted_text");
-    for column in Column::iter() {
-        query = match column {
-            Column::ExtractedText => query,
-            Column::Words | Column::Pages if !details => {
-                query.expr_as(Expr::cust("NULL::jsonb"), column.as_str())
-            }
-            column => query.column(column),
-        };
-    }
-    query
-}
-
 /// Finds what was read in an attachment, but for the text, which can be long: [`find_text`]. Whose it is was checked
 /// with the attachment.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<Option<Model>> {
-    Ok(select(Expr::cust("NULL::text"), true)
-        .filter(Column::AttachmentId.eq(attachment))
-        .one(db)
-        .await?)
+    Ok(
+        latest_try::select::<Entity>(Column::ExtractedText, Expr::cust("NULL::text"), &[])
+            .filter(Column::AttachmentId.eq(attachment))
+            .one(db)
+            .await?,
+    )
 }
 
 /// Finds the text of an attachment, whole.
@@ -188,10 +172,14 @@ pub async fn find_text(
 /// As the database fails.
 pub async fn list(db: &impl ConnectionTrait, attachments: &[AttachmentId]) -> Result<Vec<Model>> {
     let beginning = Expr::cust_with_values("left(extracted_text, $1)", [LISTED_CHARACTERS]);
-    Ok(select(beginning, false)
-        .filter(Column::AttachmentId.is_in(attachments.iter().copied()))
-        .all(db)
-        .await?)
+    Ok(latest_try::select::<Entity>(
+        Column::ExtractedText,
+        beginning,
+        &[Column::Words, Column::Pages],
+    )
+    .filter(Column::AttachmentId.is_in(attachments.iter().copied()))
+    .all(db)
+    .await?)
 }
 
 /// Stores what was read, and tells the user's webhooks. `again` says that the attachment is to be read once more.

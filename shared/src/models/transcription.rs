@@ -4,10 +4,7 @@
 //! status and error are those of the latest try, all else is of the latest one that succeeded.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, Iterable as _, QuerySelect, entity::prelude::*,
-    sea_query::SimpleExpr,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, QuerySelect as _, entity::prelude::*};
 
 use super::recognition::{LISTED_CHARACTERS, Status};
 use crate::{
@@ -105,31 +102,18 @@ pub async fn begin(
     latest_try::begin(tx, Table::Transcriptions, attachment, job, language, now).await
 }
 
-/// Rows whose text is `text` and whose words and segments are there or not.
-fn select(text: SimpleExpr, details: bool) -> Select<Entity> {
-    let mut query = Entity::find().select_only().expr_as(text, "text");
-    for column in Column::iter() {
-        query = match column {
-            Column::Text => query,
-            Column::Words | Column::Segments if !details => {
-                query.expr_as(Expr::cust("NULL::jsonb"), column.as_str())
-            }
-            column => query.column(column),
-        };
-    }
-    query
-}
-
 /// Finds what was heard in an attachment, but for the text, which can be long: [`find_text`]. Whose it is was checked
 /// with the attachment.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn find(db: &impl ConnectionTrait, attachment: AttachmentId) -> Result<Option<Model>> {
-    Ok(select(Expr::cust("NULL::text"), true)
-        .filter(Column::AttachmentId.eq(attachment))
-        .one(db)
-        .await?)
+    Ok(
+        latest_try::select::<Entity>(Column::Text, Expr::cust("NULL::text"), &[])
+            .filter(Column::AttachmentId.eq(attachment))
+            .one(db)
+            .await?,
+    )
 }
 
 /// Finds the text of an attachment, whole.
@@ -155,10 +139,12 @@ pub async fn find_text(
 /// As the database fails.
 pub async fn list(db: &impl ConnectionTrait, attachments: &[AttachmentId]) -> Result<Vec<Model>> {
     let beginning = Expr::cust_with_values("left(text, $1)", [LISTED_CHARACTERS]);
-    Ok(select(beginning, false)
-        .filter(Column::AttachmentId.is_in(attachments.iter().copied()))
-        .all(db)
-        .await?)
+    Ok(
+        latest_try::select::<Entity>(Column::Text, beginning, &[Column::Words, Column::Segments])
+            .filter(Column::AttachmentId.is_in(attachments.iter().copied()))
+            .all(db)
+            .await?,
+    )
 }
 
 /// Stores what was heard, and tells the user's webhooks. `again` says that the attachment is to be heard once more.

@@ -17,6 +17,7 @@ use shared::{
     clients::transcriber::Transcriber, language::Language, models::transcription::Transcript,
     speech::Heard,
 };
+use tokio::sync::OnceCell;
 
 pub use self::{
     error::{Again, EngineError, SoundError, SpeechError},
@@ -143,22 +144,26 @@ impl Speech {
         part: &Part,
         folder: &Path,
     ) -> Result<Heard, SpeechError> {
+        // Each is made for the first engine that wants it.
+        let (packed, plain) = (OnceCell::new(), OnceCell::new());
         while let Some(engine) = chain.current() {
             let asked = chain.hints.asked;
+            let write_wave = || parts::write_wave(raw, part, folder);
             let heard = match engine {
                 Engine::Remote(remote) => {
                     let file = folder.join("part.flac");
-                    self.ffmpeg.pack(raw, part, &file).await?;
+                    let pack = || self.ffmpeg.pack(raw, part, &file);
+                    packed.get_or_try_init(pack).await?;
                     let heard = remote.transcribe(&file, "audio/flac", part.seconds(), asked);
                     heard.await.map_err(EngineError::from)
                 }
                 Engine::Whisper(whisper) => {
-                    let file = parts::write_wave(raw, part, folder).await?;
-                    whisper.transcribe(&file, part.seconds(), asked).await
+                    let file = plain.get_or_try_init(write_wave).await?;
+                    whisper.transcribe(file, part.seconds(), asked).await
                 }
                 Engine::PocketSphinx(sphinx) => {
-                    let file = parts::write_wave(raw, part, folder).await?;
-                    sphinx.transcribe(&file, part.seconds()).await
+                    let file = plain.get_or_try_init(write_wave).await?;
+                    sphinx.transcribe(file, part.seconds()).await
                 }
             };
             match heard {

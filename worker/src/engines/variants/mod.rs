@@ -9,6 +9,8 @@
 
 mod bench;
 mod colour;
+#[cfg(test)]
+mod drawn;
 mod encode;
 mod error;
 mod file;

@@ -4,7 +4,7 @@ use image::{ImageFormat, metadata::Orientation};
 use proptest::prelude::*;
 
 use super::*;
-use crate::engines::variants::tests::{apng, gif, webp};
+use crate::engines::variants::drawn::{apng, gif, webp};
 
 fn clean(file: &[u8], format: ImageFormat) -> (u32, Vec<u8>) {
     let blocks = Blocks::of(file, format, Orientation::NoTransforms).unwrap();

@@ -1,33 +1,17 @@
 //! Nobody sees what isn't theirs: every operation of the running API's document, asked for by everybody.
 
+mod things;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use tests::{Actor, TestApp, picture};
+use tests::{Actor, TestApp};
+
+use self::things::{Operation, Thing, operations, things};
 
 /// No thing has come so far.
 const STALE: &str = "\"2147483647\"";
-
-/// An operation, as the document describes it.
-#[derive(Clone)]
-struct Operation {
-    name: String,
-    method: Method,
-    template: String,
-    is_private: bool,
-    is_list: bool,
-    parameters: Vec<String>,
-    query: String,
-    body: Option<Value>,
-}
-
-/// A thing of somebody, and an operation on it.
-struct Thing {
-    operation: Operation,
-    path: String,
-    ids: Vec<String>,
-}
 
 /// What was answered; the body of a stream is not waited for.
 struct Answer {
@@ -45,139 +29,6 @@ impl Answer {
     }
 }
 
-/// Makes what the last `{…}` of `template` names, below the things of `path`, for its owner.
-async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> String {
-    let made = match template {
-        "/api/v1/attachments/{id}" => upload(owner).await["attachment"]["id"].clone(),
-        "/api/v1/attachments/{id}/variants/{variantId}" => {
-            let body = serde_json::json!({ "format": "png" });
-            owner.post_json(path, body).await.expect(202)["variant"]["id"].clone()
-        }
-        "/api/v1/api-keys/{id}" => {
-            let body = serde_json::json!({ "name": "bot", "scopes": ["read"] });
-            owner.post_json("/api/v1/api-keys", body).await.expect(201)["id"].clone()
-        }
-        "/api/v1/conversations/{id}" => owner.conversation("Plans").await.into(),
-        "/api/v1/messages/{id}" => {
-            let conversation = owner.conversation("Plans").await;
-            owner.say(&conversation, "किताबें").await["id"].clone()
-        }
-        "/api/v1/exports/{id}" => {
-            let conversation = owner.conversation("Plans").await;
-            let exports = format!("/api/v1/conversations/{conversation}/exports");
-            let body = serde_json::json!({ "format": "json" });
-            let made = owner.post_json(&exports, body).await.expect(202);
-            made["export"]["id"].clone()
-        }
-        "/api/v1/projects/{id}" => {
-            let body = serde_json::json!({ "name": "Thesis" });
-            owner.post_json("/api/v1/projects", body).await.expect(201)["id"].clone()
-        }
-        "/api/v1/users/me/sessions/{id}" => {
-            app.login(owner).await;
-            newest(owner, path).await
-        }
-        "/api/v1/jobs/{id}" => upload(owner).await["job"]["id"].clone(),
-        "/api/v1/notifications/{id}" => {
-            app.trouble(owner).await;
-            newest(owner, path).await
-        }
-        "/api/v1/webhooks/{id}/deliveries/{deliveryId}" => {
-            app.ocr_completed(owner, "text").await;
-            newest(owner, path).await
-        }
-        "/api/v1/webhooks/{id}" => owner.webhook("http://127.0.0.1:9/").await["id"].clone(),
-        _ => panic!(
-            "{template}: say here how to make one below {path} of {}",
-            app.base
-        ),
-    };
-    made.as_str().expect("an id").to_owned()
-}
-
-/// The id of the first row of a list.
-async fn newest(owner: &Actor, path: &str) -> Value {
-    owner.get(path).await.expect(200)["data"][0]["id"].clone()
-}
-
-/// What is sent to an operation whose example in the document will not do.
-fn body(operation: &Operation) -> Option<Value> {
-    operation.body.clone()
-}
-
-async fn upload(owner: &Actor) -> Value {
-    let scan = picture("english-scan.png");
-    owner.upload("scan.png", scan, &[]).await.expect(201)
-}
-
-/// Reads the document that the API serves.
-async fn operations(app: &TestApp) -> Vec<Operation> {
-    let document = app.anonymous().get("/api/openapi.json").await.expect(200);
-    let at = |value: &Value| match value["$ref"].as_str() {
-        Some(path) => document
-            .pointer(path.trim_start_matches('#'))
-            .unwrap()
-            .clone(),
-        None => value.clone(),
-    };
-    let mut operations = Vec::new();
-    for (template, item) in document["paths"].as_object().unwrap() {
-        for (method, says) in item.as_object().unwrap() {
-            let parameters = says["parameters"].as_array().into_iter().flatten();
-            let parameters: Vec<Value> = parameters.map(at).collect();
-            let names = parameters.iter().map(|one| one["name"].as_str().unwrap());
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            for one in &parameters {
-                if one["in"] == "query" && one["required"] == true {
-                    let example = one.get("example").unwrap_or(&one["schema"]["example"]);
-                    let text = example.as_str().map_or(example.to_string(), str::to_owned);
-                    query.append_pair(one["name"].as_str().unwrap(), &text);
-                }
-            }
-            let answer = at(&says["responses"]["200"]["content"]["application/json"]["schema"]);
-            let body = &says["requestBody"]["content"]["application/json"]["example"];
-            operations.push(Operation {
-                name: format!("{method} {template}"),
-                method: method.to_uppercase().parse().unwrap(),
-                template: template.clone(),
-                is_private: says["security"][0]["bearer"].is_array(),
-                is_list: answer["properties"]["pagination"].is_object(),
-                parameters: names.map(str::to_owned).collect(),
-                query: query.finish(),
-                body: (!body.is_null()).then(|| body.clone()),
-            });
-        }
-    }
-    operations
-}
-
-/// Makes a thing for each operation that names one.
-async fn things(app: &TestApp, owner: &Actor) -> Vec<Thing> {
-    let mut things = Vec::new();
-    for operation in operations(app).await {
-        let (mut path, mut template, mut ids) = (String::new(), String::new(), Vec::new());
-        for part in operation.template.split('/').skip(1) {
-            template = format!("{template}/{part}");
-            if part.starts_with('{') {
-                let id = make(app, owner, &template, &path).await;
-                path = format!("{path}/{id}");
-                ids.push(id);
-            } else {
-                path = format!("{path}/{part}");
-            }
-        }
-        if !ids.is_empty() {
-            things.push(Thing {
-                operation,
-                path,
-                ids,
-            });
-        }
-    }
-    assert!(things.len() > 5, "the document names hardly any things");
-    things
-}
-
 async fn ask(
     actor: &Actor,
     operation: &Operation,
@@ -187,8 +38,8 @@ async fn ask(
     let path = format!("{path}?{}", operation.query);
     let request = actor.request(operation.method.clone(), &path);
     let mut request = request.timeout(Duration::from_secs(30));
-    if let Some(body) = body(operation) {
-        request = request.json(&body);
+    if let Some(body) = &operation.body {
+        request = request.json(body);
     }
     if let Some((name, value)) = header {
         request = request.header(name, value);

@@ -1,0 +1,388 @@
+//! The product under test, in this process: its API, and a worker whose jobs run when a test says so.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use api::config::{ApiArgs, ApiConfig};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use shared::{
+    clock::Clock,
+    config::CommonArgs,
+    database::{Origin, Tx},
+    queue::{self, Enqueue, Enqueued, Job},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use worker::{
+    config::{WorkerArgs, WorkerConfig},
+    context::Context,
+    registry::Registry,
+    runner::{Inline, Runner},
+};
+
+use crate::{Actor, TestDatabase, database, process};
+
+/// For tests only; it is no secret.
+pub const SECRET_KEY: &str = "a key for tests that is thirty-two bytes and more";
+
+/// How a product under test differs from the usual one.
+#[derive(Default)]
+pub struct Options {
+    /// The clock runs, and so do workers that are started.
+    pub live: bool,
+    /// A Redis of the test's own.
+    pub redis_url: Option<String>,
+    /// A Postgres of the test's own.
+    pub postgres_url: Option<String>,
+    /// More jobs than the product's.
+    pub registry: Option<Registry>,
+    /// Changes to the worker's variables.
+    pub worker: WorkerArgs,
+    /// Changes to the API's variables.
+    pub api: ApiArgs,
+    /// Networks that webhooks may reach; loopback unless told otherwise.
+    pub outbound_allow: Option<String>,
+    /// What a reader of the metrics must know.
+    pub metrics_token: Option<String>,
+    /// Where uploads are kept; the product's own folder unless told otherwise.
+    pub storage_url: Option<String>,
+}
+
+/// The product.
+pub struct TestApp {
+    pub base: String,
+    pub database: TestDatabase,
+    pub clock: Clock,
+    pub folder: tempfile::TempDir,
+    pub storage_url: String,
+    pub prefix: String,
+    pub redis_url: String,
+    pub context: Context,
+    pub worker: WorkerConfig,
+    registry: Registry,
+    inline: tokio::sync::Mutex<Inline>,
+    stop: CancellationToken,
+    api: JoinHandle<anyhow::Result<api::Drained>>,
+    finished: AtomicBool,
+    expected_failures: std::sync::atomic::AtomicI64,
+}
+
+impl TestApp {
+    /// Starts the API with a frozen clock; jobs run when `run_jobs` is called.
+    pub async fn spawn() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts the API with a running clock, for tests that start workers.
+    pub async fn spawn_live() -> Self {
+        Self::with(Options {
+            live: true,
+            ..Options::default()
+        })
+        .await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let server = options
+            .postgres_url
+            .unwrap_or_else(|| database::server("TEST_DATABASE_URL"));
+        let database = TestDatabase::create_on(&server).await;
+        let clock = if options.live {
+            Clock::System
+        } else {
+            let at = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z")
+                .unwrap()
+                .to_utc();
+            database.freeze(at).await;
+            Clock::frozen(at)
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage_url = options
+            .storage_url
+            .unwrap_or_else(|| format!("file://{}", folder.path().display()));
+        let prefix = format!("{}:", database.name);
+        let redis_url = options
+            .redis_url
+            .unwrap_or_else(|| database::server("TEST_REDIS_URL"));
+        let common = CommonArgs {
+            environment: Some("test".to_owned()),
+            database_url: Some(database.url.clone()),
+            redis_url: Some(redis_url.clone()),
+            redis_prefix: Some(prefix.clone()),
+            secret_key: Some(SECRET_KEY.to_owned()),
+            storage_url: Some(storage_url.clone()),
+            outbound_allow: Some(
+                options
+                    .outbound_allow
+                    .unwrap_or_else(|| "127.0.0.0/8,::1/128".to_owned()),
+            ),
+            metrics_token: options.metrics_token,
+            ..CommonArgs::default()
+        };
+        let api = ApiArgs {
+            host: Some("127.0.0.1".to_owned()),
+            port: Some("0".to_owned()),
+            // Everybody in a test comes from one address.
+            rate_limit_auth: options.api.rate_limit_auth.or(Some("off".to_owned())),
+            // Nothing stands before it that would go on sending requests.
+            shutdown_delay_seconds: options.api.shutdown_delay_seconds.or(Some("0".to_owned())),
+            ..options.api
+        };
+        let api: ApiConfig = api::config::Args {
+            common: common.clone(),
+            api,
+            command: None,
+        }
+        .check()
+        .expect("a good configuration of the API");
+        let worker = WorkerArgs {
+            job_lease_seconds: options
+                .worker
+                .job_lease_seconds
+                .clone()
+                .or(Some("30".to_owned())),
+            ..options.worker
+        };
+        let mut worker: WorkerConfig = worker::config::Args {
+            common,
+            worker,
+            command: None,
+        }
+        .check()
+        .expect("a good configuration of the worker");
+        worker.program = process::program("baatcheet-worker");
+
+        let listener = TcpListener::bind(api.address).await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "TestApp owns it")]
+        let api = tokio::spawn(api::serve(api, clock.clone(), listener, stop.clone()));
+
+        let context = worker::context(&worker, clock.clone())
+            .await
+            .expect("a worker's context");
+        let registry = options.registry.unwrap_or_else(Registry::all);
+        let direct = &worker.common.database.direct;
+        let inline = Inline::new(
+            worker.settings.clone(),
+            context.clone(),
+            registry.clone(),
+            direct,
+            &worker.common.redis,
+        );
+        Self {
+            base,
+            clock,
+            folder,
+            storage_url,
+            prefix,
+            redis_url,
+            inline: tokio::sync::Mutex::new(inline.expect("an engine")),
+            context,
+            worker,
+            registry,
+            database,
+            stop,
+            api,
+            finished: AtomicBool::new(false),
+            expected_failures: 0.into(),
+        }
+    }
+
+    /// Somebody without an account.
+    pub fn anonymous(&self) -> Actor {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Actor {
+            http,
+            base: self.base.clone(),
+            token: None,
+            email: String::new(),
+        }
+    }
+
+    /// Somebody with an account, logged in.
+    pub async fn user(&self, name: &str) -> Actor {
+        let mut actor = self.anonymous();
+        actor.email = format!("{name}@example.com");
+        let body = json!({ "email": actor.email, "password": "correct horse battery", "displayName": name });
+        let session = actor
+            .post_json("/api/v1/auth/register", body)
+            .await
+            .expect(201);
+        actor.token = session["accessToken"].as_str().map(str::to_owned);
+        actor
+    }
+
+    /// The same person, logged in anew.
+    pub async fn login(&self, actor: &Actor) -> Actor {
+        let body = json!({ "email": actor.email, "password": "correct horse battery" });
+        let session = actor
+            .post_json("/api/v1/auth/login", body)
+            .await
+            .expect(200);
+        Actor {
+            token: session["accessToken"].as_str().map(str::to_owned),
+            ..actor.clone()
+        }
+    }
+
+    /// Moves the clock of the API, the jobs and the database.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.database.set_clock(self.clock.now()).await;
+    }
+
+    /// Runs what is due now, and tells how many runs that were.
+    pub async fn run_due_jobs(&self) -> usize {
+        self.inline.lock().await.run_due().await
+    }
+
+    /// Runs jobs until the queues are empty, moving the clock over backoffs.
+    pub async fn run_jobs(&self) {
+        for _ in 0..1000 {
+            self.run_due_jobs().await;
+            let next: Option<DateTime<Utc>> =
+                sqlx::query_scalar("SELECT min(run_at) FROM jobs WHERE state = 'queued'")
+                    .fetch_one(self.database.pool())
+                    .await
+                    .expect("the next job");
+            let Some(next) = next else { return };
+            let wait = (next - self.clock.now()).to_std().unwrap_or_default();
+            self.advance(wait).await;
+        }
+        panic!("the jobs never end");
+    }
+
+    /// Looks once for jobs of dead workers.
+    pub async fn sweep(&self) -> usize {
+        self.inline.lock().await.sweep().await
+    }
+
+    /// Looks once for objects of uploads that came to nothing.
+    pub async fn sweep_objects(&self) -> usize {
+        self.inline.lock().await.sweep_objects().await
+    }
+
+    /// Starts a worker in this process.
+    pub fn start_worker(&self) -> Runner {
+        self.start_worker_with(|_| {})
+    }
+
+    pub fn start_worker_with(&self, change: impl FnOnce(&mut worker::runner::Settings)) -> Runner {
+        self.start_worker_as(self.registry.clone(), change)
+    }
+
+    /// Starts a worker that knows other jobs.
+    pub fn start_worker_as(
+        &self,
+        registry: Registry,
+        change: impl FnOnce(&mut worker::runner::Settings),
+    ) -> Runner {
+        let mut settings = self.worker.settings.clone();
+        settings.worker_id = format!("test:{}", uuid::Uuid::new_v4());
+        change(&mut settings);
+        let direct = &self.worker.common.database.direct;
+        Runner::start(
+            settings,
+            self.context.clone(),
+            registry,
+            direct,
+            &self.worker.common.redis,
+        )
+        .expect("a worker")
+    }
+
+    /// Begins a transaction, as a handler would.
+    pub async fn begin(&self) -> Tx {
+        Tx::begin(&self.context.db, &self.context.redis, Origin::default())
+            .await
+            .expect("a transaction")
+    }
+
+    /// Asks for a job, in a transaction of its own.
+    pub async fn enqueue<J: Job>(&self, job: impl Into<Enqueue<J>>) -> Enqueued {
+        let mut tx = self.begin().await;
+        let enqueued = queue::enqueue(&mut tx, job).await.expect("a job");
+        tx.commit().await.expect("a commit");
+        enqueued
+    }
+
+    /// How many jobs are in a state.
+    pub async fn count_jobs(&self, state: &str) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = $1")
+            .bind(state)
+            .fetch_one(self.database.pool())
+            .await
+            .expect("a count")
+    }
+
+    /// How many jobs have not ended.
+    pub async fn count_live_jobs(&self) -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('queued', 'dispatched', 'running')",
+        )
+        .fetch_one(self.database.pool())
+        .await
+        .expect("a count")
+    }
+
+    /// Allows for jobs that end without success.
+    pub fn expect_failed(&self, jobs: i64) {
+        self.expected_failures.store(jobs, Ordering::SeqCst);
+    }
+
+    /// The variables of a real program that belongs to this product.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("ENVIRONMENT", "test".to_owned()),
+            ("DATABASE_URL", self.database.url.clone()),
+            ("REDIS_URL", self.redis_url.clone()),
+            ("REDIS_PREFIX", self.prefix.clone()),
+            ("SECRET_KEY", SECRET_KEY.to_owned()),
+            ("STORAGE_URL", self.storage_url.clone()),
+            ("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+            ("SHUTDOWN_DELAY_SECONDS", "0".to_owned()),
+        ]
+    }
+
+    /// Ends the product, and fails a test that leaves dead or forgotten jobs.
+    pub async fn finish(self) {
+        self.finished.store(true, Ordering::SeqCst);
+        let dead: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('failed', 'quarantined')",
+        )
+        .fetch_one(self.database.pool())
+        .await
+        .expect("a count");
+        assert_eq!(
+            dead,
+            self.expected_failures.load(Ordering::SeqCst),
+            "dead jobs"
+        );
+        assert_eq!(self.count_live_jobs().await, 0, "forgotten jobs");
+        self.stop.cancel();
+    }
+
+    /// Stops the API, as a signal does.
+    pub async fn stop_api(&mut self) -> api::Drained {
+        self.stop.cancel();
+        (&mut self.api).await.expect("no panic").expect("no error")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        assert!(
+            std::thread::panicking() || self.finished.load(Ordering::SeqCst),
+            "a test ends with app.finish(), which looks for dead and forgotten jobs"
+        );
+    }
+}
