@@ -293,12 +293,13 @@ async fn hostile_texts_end_well_in_every_format() {
         format!("{} deep", ">".repeat(10_000)),
         "x".repeat(20_000),
         "*a **b ".repeat(500),
+        format!("a{}", "\u{301}".repeat(20_000)),
     ] {
         ana.say(&conversation, &text).await;
     }
     for format in FORMATS {
         let (export, content) = make(&app, &ana, &conversation, json!({ "format": format })).await;
-        assert_eq!(export["messageCount"], 9, "{format}");
+        assert_eq!(export["messageCount"], 10, "{format}");
         match format {
             "html" => {
                 let html = String::from_utf8(content).unwrap();
@@ -306,14 +307,14 @@ async fn hostile_texts_end_well_in_every_format() {
                     assert!(!html.contains(tag), "{tag}");
                 }
                 assert!(html.contains("Content-Security-Policy"));
-                assert_eq!(html.matches("<article").count(), 9);
-                assert_eq!(html.matches("</article>").count(), 9);
+                assert_eq!(html.matches("<article").count(), 10);
+                assert_eq!(html.matches("</article>").count(), 10);
             }
             "markdown" => {
                 let text = String::from_utf8(content).unwrap();
                 assert!(text.contains("> ```\n> never closed"), "{text}");
                 assert!(text.contains("> <!-- never closed"));
-                assert_eq!(text.matches("\n---\n\n## User · ").count(), 9);
+                assert_eq!(text.matches("\n---\n\n## User · ").count(), 10);
             }
             "pdf" => {
                 let text = crate::export_pages::text(&content).await;

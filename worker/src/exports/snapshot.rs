@@ -63,8 +63,7 @@ pub(crate) async fn write(
         let note = format!("message {done} of {}", places.len());
         ctx.progress(u8::try_from(percent).unwrap_or(READ), &note)
             .await;
-        let ids: Vec<_> = batch.iter().map(|place| place.id).collect();
-        let messages = message::load(&ctx.db, row.conversation_id, &ids).await?;
+        let messages = message::load(&ctx.db, row.conversation_id, batch).await?;
         let mut entries = Vec::with_capacity(messages.len());
         for message in messages {
             entries.push(entry(ctx, message, &mut attachments).await?);
@@ -306,6 +305,7 @@ mod tests {
             let place = |&size_bytes| Place {
                 id: MessageId::new(),
                 size_bytes,
+                created_at: chrono::DateTime::UNIX_EPOCH,
             };
             sizes.iter().map(place).collect()
         };

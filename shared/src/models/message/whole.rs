@@ -30,6 +30,8 @@ pub struct Place {
     pub id: MessageId,
     /// Bytes of its texts.
     pub size_bytes: i32,
+    /// When it was said.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Finds at most `limit` messages of a selection, oldest first.
@@ -67,11 +69,11 @@ pub async fn outline(
                  SELECT m.id, m.parent_id, m.size_bytes, m.deleted_at, m.created_at
                    FROM up u JOIN messages m ON m.id = u.parent_id AND m.conversation_id = $1
              )
-             SELECT id, size_bytes FROM up WHERE {condition} ORDER BY created_at, id LIMIT $2"
+             SELECT id, size_bytes, created_at FROM up WHERE {condition} ORDER BY created_at, id LIMIT $2"
         )
     } else {
         format!(
-            "SELECT id, size_bytes FROM messages WHERE conversation_id = $1 AND {condition}
+            "SELECT id, size_bytes, created_at FROM messages WHERE conversation_id = $1 AND {condition}
               ORDER BY created_at, id LIMIT $2"
         )
     };
@@ -79,18 +81,23 @@ pub async fn outline(
     Ok(Place::find_by_statement(statement).all(db).await?)
 }
 
-/// Loads messages, oldest first. Those that were deleted meanwhile are left out.
+/// Loads messages of an outline, oldest first. Those that were deleted meanwhile are left out.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn load(
     db: &impl ConnectionTrait,
     conversation: ConversationId,
-    ids: &[MessageId],
+    places: &[Place],
 ) -> Result<Vec<Model>> {
+    let (Some(first), Some(last)) = (places.first(), places.last()) else {
+        return Ok(Vec::new());
+    };
     Ok(Entity::find()
         .filter(Column::ConversationId.eq(conversation))
-        .filter(Column::Id.is_in(ids.iter().copied()))
+        // Or each call might look at the whole conversation.
+        .filter(Column::CreatedAt.between(first.created_at, last.created_at))
+        .filter(Column::Id.is_in(places.iter().map(|place| place.id)))
         .filter(Column::DeletedAt.is_null())
         .order_by_asc(Column::CreatedAt)
         .order_by_asc(Column::Id)

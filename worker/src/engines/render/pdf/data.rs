@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use serde::Serialize;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::engines::render::{
     markup::{Block, Inline, is_rtl},
@@ -21,6 +22,9 @@ const HEADER_LETTERS: usize = 80;
 
 /// A run without a place to break is given some after so many characters: a line holds about a hundred.
 const MAX_RUN: usize = 64;
+/// Most code points of one character on the page: twice of what Unicode holds to be more than any language needs (Annex
+/// 15, Stream-Safe Text Format).
+const MAX_CLUSTER: usize = 64;
 
 /// Longest block of code whose parts are coloured, and longest line of it, in bytes.
 const MAX_COLOURED_BYTES: usize = 64 << 10;
@@ -29,8 +33,8 @@ const MAX_COLOURED_LINE: usize = 4 << 10;
 /// One part of the document.
 #[derive(Debug, Serialize)]
 pub(super) struct Data<'a> {
-    /// `first` has the title; `more` goes on; `total` is one page with nothing but the number of all pages.
-    pub(super) kind: &'static str,
+    /// `whole` has everything, `first` has the title, `more` goes on, and `numbers` has nothing but numbers of pages.
+    kind: &'static str,
     title: &'a str,
     header: String,
     rtl: bool,
@@ -39,22 +43,16 @@ pub(super) struct Data<'a> {
     lines: Vec<String>,
     /// What the model is told first.
     pub(super) prompt: Vec<Block>,
-    /// Number of the first page.
-    pub(super) first: usize,
-    pub(super) total: Total,
+    pub(super) numbers: Option<Numbers>,
     pub(super) messages: Vec<Said>,
 }
 
-/// The number of all pages.
+/// Pages with nothing but their numbers.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-pub(super) enum Total {
-    /// Not known yet: null.
-    Unknown,
-    /// As many as this part has: `"known"`.
-    Own(&'static str),
-    /// So many.
-    Of(usize),
+pub(super) struct Numbers {
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) total: usize,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -104,7 +102,7 @@ struct Placed {
 }
 
 impl<'a> Data<'a> {
-    pub(super) fn new(head: &'a Head, kind: &'static str, first: usize) -> Self {
+    pub(super) fn new(head: &'a Head, kind: &'static str) -> Self {
         let at = head.exported_at;
         let title = head.title();
         let mut header: String = title.chars().take(HEADER_LETTERS).collect();
@@ -119,8 +117,7 @@ impl<'a> Data<'a> {
             date: Date::from(at),
             lines: lines(head),
             prompt: Vec::new(),
-            first,
-            total: Total::Unknown,
+            numbers: None,
             messages: Vec::new(),
         }
     }
@@ -225,21 +222,30 @@ fn fit_all(inlines: &mut [Inline]) {
     }
 }
 
-/// With places to break (U+200B) in runs of ASCII that have none. Other scripts are broken by Typst, as their rules say.
+/// With places to break (U+200B) in runs of ASCII that have none; other scripts are broken by Typst, as their rules say.
+/// Of a character of hundreds of marks, the first ones are shown: each looks for what it stands on, past all others, and no
+/// line would ever be full of them.
 fn breakable(text: &str) -> String {
     let mut broken = String::with_capacity(text.len());
     let mut run = 0;
-    for letter in text.chars() {
-        if letter.is_ascii() && !letter.is_ascii_whitespace() {
+    for cluster in text.graphemes(true) {
+        if cluster.is_ascii() && !cluster.trim().is_empty() {
             if run == MAX_RUN {
                 broken.push('\u{200b}');
                 run = 0;
             }
             run += 1;
-        } else {
-            run = 0;
+            broken.push_str(cluster);
+            continue;
         }
-        broken.push(letter);
+        run = 0;
+        match cluster.char_indices().nth(MAX_CLUSTER) {
+            Some((end, _)) => {
+                broken.push_str(&cluster[..end]);
+                broken.push('…');
+            }
+            None => broken.push_str(cluster),
+        }
     }
     broken
 }
@@ -258,6 +264,25 @@ mod tests {
         let broken = breakable(&long);
         assert_eq!(broken.matches('\u{200b}').count(), 2);
         assert_eq!(broken.replace('\u{200b}', ""), long);
+    }
+
+    #[test]
+    fn of_a_thousand_marks_on_a_character_some_are_shown() {
+        let family = "👨\u{200d}👩\u{200d}👧\u{200d}👦";
+        assert_eq!(breakable(family), family);
+        for (base, marks) in [
+            ("a", "\u{301}"),
+            ("क", "\u{94d}\u{915}"),
+            ("👦", "\u{200d}👦"),
+        ] {
+            let long = format!("{base}{} after", marks.repeat(1_000));
+            let shown = breakable(&long);
+            assert!(shown.ends_with("… after"), "{shown}");
+            assert_eq!(
+                shown.chars().count(),
+                MAX_CLUSTER + "… after".chars().count()
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Joins the parts of a PDF: their pages in one tree, their outlines in one, and the number of all pages laid over each.
+//! Joins the parts of a PDF: their pages in one tree, their outlines in one, and its number laid over each page.
 //!
 //! Catalogue and metadata are those of the first part, but for the number of pages, and the claim of PDF/A where a part does
 //! not keep to it.
@@ -10,7 +10,7 @@ use lopdf::{Dictionary, Document, Object, ObjectId, Stream, dictionary};
 use crate::engines::render::RenderError;
 
 /// The name of what is laid over a page, among the page's resources; Typst's own names are short.
-const OVERLAY: &str = "BaatCheetTotal";
+const OVERLAY: &str = "BaatCheetNumber";
 
 /// The parts so far.
 #[derive(Default)]
@@ -68,35 +68,25 @@ impl Joined {
         Ok(())
     }
 
-    /// Lays the only page of a PDF over every page.
-    pub(super) fn lay_over(&mut self, pdf: &[u8]) -> Result<(), RenderError> {
+    /// Lays the pages of a PDF over as many pages, from the one at `first` on.
+    pub(super) fn lay_over(&mut self, first: usize, pdf: &[u8]) -> Result<(), RenderError> {
         let mut over = Document::load_mem(pdf)?;
         over.renumber_objects_with(self.next.max(1));
         self.next = over.max_id + 1;
-        let Some(page) = over.get_pages().into_values().next() else {
-            return Ok(());
-        };
-        let content = over.get_page_content(page);
-        let page = over.get_dictionary(page)?;
-        let mut form = dictionary! {
-            "Type" => "XObject",
-            "Subtype" => "Form",
-            "BBox" => page.get(b"MediaBox")?.clone(),
-            "Resources" => page.get(b"Resources")?.clone(),
-        };
-        if let Ok(group) = page.get(b"Group") {
-            form.set("Group", group.clone());
+        let mut forms = Vec::new();
+        for page in over.get_pages().into_values() {
+            forms.push(form(&over, page)?);
         }
         self.objects.append(&mut std::mem::take(&mut over.objects));
-        let mut form = Stream::new(form, content);
-        form.compress()?;
-        let form = self.insert(form);
         // What a page leaves behind (its axes, for one) must not reach what is laid over it.
         let before = self.insert(Stream::new(Dictionary::new(), b"q\n".to_vec()));
         let after = format!("\nQ\nq /{OVERLAY} Do Q\n");
         let after = self.insert(Stream::new(Dictionary::new(), after.into_bytes()));
-        for page in self.pages.clone() {
-            self.lay_over_page(page, form, before, after)?;
+        for (index, form) in forms.into_iter().enumerate() {
+            let form = self.insert(form);
+            if let Some(&page) = self.pages.get(first + index) {
+                self.lay_over_page(page, form, before, after)?;
+            }
         }
         Ok(())
     }
@@ -260,6 +250,24 @@ impl Joined {
             None => Ok(Dictionary::new()),
         }
     }
+}
+
+/// A page, as something that is laid over another one.
+fn form(over: &Document, page: ObjectId) -> Result<Stream, RenderError> {
+    let content = over.get_page_content(page);
+    let page = over.get_dictionary(page)?;
+    let mut form = dictionary! {
+        "Type" => "XObject",
+        "Subtype" => "Form",
+        "BBox" => page.get(b"MediaBox")?.clone(),
+        "Resources" => page.get(b"Resources")?.clone(),
+    };
+    if let Ok(group) = page.get(b"Group") {
+        form.set("Group", group.clone());
+    }
+    let mut form = Stream::new(form, content);
+    form.compress()?;
+    Ok(form)
 }
 
 /// Gives an element another value, or takes it out.

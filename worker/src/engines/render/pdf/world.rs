@@ -66,8 +66,8 @@ impl Press {
             .map_err(|errors| failed(&errors))
             .and_then(|document| write(&document));
         drop(desk);
-        // No part resembles another one; what is remembered of it is of no use.
-        comemo::evict(0);
+        // No part resembles another one, and what is remembered of it is of no use; but another one may be half done.
+        comemo::evict(1);
         printed
     }
 }
