@@ -68,17 +68,18 @@ impl Pixels {
         let is_small = u64::from(self.width) * u64::from(self.height) <= SMALL_PIXELS;
         let rows = if is_small { height } else { STRIP_ROWS };
         let mut resizer = Resizer::new();
+        // What is scaled or added up may be a hair more than there is.
+        let wide = part.width.min(f64::from(self.width) - part.left);
         let strips = made.chunks_mut(self.channels() * width as usize * rows as usize);
         for (start, strip) in (0..height).step_by(rows as usize).zip(strips) {
             let count = rows.min(height - start);
             let per_row = part.height / f64::from(height);
             let top = part.top + per_row * f64::from(start);
-            // What is added up may be a hair more than there is.
             let high = (per_row * f64::from(count)).min(f64::from(self.height) - top);
             let options = ResizeOptions::new()
                 .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
                 .use_alpha(false)
-                .crop(part.left, top, part.width, high);
+                .crop(part.left, top, wide, high);
             let mut target = images::Image::from_slice_u8(width, count, strip, self.kind())
                 .expect("the bytes are those of all pixels");
             resizer
@@ -285,6 +286,28 @@ mod tests {
             height,
             has_alpha,
             bytes: bytes.take(length).collect(),
+        }
+    }
+
+    proptest::proptest! {
+        /// The sides of a smaller copy are no multiples of the whole's, and `968.0 / 1290.0 * 1290.0` is more than 968.
+        #[test]
+        fn a_part_of_a_smaller_copy_lies_within_it(
+            whole in 1_u32..6_000, less in 0.1..1.0_f64, from in 0.0..1.0_f64, to in 0.0..1.0_f64, exif in 1_u8..=8,
+        ) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of 6,000")]
+            let copied = ((f64::from(whole) * less) as u32).max(1);
+            let (from, to) = (from.min(to), from.max(to));
+            let side = f64::from(whole);
+            for (left, width) in [(0.0, side), (side * from, side * (to - from).max(0.001)), (side * from, side * (1.0 - from))] {
+                let upright = Part { left, top: left, width: width.min(side - left), height: width.min(side - left) };
+                let orientation = Orientation::from_exif(exif).unwrap();
+                let scale = f64::from(copied) / side;
+                let part = upright.as_stored(orientation, side, side).scaled(scale, scale);
+                let across = numbered(copied, 1, false).resized(Part { top: 0.0, height: 1.0, ..part }, 5, 1);
+                let down = numbered(1, copied, false).resized(Part { left: 0.0, width: 1.0, ..part }, 1, 5);
+                proptest::prop_assert_eq!((across.width, down.height), (5, 5));
+            }
         }
     }
 
