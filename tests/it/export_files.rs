@@ -145,8 +145,8 @@ async fn attachments_are_listed_and_their_text_and_picture_added_if_asked_for() 
     app.run_jobs().await;
     let id = created["attachment"]["id"].clone();
     let path = format!("/api/v1/conversations/{conversation}/messages");
-    let content =
-        json!([{ "type": "text", "text": "look" }, { "type": "attachment", "attachmentId": id }]);
+    let content = json!([{ "type": "text", "text": "look" }, { "type": "attachment", "attachmentId": id },
+            { "type": "attachment", "attachmentId": id }]);
     ana.post_json(&path, json!({ "content": content }))
         .await
         .expect(201);
@@ -168,6 +168,15 @@ async fn attachments_are_listed_and_their_text_and_picture_added_if_asked_for() 
                     assert_eq!(shown["fileName"], "two <b>.jpg");
                     assert_eq!(shown["extractedText"].is_string(), with);
                     assert!(shown.get("picture").is_none());
+                    let again = &document["messages"][0]["content"][2];
+                    assert_eq!(
+                        (
+                            &again["fileName"],
+                            &again["deleted"],
+                            &again["extractedText"]
+                        ),
+                        (&shown["fileName"], &json!(false), &Value::Null)
+                    );
                 }
                 "csv" => assert!(
                     String::from_utf8(content)

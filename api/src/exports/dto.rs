@@ -75,7 +75,7 @@ pub(super) struct CreateExport {
     #[schema(value_type = Option<DateTime<Utc>>)]
     pub(super) to: Option<Moment>,
     /// Adds the text that was read in attachments (200,000 characters of each at most; not in CSV), and shows pictures
-    /// in PDF, DOCX and HTML. Otherwise attachments are only listed.
+    /// in PDF, DOCX and HTML, each where it is mentioned first. Otherwise attachments are only listed.
     #[deserr(default)]
     #[schema(default = false)]
     pub(super) include_attachments: bool,

@@ -28,11 +28,11 @@ pub(crate) const WRITTEN: u8 = 90;
 /// How often it is looked how far the file has come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What making a file may use. A PDF of many messages takes the most: it is laid out a thousand messages at a time, in
-/// some 250 MB; threads and fonts take address space that is never used.
+/// What making a file may use. A PDF of many messages takes the most: it is laid out in parts, two at once, on a core each,
+/// in some 300 MB; threads and fonts take address space that is never used.
 const LIMITS: Limits = Limits {
     address_space_bytes: 3 << 30,
-    cpu: Duration::from_mins(12),
+    cpu: Duration::from_mins(24),
     file_bytes: 1 << 30,
     timeout: Duration::from_mins(12),
     isolation: Isolation::None,

@@ -38,7 +38,7 @@ const MAX_PICTURES_BYTES: i64 = 256 << 20;
 
 /// Most messages of an export, and most bytes of their texts.
 ///
-/// A PDF of 10,000 messages has 1,700 pages. A DOCX is put together in memory.
+/// A PDF of 10,000 messages has 1,400 pages. The texts of attachments count, too.
 fn limits(format: Format) -> (usize, i64) {
     match format {
         Format::Pdf => (50_000, 64 << 20),
@@ -55,8 +55,9 @@ pub(crate) async fn write(
     folder: &Folder,
 ) -> Result<usize, ExportError> {
     let places = places(ctx, row).await?;
+    let said: i64 = places.iter().map(|place| i64::from(place.size_bytes)).sum();
     let mut lines = folder.begin(&head(row, conversation))?;
-    let mut attachments = Attachments::new(row, folder.clone());
+    let mut attachments = Attachments::new(row, said, folder.clone());
     let mut done = 0;
     for batch in batches(&places) {
         let percent = usize::from(READ) * done / places.len();
@@ -64,9 +65,14 @@ pub(crate) async fn write(
         ctx.progress(u8::try_from(percent).unwrap_or(READ), &note)
             .await;
         let messages = message::load(&ctx.db, row.conversation_id, batch).await?;
-        let mut entries = Vec::with_capacity(messages.len());
+        let (mut entries, mut begun) = (Vec::new(), attachments.text_bytes);
         for message in messages {
             entries.push(entry(ctx, message, &mut attachments).await?);
+            // A message of a few words may show documents of a megabyte.
+            if attachments.text_bytes - begun > BATCH_BYTES {
+                lines = append(lines, std::mem::take(&mut entries)).await?;
+                begun = attachments.text_bytes;
+            }
         }
         lines = append(lines, entries).await?;
         done += batch.len();
@@ -90,12 +96,17 @@ async fn places(ctx: &JobContext, row: &export::Model) -> Result<Vec<Place>, Exp
     let places = message::outline(&ctx.db, row.conversation_id, selection, one_more).await?;
     let bytes: i64 = places.iter().map(|place| i64::from(place.size_bytes)).sum();
     if places.len() > most || bytes > most_bytes {
-        let (format, mebibytes) = (row.format, most_bytes >> 20);
-        return Err(ExportError::Refused(format!(
-            "an export as {format} has at most {most} messages and {mebibytes} MiB of text; narrow it with `from` and `to`"
-        )));
+        return Err(too_large(row.format));
     }
     Ok(places)
+}
+
+fn too_large(format: Format) -> ExportError {
+    let (most, most_bytes) = limits(format);
+    let mebibytes = most_bytes >> 20;
+    ExportError::Refused(format!(
+        "an export as {format} has at most {most} messages and {mebibytes} MiB of text; narrow it with `from` and `to`"
+    ))
 }
 
 fn head(row: &export::Model, conversation: conversation::Model) -> Head {
@@ -159,11 +170,22 @@ async fn entry(
     let content = message.content.0.into_iter().map(|part| match part {
         Part::Text { text } => Piece::Text { text },
         Part::Attachment { attachment_id } => {
-            Piece::Attachment(shown.remove(&attachment_id).unwrap_or_else(|| Shown {
-                id: attachment_id.to_string(),
-                deleted: true,
-                ..Shown::default()
-            }))
+            Piece::Attachment(match shown.get_mut(&attachment_id) {
+                Some(known) => {
+                    let named = Shown {
+                        extracted_text: None,
+                        truncated: false,
+                        picture: None,
+                        ..known.clone()
+                    };
+                    std::mem::replace(known, named)
+                }
+                None => Shown {
+                    id: attachment_id.to_string(),
+                    deleted: true,
+                    ..Shown::default()
+                },
+            })
         }
     });
     Ok(Entry {
@@ -185,10 +207,16 @@ struct Attachments {
     pictures: HashMap<AttachmentId, String>,
     missing: HashSet<AttachmentId>,
     bytes: i64,
+    /// What was shown before is only named.
+    told: HashSet<AttachmentId>,
+    /// Bytes of all texts so far, and the format whose limit they have.
+    text_bytes: i64,
+    format: Format,
 }
 
 impl Attachments {
-    fn new(row: &export::Model, folder: Folder) -> Self {
+    /// `said` are the bytes of what was said.
+    fn new(row: &export::Model, said: i64, folder: Folder) -> Self {
         Self {
             user: row.user_id,
             with_text: row.include_attachments,
@@ -198,10 +226,13 @@ impl Attachments {
             pictures: HashMap::new(),
             missing: HashSet::new(),
             bytes: 0,
+            told: HashSet::new(),
+            text_bytes: said,
+            format: row.format,
         }
     }
 
-    /// What is known of these attachments; deleted ones are left out.
+    /// What is known of these attachments; deleted ones are left out. Text and picture are told the first time only.
     async fn show(
         &mut self,
         ctx: &JobContext,
@@ -212,12 +243,18 @@ impl Attachments {
             return Ok(shown);
         }
         for row in attachment::find_all(&ctx.db, self.user, ids).await? {
-            let (extracted_text, truncated) = if self.with_text {
+            let is_news = self.told.insert(row.id);
+            let (extracted_text, truncated) = if self.with_text && is_news {
                 text(ctx, row.id).await?
             } else {
                 (None, false)
             };
-            let picture = if self.with_pictures && row.kind == Kind::Image {
+            let length = extracted_text.as_ref().map_or(0, String::len);
+            self.text_bytes += i64::try_from(length).unwrap_or(i64::MAX);
+            if self.text_bytes > limits(self.format).1 {
+                return Err(too_large(self.format));
+            }
+            let picture = if self.with_pictures && is_news && row.kind == Kind::Image {
                 self.fetch(ctx, &row).await?
             } else {
                 None

@@ -85,13 +85,14 @@ fn explain(error: ExportError) -> anyhow::Error {
         ExportError::Render(ProcessError::Timeout { .. }) => Failure::Permanent(
             "writing the file took too long; narrow the export with `from` and `to`".to_owned(),
         ),
-        ExportError::Render(ProcessError::Failed { .. }) => Failure::Temporary {
-            reason:
-                "the file could not be written; narrow the export with `from` and `to`, or take \
-                     another format"
+        ExportError::Render(failed) if !failed.is_of_machine() => {
+            // It would crash again.
+            tracing::warn!(error = %failed, "a conversation cannot be written as a file");
+            Failure::Permanent(
+                "the file could not be written; narrow the export with `from` and `to`, or take another format"
                     .to_owned(),
-            retry_after: None,
-        },
+            )
+        }
         _ => return error.into(),
     };
     anyhow::Error::new(error).context(failure)

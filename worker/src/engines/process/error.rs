@@ -53,6 +53,24 @@ pub enum ProcessError {
     },
 }
 
+impl ProcessError {
+    /// Whether the machine was at fault rather than what the program was given: it was killed from outside (by the kernel,
+    /// for want of memory), the disk was full, or a tool that limits it failed.
+    pub fn is_of_machine(&self) -> bool {
+        match self {
+            Self::Failed { status, stderr, .. } => {
+                status.signal() == Some(Signal::KILL.as_raw())
+                    || stderr.contains("No space left on device")
+                    || ["unshare:", "setpriv:", "prlimit:", "nice:"]
+                        .iter()
+                        .any(|tool| stderr.starts_with(tool))
+            }
+            Self::Timeout { .. } | Self::TooMuchOutput { .. } => false,
+            Self::Missing { .. } | Self::Io { .. } => true,
+        }
+    }
+}
+
 /// What the status and the standard error of a program say.
 pub(super) fn diagnose(program: String, status: ExitStatus, stderr: &str) -> ProcessError {
     if status.signal() == Some(Signal::XCPU.as_raw()) {
@@ -80,5 +98,34 @@ pub(super) fn diagnose(program: String, status: ExitStatus, stderr: &str) -> Pro
         program,
         status,
         stderr: stderr[start..].to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_lacks_is_no_fault_of_the_file() {
+        let failed = |status: i32, stderr: &str| {
+            diagnose("ffmpeg".to_owned(), ExitStatus::from_raw(status), stderr)
+        };
+        for (status, stderr, is_of_machine) in [
+            (9, "", true),
+            (1 << 8, "out.raw: No space left on device", true),
+            (
+                1 << 8,
+                "unshare: unshare failed: Operation not permitted",
+                true,
+            ),
+            (127 << 8, "nice: 'ffmpeg': No such file or directory", true),
+            (1 << 8, "Invalid data found when processing input", false),
+            (6, "memory allocation failed", false),
+            (101 << 8, "panicked", false),
+            (24, "", false),
+        ] {
+            let error = failed(status, stderr);
+            assert_eq!(error.is_of_machine(), is_of_machine, "{error}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn write(_: &Head, entries: Entries, out: &mut impl Write) -> Result<
 /// A text that is no formula, whichever spreadsheet opens it.
 fn harmless(text: &str) -> Cow<'_, str> {
     if text.starts_with([
-        '=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+        '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
     ]) {
         format!("'{text}").into()
     } else {
@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn formulas_are_defused() {
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"] {
+        for formula in [
+            "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1",
+        ] {
             assert_eq!(harmless(formula), format!("'{formula}"));
         }
         for text in ["", "1=1", "a", " =1", "नमस्ते"] {

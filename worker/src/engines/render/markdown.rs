@@ -1,9 +1,10 @@
 //! Markdown: each message under a heading of its own, as it was written.
 //!
 //! What a message opens and does not close (a fenced block, a comment) would swallow the ones after it. Such a message is
-//! quoted as a whole, which ends everything in it.
+//! quoted as a whole, which ends everything in it. Definitions of links (`[1]: https://…`) are of the whole document, so they
+//! become plain text: the sources of one answer are not those of the next.
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 
@@ -15,6 +16,9 @@ use super::{
 
 /// Follows a text on trial: only where this is a heading of its own, the text leaves nothing open.
 const PROBE: &str = "probe";
+
+/// How often definitions of one name are looked for in one text.
+const DEFINITIONS: usize = 8;
 
 /// Writes the document.
 pub(super) fn write(
@@ -60,6 +64,7 @@ fn write_entry(entry: &Entry, out: &mut impl Write) -> Result<(), RenderError> {
 }
 
 fn write_text(text: &str, out: &mut impl Write) -> Result<(), RenderError> {
+    let text = &undefined(text);
     if is_closed(text) {
         writeln!(out, "{}\n", text.trim_end_matches(['\n', '\r']))?;
     } else {
@@ -69,7 +74,7 @@ fn write_text(text: &str, out: &mut impl Write) -> Result<(), RenderError> {
 }
 
 fn write_quoted(text: &str, out: &mut impl Write) -> Result<(), RenderError> {
-    for line in text.split(['\n', '\r']) {
+    for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
         writeln!(out, "> {line}")?;
     }
     writeln!(out)?;
@@ -88,6 +93,31 @@ fn write_attachment(shown: &Shown, out: &mut impl Write) -> Result<(), RenderErr
         write_quoted(text, out)?;
     }
     Ok(())
+}
+
+/// The text with its definitions of links made plain. Of several of one name, a parser tells the first only.
+fn undefined(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..DEFINITIONS {
+        let parser = Parser::new_ext(&text, OPTIONS);
+        let definitions = parser.reference_definitions().iter();
+        let mut starts: Vec<usize> = definitions.map(|(_, one)| one.span.start).collect();
+        drop(parser);
+        if starts.is_empty() {
+            break;
+        }
+        starts.sort_unstable();
+        let mut plain = String::with_capacity(text.len() + starts.len());
+        let mut from = 0;
+        for start in starts {
+            plain.push_str(&text[from..start]);
+            plain.push('\\');
+            from = start;
+        }
+        plain.push_str(&text[from..]);
+        text = Cow::Owned(plain);
+    }
+    text
 }
 
 /// Whether a heading after the text is a heading.
@@ -176,6 +206,21 @@ mod tests {
             let mut quoted = Vec::new();
             write_quoted(open, &mut quoted).unwrap();
             assert!(is_closed(std::str::from_utf8(&quoted).unwrap()), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_definition_is_of_its_own_message() {
+        let text =
+            "See [1] and [x][1].\n\n[1]: https://example.com/a\n\n[1]: https://example.com/b\n";
+        let plain = undefined(text);
+        assert_eq!(plain.matches("\\[1]: https").count(), 2, "{plain}");
+        let both = format!("{plain}\n\nSee [1].\n\n[1]: https://example.com/c\n");
+        let parser = Parser::new_ext(&both, OPTIONS);
+        let (_, definition) = parser.reference_definitions().iter().next().unwrap();
+        assert_eq!(&*definition.dest, "https://example.com/c");
+        for text in ["", "[a](https://example.com/) `[1]: x`", "```\n[1]: x\n```"] {
+            assert_eq!(undefined(text), text);
         }
     }
 

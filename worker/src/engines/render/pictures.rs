@@ -89,7 +89,7 @@ fn decode(upload: &[u8]) -> Option<RgbImage> {
         .ok()?;
     let is_known = matches!(
         reader.format(),
-        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)
+        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif)
     );
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODED_BYTES);

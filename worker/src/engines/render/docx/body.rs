@@ -11,6 +11,9 @@ use crate::engines::render::{
     pictures::Picture,
 };
 
+/// Most numbered lists that begin anew; further ones go on counting. Each takes 700 bytes.
+const MAX_LISTS: usize = 10_000;
+
 /// Deepest level of a list that Word knows.
 const MAX_LEVEL: usize = 8;
 /// How far a level is moved in, in twentieths of a point.
@@ -170,7 +173,9 @@ impl Body {
     fn list(&mut self, start: Option<u64>, items: &[Vec<Block>], place: Place) {
         // The first list is that of marks.
         let list = start.map_or(1, |start| {
-            self.references.lists.push(start);
+            if self.references.lists.len() < MAX_LISTS {
+                self.references.lists.push(start);
+            }
             self.references.lists.len() + 1
         });
         let level = place.depth.min(MAX_LEVEL);

@@ -20,8 +20,8 @@ const POINTS: f64 = 72.0;
 /// Most letters of a title in the head of each page.
 const HEADER_LETTERS: usize = 80;
 
-/// A run without a place to break is given some after so many characters: a line holds about a hundred.
-const MAX_RUN: usize = 64;
+/// A run without a place to break is given some after so many characters: a line of code holds 94.
+const MAX_RUN: usize = 88;
 /// Most code points of one character on the page: twice of what Unicode holds to be more than any language needs (Annex
 /// 15, Stream-Safe Text Format).
 const MAX_CLUSTER: usize = 64;

@@ -333,6 +333,7 @@ struct Job {
 
 /// A text that is not Markdown: paragraphs of lines.
 fn plain(text: &str) -> Vec<Block> {
+    let text = text.replace("\r\n", "\n").replace('\t', " ");
     let paragraphs = text.split("\n\n").filter(|part| !part.trim().is_empty());
     paragraphs
         .map(|part| {
