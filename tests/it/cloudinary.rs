@@ -50,6 +50,20 @@ async fn an_object_of_many_parts_comes_back_whole_and_in_part() {
     ));
 }
 
+#[tokio::test]
+async fn what_an_account_gives_another_name_is_refused_and_removed() {
+    let server = Cloudinary::start().await;
+    server.rename_uploads();
+    let storage = open(server.url());
+    for kind in [Kind::Image, Kind::Audio] {
+        let key = storage.random_key(kind);
+        let refused = begin(&storage, &key, b"one").await.finish().await;
+        let error = format!("{:?}", refused.err().unwrap());
+        assert!(error.contains("default upload preset"), "{error}");
+        assert_eq!(server.objects(), 0);
+    }
+}
+
 /// The last part has to say that it is the last: what ends with a part is held back until then.
 #[tokio::test]
 async fn an_object_may_be_as_long_as_its_parts() {

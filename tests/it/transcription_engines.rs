@@ -91,7 +91,41 @@ async fn a_provider_that_is_busy_is_asked_again_and_then_the_next_one() {
         ),
         (Some("from the other"), Some("openai"), Some("whisper-1"))
     );
-    assert_eq!(groq.requests().await.len(), 6);
+    assert_eq!(groq.requests().await.len(), 3 + 3 * 2, "each key thrice");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_account_without_quota_makes_room_for_another_one() {
+    let used_up = || refusal(429, "daily limit").insert_header("retry-after", "3600");
+    let groq = TranscriptionServer::by_key(vec![
+        ("gsk_1", used_up()),
+        ("gsk_2", verbose("english", "from the other account")),
+    ])
+    .await;
+    let app = app(Some(&groq), None).await;
+    let ana = app.user("ana").await;
+    for _ in 0..3 {
+        let attachment = transcribed(&app, &ana, say(SAID), &[("language", "hi")]).await;
+        assert_eq!(
+            attachment["transcription"]["text"], "from the other account",
+            "{attachment}"
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_left_out_of_words_and_segments_too() {
+    let said = verbose("english", "zero\u{0} here");
+    let groq = TranscriptionServer::scripted(vec![said]).await;
+    let app = app(Some(&groq), None).await;
+    let ana = app.user("ana").await;
+    let attachment = transcribed(&app, &ana, say(SAID), &[]).await;
+    let heard = &attachment["transcription"];
+    assert_eq!(heard["text"], "zero here", "{attachment}");
+    assert_eq!(heard["words"][0]["text"], "zero");
+    assert_eq!(heard["segments"][0]["text"], "zero here");
     app.finish().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{Problems, given};
@@ -89,6 +89,14 @@ impl ProviderVariables<'_> {
 }
 
 impl ProviderKey {
+    /// Whether another key is of the same account; one without a label has an account of its own.
+    pub fn shares_quota(&self, other: &Self) -> bool {
+        match (&self.account, &other.account) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.key.expose_secret() == other.key.expose_secret(),
+        }
+    }
+
     /// Reads `key` or `account:key`.
     fn parse(text: &str) -> Result<Option<Self>, &'static str> {
         if text.is_empty() {
@@ -111,8 +119,6 @@ impl ProviderKey {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn check(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer, Request, ResponseTemplate,
-    matchers::{method, path},
+    matchers::{bearer_token, method, path},
 };
 
 /// The server.
@@ -24,6 +24,18 @@ impl TranscriptionServer {
                 mock
             };
             mock.mount(&server).await;
+        }
+        Self(server)
+    }
+
+    /// Starts one that answers to each key in its own way.
+    pub async fn by_key(answers: Vec<(&str, ResponseTemplate)>) -> Self {
+        let server = MockServer::start().await;
+        for (key, answer) in answers {
+            let mock = Mock::given(method("POST"))
+                .and(path("/v1/audio/transcriptions"))
+                .and(bearer_token(key));
+            mock.respond_with(answer).mount(&server).await;
         }
         Self(server)
     }

@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use shared::config::{Problems, ProviderConfig, ProviderVariables, given};
 
-const DEFAULT_MAX_SECONDS: u64 = 7_200;
+/// Longest sound: what the slowest engine hears within the time of its job.
+const MAX_SECONDS: u64 = 7_200;
 
 /// Variables of transcription.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -42,7 +43,7 @@ pub struct SpeechArgs {
     /// Folder of ffmpeg and ffprobe, which decode sounds [default: where programs are]
     #[arg(long, env = "FFMPEG_PATH")]
     pub ffmpeg_path: Option<String>,
-    /// Longest sound that is transcribed, in seconds, 1 to 43200 [default: 7200]
+    /// Longest sound that is transcribed, in seconds, 1 to 7200 [default: 7200]
     #[arg(long, env = "MAX_AUDIO_SECONDS")]
     pub max_audio_seconds: Option<String>,
 }
@@ -90,8 +91,8 @@ impl SpeechArgs {
         let longest = problems.number(
             "MAX_AUDIO_SECONDS",
             &self.max_audio_seconds,
-            DEFAULT_MAX_SECONDS,
-            1..=43_200,
+            MAX_SECONDS,
+            1..=MAX_SECONDS,
         );
         SpeechConfig {
             remotes: servers

@@ -19,8 +19,6 @@ use whisper_rs::{
 /// What whisper.cpp itself takes unless told otherwise.
 const BEAMS: i32 = 5;
 const PATIENCE: f32 = -1.0;
-/// Whisper's own rule for words that it invents in silence (`whisper/transcribe.py`, `no_speech_threshold`).
-const NO_SPEECH: f32 = 0.6;
 
 #[derive(clap::Parser)]
 #[command(
@@ -109,7 +107,7 @@ fn heard(state: &WhisperState, end_of_text: i32) -> anyhow::Result<Heard> {
     };
     for segment in state.as_iter() {
         let text = segment.to_str_lossy()?.trim().to_owned();
-        if text.is_empty() || segment.no_speech_probability() > NO_SPEECH {
+        if text.is_empty() {
             continue;
         }
         let words = words(&segment, end_of_text)?;

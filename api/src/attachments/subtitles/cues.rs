@@ -24,16 +24,10 @@ pub(super) struct Cue {
     pub(super) lines: Vec<String>,
 }
 
-/// Makes cues of words, where the engine told their times, else of segments, whose time is shared out by length. No two
-/// are shown at the same time.
+/// Makes cues of words, where the engine told their times, else of segments, whose time is shared out by length: another
+/// engine may have heard the rest. No two are shown at the same time.
 pub(super) fn cues(segments: &[Segment], words: &[Word]) -> Vec<Cue> {
-    let shared_out;
-    let words = if words.is_empty() {
-        shared_out = segments.iter().flat_map(share_out).collect::<Vec<_>>();
-        &shared_out[..]
-    } else {
-        words
-    };
+    let words = timed(segments, words);
     let mut cues: Vec<Cue> = Vec::new();
     let mut open: Vec<&Word> = Vec::new();
     for word in words.iter().filter(|word| !word.text.trim().is_empty()) {
@@ -54,6 +48,21 @@ pub(super) fn cues(segments: &[Segment], words: &[Word]) -> Vec<Cue> {
         before.end = before.end.min(next).max(before.start);
     }
     cues
+}
+
+/// All words in order, with those of segments that have none of their own.
+fn timed(segments: &[Segment], words: &[Word]) -> Vec<Word> {
+    let mut timed = words.to_vec();
+    let is_within = |segment: &Segment, word: &Word| {
+        let middle = f64::midpoint(word.start, word.end);
+        (segment.start..=segment.end).contains(&middle)
+    };
+    let wordless = segments
+        .iter()
+        .filter(|segment| !words.iter().any(|word| is_within(segment, word)));
+    timed.extend(wordless.flat_map(share_out));
+    timed.sort_by(|one, other| one.start.total_cmp(&other.start));
+    timed
 }
 
 /// A sentence that is worth a cue of its own.
@@ -139,6 +148,32 @@ mod tests {
             text: text.to_owned(),
             confidence: None,
         }
+    }
+
+    #[test]
+    fn what_an_engine_told_no_times_of_is_shown_too() {
+        let segment = |start, end, text: &str| Segment {
+            start,
+            end,
+            text: text.to_owned(),
+            confidence: None,
+        };
+        let segments = [
+            segment(0.0, 2.0, "said first"),
+            segment(600.0, 602.0, "said next"),
+        ];
+        let words = [word(0.0, 1.0, "said"), word(1.0, 2.0, "first")];
+        let shown: Vec<_> = cues(&segments, &words)
+            .into_iter()
+            .map(|cue| (cue.start, cue.lines.join("|")))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (0, "said first".to_owned()),
+                (600_000, "said next".to_owned())
+            ]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod answer;
 
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::{
         Arc,
@@ -99,6 +100,11 @@ pub enum TranscribeError {
 enum Failed {
     /// Another key may be taken.
     Key(String),
+    /// A key of another account may have quota left.
+    Limited {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
     /// The same may succeed later.
     Passing {
         reason: String,
@@ -144,7 +150,8 @@ impl Transcriber {
 
     /// Has a file transcribed, of at most 25 MB, which lasts `seconds`. `language` says what is spoken, if that is known.
     ///
-    /// Each try uses the next key. What may heal is tried twice more, after what the server asks for.
+    /// A key that is refused, and those of an account that has used up its quota, make room for the others. What may heal is
+    /// tried twice more, after what the server asks for.
     ///
     /// # Errors
     /// See [`TranscribeError`].
@@ -155,41 +162,80 @@ impl Transcriber {
         seconds: f64,
         language: Option<Language>,
     ) -> Result<Heard, TranscribeError> {
-        let (mut refused_keys, mut tries) = (0, 0);
-        loop {
-            let key = self.next_key.fetch_add(1, Ordering::Relaxed) % self.provider.keys.len();
-            let key = &self.provider.keys[key];
+        let keys = &self.provider.keys;
+        // Each call begins with another one.
+        let first = self.next_key.fetch_add(1, Ordering::Relaxed) % keys.len();
+        let mut left: VecDeque<&ProviderKey> = keys[first..].iter().chain(&keys[..first]).collect();
+        let mut used_up: Vec<&ProviderKey> = Vec::new();
+        let mut soonest: Option<Duration> = None;
+        let mut tries = 0;
+        while let Some(key) = left.front().copied() {
             let failed = match self.ask(key, file, media_type, seconds, language).await {
                 Ok(heard) => return Ok(heard),
                 Err(failed) => failed,
             };
-            match failed {
+            let (reason, wait) = match failed {
                 Failed::Final(error) => return Err(error),
                 Failed::Key(reason) => {
-                    refused_keys += 1;
-                    if refused_keys >= self.provider.keys.len() {
+                    left.pop_front();
+                    if left.is_empty() && used_up.is_empty() {
                         let provider = self.provider.name;
                         return Err(TranscribeError::Refused { provider, reason });
                     }
+                    (reason, soonest)
+                }
+                Failed::Limited {
+                    reason,
+                    retry_after,
+                } => {
+                    used_up.extend(left.iter().filter(|other| key.shares_quota(other)));
+                    left.retain(|other| !key.shares_quota(other));
+                    soonest = match (soonest, retry_after) {
+                        (Some(one), Some(other)) => Some(one.min(other)),
+                        (one, other) => one.or(other),
+                    };
+                    (reason, soonest)
                 }
                 Failed::Passing {
                     reason,
                     retry_after,
                 } => {
-                    report_step(self.provider.name, true, || reason.clone());
-                    let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(tries));
-                    tries += 1;
-                    if tries > RETRIES || wait > LONGEST_WAIT {
-                        return Err(TranscribeError::Unavailable {
-                            provider: self.provider.name,
-                            reason,
-                            retry_after,
-                        });
-                    }
-                    tokio::time::sleep(wait).await;
+                    left.rotate_left(1);
+                    left.extend(used_up.drain(..));
+                    self.wait(&mut tries, reason, retry_after).await?;
+                    continue;
                 }
+            };
+            if left.is_empty() {
+                left.extend(used_up.drain(..));
+                soonest = None;
+                self.wait(&mut tries, reason, wait).await?;
             }
         }
+        unreachable!(
+            "a provider has at least one key, and the last one that is refused ends the loop"
+        )
+    }
+
+    /// Waits for the next try, if there is one.
+    async fn wait(
+        &self,
+        tries: &mut u32,
+        reason: String,
+        retry_after: Option<Duration>,
+    ) -> Result<(), TranscribeError> {
+        report_step(self.provider.name, true, || reason.clone());
+        let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(*tries));
+        *tries += 1;
+        if *tries > RETRIES || wait > LONGEST_WAIT {
+            return Err(TranscribeError::Unavailable {
+                provider: self.provider.name,
+                reason,
+                retry_after,
+            });
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     async fn ask(
@@ -260,7 +306,11 @@ impl Transcriber {
         match status.as_u16() {
             401..=403 => Failed::Key(reason),
             404 => Failed::Final(TranscribeError::Refused { provider, reason }),
-            408 | 409 | 429 | 500.. => Failed::Passing {
+            429 => Failed::Limited {
+                reason,
+                retry_after: wait,
+            },
+            408 | 409 | 500.. => Failed::Passing {
                 reason,
                 retry_after: wait,
             },

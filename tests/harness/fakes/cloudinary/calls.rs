@@ -47,6 +47,7 @@ impl State {
             created_at: Clock::System.now(),
             parameters: parameters.clone(),
         };
+        let public_id = format!("{}{public_id}", lock(&self.preset));
         lock(&self.objects).insert((kept.to_owned(), public_id.clone()), stored);
         Ok(ok(
             &json!({ "public_id": public_id, "bytes": bytes, "resource_type": kept }),

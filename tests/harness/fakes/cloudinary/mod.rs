@@ -57,6 +57,8 @@ struct State {
     /// How many bytes it sends of what it delivers next, if it breaks off.
     breaks_after: Mutex<Option<usize>>,
     ignores_ranges: Mutex<bool>,
+    /// What it puts before the ids of objects.
+    preset: Mutex<&'static str>,
     /// Largest object; zero: any.
     max_bytes: AtomicU64,
     /// By type (image, raw) and public id.
@@ -142,6 +144,11 @@ impl Cloudinary {
     /// From now on it delivers the whole, whatever part is asked for.
     pub fn ignore_ranges(&self) {
         *lock(&self.state.ignores_ranges) = true;
+    }
+
+    /// From now on what is uploaded gets another name, as an account's default upload preset can have it.
+    pub fn rename_uploads(&self) {
+        *lock(&self.state.preset) = "preset/";
     }
 
     /// From now on larger objects are refused.

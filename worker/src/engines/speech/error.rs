@@ -73,6 +73,9 @@ impl EngineError {
             | Self::Process(ProcessError::Timeout { .. } | ProcessError::Io { .. }) => {
                 Again::Later(None)
             }
+            Self::Process(error @ ProcessError::Failed { .. }) if error.is_of_machine() => {
+                Again::Later(None)
+            }
             Self::Remote(TranscribeError::Refused { .. } | TranscribeError::NotTaken { .. })
             | Self::Process(_)
             | Self::Unreadable { .. } => Again::Useless,

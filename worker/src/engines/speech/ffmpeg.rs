@@ -240,10 +240,12 @@ impl Ffmpeg {
     }
 }
 
-/// A program that ends with an error has seen a broken file; anything else may heal.
+/// A program that ends with an error of its own has seen a broken file; anything else may heal.
 fn damaged(error: ProcessError) -> SoundError {
     match error {
-        ProcessError::Failed { .. } | ProcessError::TooMuchOutput { .. } => {
+        ProcessError::Failed { .. } | ProcessError::TooMuchOutput { .. }
+            if !error.is_of_machine() =>
+        {
             SoundError::Damaged(error)
         }
         error => SoundError::Process(error),

@@ -269,6 +269,10 @@ fn join(parts: Vec<Heard>) -> Heard {
         .max_by_key(|(_, length)| *length)
         .map(|(language, _)| language);
     // U+0000 cannot be stored, and no engine means it.
-    whole.text.retain(|letter| letter != '\0');
+    let segments = whole.segments.iter_mut().map(|segment| &mut segment.text);
+    let words = whole.words.iter_mut().map(|word| &mut word.text);
+    for text in segments.chain(words).chain([&mut whole.text]) {
+        text.retain(|letter| letter != '\0');
+    }
     whole
 }

@@ -25,8 +25,8 @@ pub const PROGRAM: &str = "baatcheet-whisper";
 const WORKING_BYTES: u64 = 2 << 30;
 /// Time for a part, besides its own length: loading the model.
 const LOADING: Duration = Duration::from_mins(2);
-/// Seconds that a second of sound may take: the largest models on a slow machine.
-const SLOWNESS: f64 = 6.0;
+/// Seconds that a second of sound may take. Two hours of sound must be done within the time of the job.
+const SLOWNESS: f64 = 2.5;
 
 /// The program, and the model that it hears with.
 #[derive(Debug, Clone)]

@@ -140,12 +140,12 @@ impl Account {
         Ok(url.map_err(|error| Error::Failed(error.into()))?.into())
     }
 
-    pub(super) async fn destroy(&self, key: &str) -> Result<(), Error> {
-        let url = self.call_url(Type::of(key), "destroy");
+    pub(super) async fn destroy(&self, kept: Type, public_id: &str) -> Result<(), Error> {
+        let url = self.call_url(kept, "destroy");
         let response = api::ask(|| {
             let form = self.form(BTreeMap::from([
                 ("invalidate", "true".to_owned()),
-                ("public_id", key.to_owned()),
+                ("public_id", public_id.to_owned()),
             ]));
             self.http.post(&url).multipart(form)
         });

@@ -86,7 +86,7 @@ impl Store for Cloudinary {
     }
 
     async fn delete(&self, key: &str) -> Result<(), Error> {
-        self.account.destroy(key).await
+        self.account.destroy(Type::of(key), key).await
     }
 
     /// Cloudinary chooses the `Content-Type`, and makes the `Content-Disposition` of the file's name.
@@ -116,7 +116,7 @@ impl Store for Cloudinary {
     }
 
     async fn identity(&self) -> Result<String, Error> {
-        self.account.destroy(NO_OBJECT).await?;
+        self.account.destroy(Type::of(NO_OBJECT), NO_OBJECT).await?;
         Ok(self.account.base.clone())
     }
 

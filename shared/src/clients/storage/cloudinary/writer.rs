@@ -129,6 +129,12 @@ impl Writer for PartWriter {
         self.is_ending = true;
         let taken = self.send(true).await?;
         if !taken.done || taken.public_id != self.key || taken.bytes != self.sent {
+            if !taken.public_id.is_empty() && taken.public_id != self.key {
+                // Nobody would know its name.
+                self.account
+                    .destroy(Type::of(&self.key), &taken.public_id)
+                    .await?;
+            }
             return Err(api::failed(anyhow!(
                 "{} bytes of {} were kept under another name or changed; the account's default upload preset must not \
                  do that",
