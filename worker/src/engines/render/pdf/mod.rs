@@ -47,7 +47,7 @@ const STACK_BYTES: usize = 16 << 20;
 const PART_NUMBERS: usize = 1_000;
 
 /// Most pages of a document: what is joined is in memory, too.
-const MAX_PAGES: usize = 25_000;
+const MAX_PAGES: usize = 12_000;
 
 /// What was printed.
 #[derive(Debug, Clone, Copy)]
