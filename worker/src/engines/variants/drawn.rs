@@ -129,18 +129,3 @@ pub(super) fn photo(width: u32, height: u32) -> Vec<u8> {
     ]
     .concat()
 }
-
-pub(super) fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                0xedb8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            };
-        }
-    }
-    !crc
-}

@@ -5,7 +5,7 @@ use moxcms::ColorProfile;
 use shared::picture::{Crop, Fit, Format, Recipe, Resize};
 
 use super::{
-    drawn::{SECRET, apng, crc, gif, photo, png_of, shades, webp},
+    drawn::{SECRET, apng, gif, photo, png_of, shades, webp},
     make::{Files, standard},
     *,
 };
@@ -235,7 +235,7 @@ fn what_is_too_large_is_refused_by_its_header() {
         let mut file = png_of(RgbImage::new(1, 1));
         file[16..24].copy_from_slice(&[width.to_be_bytes(), height.to_be_bytes()].concat());
         // The checksum that goes with it.
-        let checksum = crc(&file[12..29]);
+        let checksum = file::crc(&file[12..29]);
         file[29..33].copy_from_slice(&checksum.to_be_bytes());
         file
     };

@@ -14,6 +14,8 @@ use std::ops::Range;
 
 use image::{ImageFormat, metadata::Orientation};
 
+#[cfg(test)]
+pub(super) use self::png::crc;
 use super::error::Refused;
 
 /// The blocks of a file.

@@ -60,7 +60,7 @@ fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 /// Annex D.
-fn crc(bytes: &[u8]) -> u32 {
+pub(in super::super) fn crc(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);
