@@ -61,6 +61,11 @@ impl Answer {
         })
     }
 
+    /// What it says.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// In the form that is kept; the body only up to `max_bytes`.
     pub(crate) fn to_store(&self, max_bytes: usize) -> idempotency_key::Answer {
         idempotency_key::Answer {

@@ -8,7 +8,7 @@ use std::{
 
 use sea_orm::DatabaseConnection;
 use shared::{
-    clients::{outbound::Outbound, storage::Storage},
+    clients::{chat::Models, outbound::Outbound, storage::Storage},
     clock::Clock,
     database::{self, Origin, Tx},
     keyring::Keyring,
@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    caller::Caller, config::ApiConfig, error::Result, jobs::watch::Watch, limits::Limits,
-    metrics::Metrics, middleware::RequestId, write::Write,
+    caller::Caller, chat::Chat, config::ApiConfig, error::Result, jobs::watch::Watch,
+    limits::Limits, metrics::Metrics, middleware::RequestId, write::Write,
 };
 
 /// Connections to the database, unless told otherwise.
@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     pub limits: Limits,
     /// Tells of changes of jobs.
     pub watch: Watch,
+    /// Answers of models.
+    pub chat: Chat,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it was told that a proxy is not trusted.
@@ -89,6 +91,7 @@ impl App {
         let redis = Redis::connect(&config.common.redis)?;
         let tasks = TaskTracker::new();
         let watch = Watch::start(db.clone(), &redis, &tasks, closing.clone())?;
+        let models = Models::new(clock.clone())?.with_silence(config.chat.provider_silence);
         Ok(Self(Arc::new(Parts {
             keyring: config.common.secret.keyring(),
             storage: Storage::open(&config.common.storage)?,
@@ -99,6 +102,7 @@ impl App {
             redis,
             clock,
             watch,
+            chat: Chat::new(models, closing.clone()),
             metrics: Metrics::default(),
             unknown_proxy: Once::new(),
             tasks,

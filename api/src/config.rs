@@ -156,6 +156,25 @@ pub struct ApiArgs {
     /// 10 [default: 3]
     #[arg(long, env = "SHUTDOWN_DELAY_SECONDS")]
     pub shutdown_delay_seconds: Option<String>,
+    /// The model that answers those who name none [default: the first of GET /api/v1/models]
+    #[arg(long, env = "DEFAULT_MODEL")]
+    pub default_model: Option<String>,
+    /// What models are told first, where neither the conversation nor its project says anything [default: nothing]
+    #[arg(long, env = "DEFAULT_SYSTEM_PROMPT")]
+    pub default_system_prompt: Option<String>,
+    /// Most tokens of the earlier messages and texts of attachments that are sent along with a question, 100 to 1000000
+    /// [default: 8000]
+    #[arg(long, env = "CONTEXT_MAX_TOKENS")]
+    pub context_max_tokens: Option<String>,
+    /// Most messages that are sent with a question, it included, 1 to 500 [default: 50]
+    #[arg(long, env = "CONTEXT_MAX_MESSAGES")]
+    pub context_max_messages: Option<String>,
+    /// Seconds that an answer waits for attachments that are still being read, 0 to 60 [default: 20]
+    #[arg(long, env = "ATTACHMENT_WAIT_SECONDS")]
+    pub attachment_wait_seconds: Option<String>,
+    /// Seconds without a byte after which a provider is given up, 1 to 600 [default: 60]
+    #[arg(long, env = "PROVIDER_SILENCE_SECONDS")]
+    pub provider_silence_seconds: Option<String>,
 }
 
 /// Whether anybody may make an account.
@@ -209,6 +228,25 @@ pub struct ApiConfig {
     pub trusted_proxies: TrustedProxies,
     /// How long new requests are taken after a shutdown began.
     pub shutdown_delay: Duration,
+    /// Answers of models.
+    pub chat: ChatConfig,
+}
+
+/// How answers of models are made.
+#[derive(Debug, Clone)]
+pub struct ChatConfig {
+    /// The model that answers those who name none.
+    pub default_model: Option<String>,
+    /// What models are told first, where nobody says anything else.
+    pub default_system_prompt: Option<String>,
+    /// Most tokens of what is sent along with a question.
+    pub context_max_tokens: u32,
+    /// Most messages that are sent, the question included.
+    pub context_max_messages: u32,
+    /// How long attachments that are being read are waited for.
+    pub attachment_wait: Duration,
+    /// Longest silence of a provider.
+    pub provider_silence: Duration,
 }
 
 impl Args {
@@ -271,6 +309,7 @@ impl Args {
             3,
             0..=LONGEST_SHUTDOWN_DELAY_SECONDS,
         );
+        let chat = api.check_chat(common.as_ref(), &mut problems);
         let config = common.map(|common| ApiConfig {
             common,
             address: SocketAddr::new(host, port),
@@ -286,12 +325,52 @@ impl Args {
             registration,
             trusted_proxies,
             shutdown_delay: Duration::from_secs(shutdown_delay),
+            chat,
         });
         problems.finish(config)
     }
 }
 
 impl ApiArgs {
+    fn check_chat(&self, common: Option<&CommonConfig>, problems: &mut Problems) -> ChatConfig {
+        let default_model = given(&self.default_model).map(str::to_owned);
+        if let (Some(model), Some(common)) = (&default_model, common)
+            && common.ai.catalogue.find(model).is_none()
+        {
+            problems.add("DEFAULT_MODEL", format!("there is no model {model:?}"));
+        }
+        let wait = problems.number(
+            "ATTACHMENT_WAIT_SECONDS",
+            &self.attachment_wait_seconds,
+            20,
+            0..=60,
+        );
+        let silence = problems.number(
+            "PROVIDER_SILENCE_SECONDS",
+            &self.provider_silence_seconds,
+            60,
+            1..=600,
+        );
+        ChatConfig {
+            default_model,
+            default_system_prompt: given(&self.default_system_prompt).map(str::to_owned),
+            context_max_tokens: problems.number(
+                "CONTEXT_MAX_TOKENS",
+                &self.context_max_tokens,
+                8_000,
+                100..=1_000_000,
+            ),
+            context_max_messages: problems.number(
+                "CONTEXT_MAX_MESSAGES",
+                &self.context_max_messages,
+                50,
+                1..=500,
+            ),
+            attachment_wait: Duration::from_secs(wait),
+            provider_silence: Duration::from_secs(silence),
+        }
+    }
+
     fn check_proxies(&self, problems: &mut Problems) -> TrustedProxies {
         let mut proxies = TrustedProxies::default();
         let texts = given(&self.trusted_proxies).unwrap_or_default().split(',');

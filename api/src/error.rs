@@ -11,6 +11,8 @@ use serde::Serialize;
 use shared::{
     clients::{outbound::Refused, storage},
     database::{self, Refusal},
+    ids::{ConversationId, MessageId},
+    models::message,
 };
 use utoipa::ToSchema;
 
@@ -61,6 +63,31 @@ pub(crate) enum Error {
         /// What is allowed.
         limit_bytes: u64,
     },
+    /// A text with more characters than may be sent here.
+    #[error("the message has more than the {limit_characters} characters allowed here")]
+    TooLong {
+        /// What is allowed.
+        limit_characters: usize,
+    },
+    /// There is no such model.
+    #[error("there is no model {model:?}{}", meant(.near))]
+    ModelNotFound {
+        /// What was asked for.
+        model: String,
+        /// What may have been meant.
+        near: Vec<String>,
+    },
+    /// Nobody who has the model can be asked.
+    #[error("no provider of {what} is configured: set {}", .variables.join(" or "))]
+    NoProvider {
+        /// A model, or answers at all.
+        what: String,
+        /// What would help.
+        variables: Vec<String>,
+    },
+    /// An answer was begun and not made to its end; what was said is kept.
+    #[error("{}", .0.failure.detail)]
+    AnswerFailed(Box<AnswerFailed>),
     /// The client has seen another version of the thing.
     #[error("the thing has been changed since; get it again")]
     PreconditionFailed,
@@ -148,11 +175,20 @@ impl Error {
                 "Too many requests",
             ),
             Self::Refused(refusal) => (StatusCode::CONFLICT, refusal.code(), "Conflict"),
-            Self::TooLarge { .. } => (
+            Self::TooLarge { .. } | Self::TooLong { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",
                 "Payload too large",
             ),
+            Self::ModelNotFound { .. } => {
+                (StatusCode::NOT_FOUND, "model_not_found", "Model not found")
+            }
+            Self::NoProvider { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_provider",
+                "No provider",
+            ),
+            Self::AnswerFailed(failed) => (failed.status, failed.code, "No answer"),
             Self::PreconditionFailed => (
                 StatusCode::PRECONDITION_FAILED,
                 "precondition_failed",
@@ -254,6 +290,29 @@ impl From<anyhow::Error> for Error {
     }
 }
 
+/// What became of an answer that was not made to its end.
+#[derive(Debug)]
+pub(crate) struct AnswerFailed {
+    /// 502, or 503 where asking again helps.
+    pub status: StatusCode,
+    /// Permanent.
+    pub code: &'static str,
+    /// Why.
+    pub failure: message::Failure,
+    /// The answer, with what was said of it.
+    pub message: MessageId,
+    /// Where it is.
+    pub conversation: ConversationId,
+}
+
+fn meant(near: &[String]) -> String {
+    if near.is_empty() {
+        String::new()
+    } else {
+        format!("; near are {}", near.join(", "))
+    }
+}
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldProblem {
@@ -292,6 +351,12 @@ pub(crate) struct Problem {
     /// Seconds after which the request may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The answer of a model that was not made to its end: what was said of it is kept there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// Where that answer is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
     /// More headers of the answer.
     #[serde(skip)]
     #[schema(ignore)]
@@ -336,6 +401,10 @@ impl From<Error> for Problem {
         {
             headers.insert(header::CONTENT_RANGE, length);
         }
+        let (message_id, conversation_id) = match &error {
+            Error::AnswerFailed(failed) => (Some(failed.message), Some(failed.conversation)),
+            _ => (None, None),
+        };
         let errors = if let Error::Invalid(fields) = error {
             fields
         } else {
@@ -351,6 +420,8 @@ impl From<Error> for Problem {
             request_id: None,
             errors,
             retry_after,
+            message_id,
+            conversation_id,
             headers,
         }
     }

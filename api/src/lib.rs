@@ -7,6 +7,7 @@ mod app;
 mod attachments;
 mod authentication;
 mod caller;
+mod chat;
 mod client;
 pub mod config;
 mod conversations;
@@ -24,6 +25,7 @@ mod limits;
 mod messages;
 mod metrics;
 mod middleware;
+mod models;
 mod notifications;
 mod openapi;
 mod page;
@@ -32,6 +34,7 @@ mod projects;
 mod router;
 mod search;
 mod text;
+mod usage;
 mod variants;
 mod webhooks;
 mod write;
@@ -51,6 +54,8 @@ use crate::{
 
 /// How long requests may go on after a shutdown began; platforms kill after 30 s.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+/// How long answers of models may go on: then they are interrupted, and their texts stored.
+const ANSWERS_GRACE: Duration = Duration::from_secs(18);
 /// After that, for what tidies up.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
@@ -104,6 +109,14 @@ pub async fn serve(
         !config.cors_origins.is_empty(),
         "CORS_ORIGINS",
     );
+    for provider in &config.common.ai.catalogue.providers {
+        let known = config.common.ai.provider(&provider.name);
+        log_feature(
+            &format!("answers by {}", provider.name),
+            known.is_some(),
+            &provider.variable("API_KEYS"),
+        );
+    }
     log_feature(
         "trust in proxies",
         !config.trusted_proxies.is_empty(),
@@ -121,6 +134,19 @@ pub async fn serve(
             closing.cancel();
         }
     };
+    let ended = CancellationToken::new();
+    chat::start(&app, &ended)?;
+    let interrupted = {
+        let (app, stop) = (app.clone(), stop.clone());
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(ANSWERS_GRACE).await;
+            app.chat.interrupt()
+        }
+    };
+    let interrupted = app
+        .tasks
+        .spawn(ended.clone().run_until_cancelled_owned(interrupted));
     tracing::info!("listening on {}", listener.local_addr()?);
     let router: Router = router::router(app.clone());
     let serving = axum::serve(
@@ -132,10 +158,21 @@ pub async fn serve(
         stop.cancelled().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
-    let drained = tokio::select! {
-        served = serving => served.map(|()| Drained::Whole)?,
+    let work = async {
+        serving.await?;
+        // Answers that nobody listens to any more.
+        app.chat.wait().await;
+        anyhow::Ok(Drained::Whole)
+    };
+    let mut drained = tokio::select! {
+        worked = work => worked?,
         () = late => Drained::Forced,
     };
+    if interrupted.is_finished() && matches!(interrupted.await, Ok(Some(true))) {
+        drained = Drained::Forced;
+        let _ = tokio::time::timeout(LAST_TASKS, app.chat.wait()).await;
+    }
+    ended.cancel();
     app.tasks.close();
     let _ = tokio::time::timeout(LAST_TASKS, app.tasks.wait()).await;
     app.redis.quit().await;

@@ -15,7 +15,8 @@ use tokio::{net::TcpListener, runtime::Runtime};
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    args.common.providers.read_more(std::env::vars_os());
     if let Some(Command::Openapi) = args.command {
         writeln!(
             std::io::stdout(),

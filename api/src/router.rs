@@ -16,11 +16,11 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     accounts, api_keys,
     app::App,
-    attachments, conversations, deliveries,
+    attachments, chat, conversations, deliveries,
     error::Error,
-    exports, health, jobs, messages, metrics, middleware, notifications,
+    exports, health, jobs, messages, metrics, middleware, models, notifications,
     openapi::{self, Document},
-    projects, search, variants, webhooks,
+    projects, search, usage, variants, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -29,19 +29,24 @@ fn routes() -> OpenApiRouter<App> {
         .merge(api_keys::router())
         .merge(attachments::router())
         .merge(variants::router())
+        .merge(chat::router())
         .merge(conversations::router())
         .merge(exports::router())
         .merge(jobs::router())
         .merge(messages::router())
+        .merge(models::router())
         .merge(projects::router())
         .merge(search::router())
+        .merge(usage::router())
         .merge(webhooks::router())
         .merge(deliveries::router())
         .merge(notifications::router())
         .merge(health::router())
         .merge(metrics::router())
         .layer(layer::from_fn(middleware::limit));
-    limited.merge(attachments::upload_router())
+    limited
+        .merge(attachments::upload_router())
+        .merge(chat::streaming_router())
 }
 
 /// The OpenAPI document.

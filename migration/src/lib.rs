@@ -22,6 +22,8 @@ mod m20261121_000013_split_words_at_dots;
 mod m20261128_000014_create_transcriptions;
 mod m20261128_000015_create_image_variants;
 mod m20261128_000016_create_exports;
+mod m20261128_000017_add_answers;
+mod m20261128_000018_create_usage;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000014_create_transcriptions::Migration),
             Box::new(m20261128_000015_create_image_variants::Migration),
             Box::new(m20261128_000016_create_exports::Migration),
+            Box::new(m20261128_000017_add_answers::Migration),
+            Box::new(m20261128_000018_create_usage::Migration),
         ]
     }
 }

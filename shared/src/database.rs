@@ -64,6 +64,15 @@ pub enum Refusal {
     /// What a model said is not worded anew by a client.
     #[error("only messages of the user can be edited")]
     MessageNotEditable,
+    /// Only an answer that is not whole can be gone on with.
+    #[error("only an answer that was cut short can be continued")]
+    MessageNotContinuable,
+    /// Only answers are rated.
+    #[error("only answers of a model can be rated")]
+    MessageNotRatable,
+    /// There is no question above it.
+    #[error("only messages of the user and answers to them can be answered anew")]
+    MessageNotAnswerable,
     /// Only failed, cancelled and quarantined jobs can be run again.
     #[error("the job has not failed, so it cannot be retried")]
     JobNotFailed,
@@ -114,6 +123,9 @@ impl Refusal {
             Self::ConversationArchived => "conversation_archived",
             Self::ClientIdReused => "client_id_reused",
             Self::MessageNotEditable => "message_not_editable",
+            Self::MessageNotContinuable => "message_not_continuable",
+            Self::MessageNotRatable => "message_not_ratable",
+            Self::MessageNotAnswerable => "message_not_answerable",
             Self::JobNotFailed => "job_not_failed",
             Self::JobDuplicate => "job_duplicate",
             Self::JobEnded => "job_ended",

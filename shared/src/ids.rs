@@ -81,4 +81,6 @@ ids! {
     AttemptId,
     /// Something that a user is told inside the product.
     NotificationId,
+    /// A row of the ledger.
+    UsageId,
 }

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod attachment_text;
+pub mod catalogue;
 pub mod clients;
 pub mod clock;
 pub mod config;

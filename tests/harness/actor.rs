@@ -169,3 +169,106 @@ pub fn each(list: &Value, field: &str) -> Vec<String> {
         .map(|row| row[field].as_str().unwrap_or("null").to_owned())
         .collect()
 }
+
+/// An event of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub id: u64,
+    pub name: String,
+    pub data: Value,
+}
+
+/// A stream of server-sent events, as it comes.
+pub struct EventStream {
+    response: reqwest::Response,
+    read: String,
+}
+
+impl EventStream {
+    /// Reads the answer to a request, which must be a stream.
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.expect("the API answers");
+        let status = response.status();
+        let kind = response.headers().get("content-type").cloned();
+        let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
+        if !is_stream {
+            let text = response.text().await.unwrap_or_default();
+            panic!("{status} is no stream: {text}");
+        }
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+
+    /// Waits for the next event; none after the end.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some(length) = self.read.find("\n\n") {
+                let event: String = self.read.drain(..length + 2).collect();
+                let event = parse_event(&event);
+                if event.is_some() {
+                    return event;
+                }
+            }
+            let piece = tokio::time::timeout(crate::process::PATIENCE, self.response.chunk());
+            let piece = piece.await.expect("an event in time").ok()??;
+            self.read
+                .push_str(std::str::from_utf8(&piece).expect("whole characters"));
+        }
+    }
+
+    /// All that is left.
+    pub async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
+
+fn parse_event(text: &str) -> Option<Event> {
+    let field = |name: &str| {
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    Some(Event {
+        id: field("id")?.parse().expect("a number"),
+        name: field("event")?.to_owned(),
+        data: serde_json::from_str(field("data")?).expect("JSON"),
+    })
+}
+
+/// The words of all deltas.
+pub fn words(events: &[Event]) -> String {
+    events
+        .iter()
+        .filter(|event| event.name == "message.delta")
+        .map(|event| event.data["delta"].as_str().expect("a text"))
+        .collect()
+}
+
+impl Actor {
+    /// Says something to a model, and reads the whole answer.
+    pub async fn chat(&self, body: Value) -> Reply {
+        self.post_json("/api/v1/chat/completions", body).await
+    }
+
+    /// The same as a stream.
+    pub async fn stream(&self, mut body: Value) -> EventStream {
+        body["stream"] = true.into();
+        let request = self.request(Method::POST, "/api/v1/chat/completions");
+        EventStream::of(request.json(&body)).await
+    }
+
+    /// Reads a stream on.
+    pub async fn resume(&self, message: &str, after: Option<u64>) -> EventStream {
+        let path = format!("/api/v1/chat/streams/{message}");
+        let mut request = self.request(Method::GET, &path);
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        EventStream::of(request).await
+    }
+}

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::{
     clock::Clock,
-    config::CommonArgs,
+    config::{CommonArgs, ProviderArgs},
     database::{Origin, Tx},
     queue::{self, Enqueue, Enqueued, Job},
 };
@@ -49,6 +49,10 @@ pub struct Options {
     pub metrics_token: Option<String>,
     /// Where uploads are kept; the product's own folder unless told otherwise.
     pub storage_url: Option<String>,
+    /// Who can be asked for answers and transcripts.
+    pub providers: ProviderArgs,
+    /// `test` unless told otherwise.
+    pub environment: Option<String>,
 }
 
 /// The product.
@@ -108,7 +112,8 @@ impl TestApp {
             .redis_url
             .unwrap_or_else(|| database::server("TEST_REDIS_URL"));
         let common = CommonArgs {
-            environment: Some("test".to_owned()),
+            environment: options.environment.or(Some("test".to_owned())),
+            providers: options.providers,
             database_url: Some(database.url.clone()),
             redis_url: Some(redis_url.clone()),
             redis_prefix: Some(prefix.clone()),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use clap::Parser as _;
 
 pub use self::{
-    actor::{Actor, Reply},
+    actor::{Actor, Event, EventStream, Reply, words},
     app::{Options, SECRET_KEY, TestApp},
     database::TestDatabase,
     files::{fixture, picture},

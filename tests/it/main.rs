@@ -7,6 +7,7 @@ mod attachment_lists;
 mod browsers;
 mod cached_texts;
 mod canary;
+mod chat;
 mod cloudinary;
 mod cloudinary_product;
 mod config;

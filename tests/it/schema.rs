@@ -45,6 +45,7 @@ async fn every_entity_can_be_selected() {
     select::<models::delivery::attempt::Entity>(&database).await;
     select::<models::event::Entity>(&database).await;
     select::<models::export::Entity>(&database).await;
+    select::<models::generation::Entity>(&database).await;
     select::<models::idempotency_key::Entity>(&database).await;
     select::<models::image::Entity>(&database).await;
     select::<models::image_variant::Entity>(&database).await;
@@ -59,6 +60,7 @@ async fn every_entity_can_be_selected() {
     select::<models::session::spent::Entity>(&database).await;
     select::<models::storage_view::Entity>(&database).await;
     select::<models::transcription::Entity>(&database).await;
+    select::<models::usage::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
     select::<models::webhook::Entity>(&database).await;
 }

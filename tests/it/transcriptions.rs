@@ -1,6 +1,7 @@
 //! From a sound to what is said in it.
 
 use serde_json::{Value, json};
+use shared::config::ProviderArgs;
 use tests::{
     Actor, Options, TestApp,
     fakes::{
@@ -20,11 +21,14 @@ pub(crate) async fn app(
     groq: Option<&TranscriptionServer>,
     openai: Option<&TranscriptionServer>,
 ) -> TestApp {
-    let speech = SpeechArgs {
+    let providers = ProviderArgs {
         groq_api_keys: groq.map(|_| "acme:gsk_1,gsk_2".to_owned()),
         groq_base_url: groq.map(TranscriptionServer::base_url),
         openai_api_key: openai.map(|_| "sk-1".to_owned()),
         openai_base_url: openai.map(TranscriptionServer::base_url),
+        ..ProviderArgs::default()
+    };
+    let speech = SpeechArgs {
         max_audio_seconds: Some("60".to_owned()),
         ..SpeechArgs::default()
     };
@@ -34,6 +38,7 @@ pub(crate) async fn app(
     };
     TestApp::with(Options {
         worker,
+        providers,
         ..Options::default()
     })
     .await

@@ -107,7 +107,7 @@ async fn speech(
         let remote = config_of
             .remotes
             .iter()
-            .find(|(remote, _)| remote.name == name);
+            .find(|(remote, _)| &*remote.name == name);
         log_feature(
             &format!("transcription by {name}"),
             remote.is_some(),

@@ -18,7 +18,8 @@ use worker::{
 const LAST_THREADS: Duration = Duration::from_millis(500);
 
 fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    args.common.providers.read_more(std::env::vars_os());
     // A helper of the worker knows nothing of a configuration.
     match &args.command {
         Some(Command::Render(args)) => return Ok(render::main(args)),

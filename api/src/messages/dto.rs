@@ -7,7 +7,9 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::{
     ids::{ConversationId, MessageId},
-    models::message::{self, Listed, Siblings},
+    models::message::{
+        self, AnswerContext, AnswerUsage, Failure, Listed, Rating, Siblings, Status,
+    },
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,7 +17,7 @@ use super::content::{Content, ContentPart};
 use crate::{
     extract::{Fields, Rule},
     page::{Cursor, Limit, Page, Pagination},
-    text::{Change, Id, Line},
+    text::{Change, Id, Line, Prose},
 };
 
 /// Clients write in the name of the person only.
@@ -57,6 +59,35 @@ pub(super) struct CreateMessage {
     role: UserRole,
 }
 
+/// What the caller thinks of an answer.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct RateMessage {
+    /// `up` or `down`.
+    #[schema(value_type = Rating)]
+    pub(super) rating: RatingWord,
+    /// Why.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2_000, example = "It names the right book.")]
+    pub(super) reason: Option<Prose<2_000>>,
+}
+
+/// `up` or `down`.
+#[derive(Debug, Clone, Copy, Deserr)]
+#[deserr(error = Fields, try_from(&String) = RatingWord::parse -> Rule)]
+pub(super) struct RatingWord(pub(super) Rating);
+
+impl RatingWord {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        match text {
+            "up" => Ok(Self(Rating::Up)),
+            "down" => Ok(Self(Rating::Down)),
+            _ => Err(Rule::new("must be up or down")),
+        }
+    }
+}
+
 /// The new wording of a message.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
@@ -86,7 +117,7 @@ pub(super) enum ContentInput {
 /// A message.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Message {
+pub(crate) struct Message {
     id: MessageId,
     conversation_id: ConversationId,
     /// The message that it follows; null for a first message.
@@ -105,6 +136,34 @@ pub(super) struct Message {
     /// Incremented by every change; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
+    /// How far it has come. What is written by people is `completed`.
+    status: Status,
+    /// The model that said it; null for what is written by people.
+    #[schema(example = "gpt-4o-mini")]
+    model: Option<String>,
+    /// Who has the model.
+    #[schema(example = "openai")]
+    provider: Option<String>,
+    /// Why the model stopped: `stop`, `length`, `content_filter`, or the provider's own word.
+    #[schema(example = "stop")]
+    finish_reason: Option<String>,
+    /// Why it could not be made to its end.
+    error: Option<Failure>,
+    /// What its reader thinks of it.
+    feedback: Option<Feedback>,
+    /// Tokens and money of an answer.
+    usage: Option<AnswerUsage>,
+    /// What the model was shown for an answer.
+    context: Option<AnswerContext>,
+}
+
+/// What a reader thinks of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Feedback {
+    rating: Rating,
+    /// Why.
+    #[schema(example = "It names the right book.")]
+    reason: Option<String>,
 }
 
 impl From<message::Model> for Message {
@@ -123,7 +182,18 @@ impl From<message::Model> for Message {
             is_gone: _,
             version,
             created_at,
+            status,
+            model,
+            provider,
+            finish_reason,
+            error,
+            rating,
+            rating_reason,
+            figures,
         } = row;
+        let (usage, context) = figures
+            .map(|figures| (figures.usage, figures.context))
+            .unzip();
         Self {
             id,
             conversation_id,
@@ -135,6 +205,17 @@ impl From<message::Model> for Message {
             deleted_at,
             version,
             created_at,
+            status,
+            model,
+            provider,
+            finish_reason,
+            error,
+            feedback: rating.map(|rating| Feedback {
+                rating,
+                reason: rating_reason,
+            }),
+            usage,
+            context,
         }
     }
 }

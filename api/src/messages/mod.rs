@@ -4,9 +4,9 @@
 //! shows the branch that ends with its current message.
 
 mod content;
-mod dto;
+pub(crate) mod dto;
 mod routes;
-mod send_message;
+pub(crate) mod send_message;
 
 use axum::extract::DefaultBodyLimit;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -27,4 +27,5 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(writes)
         .routes(routes!(routes::get_message, routes::delete_message))
         .routes(routes!(routes::list_siblings))
+        .routes(routes!(routes::rate_message, routes::clear_rating))
 }

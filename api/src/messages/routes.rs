@@ -1,18 +1,18 @@
 //! Handlers of messages.
 
-use axum::{extract::State, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
 use shared::{
     ids::{ConversationId, MessageId},
     models::{
         conversation,
-        message::{self, Listed},
+        message::{self, Listed, Rating},
     },
 };
 
 use super::{
     dto::{
         Branch, CreateMessage, EditMessage, ListMessages, ListSiblings, ListedMessage, Message,
-        page,
+        RateMessage, page,
     },
     send_message::{Draft, Parent, Target, send_message},
 };
@@ -188,4 +188,58 @@ pub(super) async fn delete_message(
     preconditions.check(row.version)?;
     message::delete(&mut tx, conversation, row, app.clock.now()).await?;
     tx.no_content().await
+}
+
+/// Says what the caller thinks of an answer: thumbs up or down, and why.
+#[utoipa::path(
+    put, path = "/api/v1/messages/{id}/feedback", tag = "messages", request_body = RateMessage,
+    params(("id" = MessageId, Path, description = "The answer")),
+    responses((status = 200, description = "The message with the feedback", body = Message), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn rate_message(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Path(id): Path<MessageId>,
+    Json(input): Json<RateMessage>,
+) -> Result<Answer> {
+    let rating = Some((input.rating.0, input.reason.map(|text| text.0)));
+    rate(&app, &caller, &request, preconditions, id, rating).await
+}
+
+/// Takes back what the caller thought of an answer.
+#[utoipa::path(
+    delete, path = "/api/v1/messages/{id}/feedback", tag = "messages",
+    params(("id" = MessageId, Path, description = "The answer")),
+    responses((status = 200, description = "The message without feedback", body = Message), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(messageId = %id))]
+pub(super) async fn clear_rating(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    preconditions: Preconditions,
+    Path(id): Path<MessageId>,
+) -> Result<Answer> {
+    rate(&app, &caller, &request, preconditions, id, None).await
+}
+
+async fn rate(
+    app: &App,
+    caller: &Caller,
+    request: &RequestId,
+    preconditions: Preconditions,
+    id: MessageId,
+    rating: Option<(Rating, Option<String>)>,
+) -> Result<Answer> {
+    let mut tx = app.begin(caller, request).await?;
+    let row = message::get_for_update(&mut tx, caller.user, id).await?;
+    preconditions.check(row.version)?;
+    let row = message::rate(&mut tx, row, rating).await?;
+    tx.answer_version(StatusCode::OK, row.version, &Message::from(row))
+        .await
 }

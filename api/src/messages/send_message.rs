@@ -24,7 +24,7 @@ use crate::{
 
 /// What a message follows.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// The end of the branch that is shown.
     Current,
     /// Nothing: it begins a branch.
@@ -114,7 +114,7 @@ async fn find_conversation(
     }
 }
 
-async fn find_parent(
+pub(crate) async fn find_parent(
     tx: &mut Write,
     conversation: &conversation::Model,
     parent: Parent,

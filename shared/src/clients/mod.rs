@@ -1,5 +1,6 @@
 //! Clients of everything outside: one file per service.
 
+pub mod chat;
 pub mod outbound;
 mod retry_after;
 pub mod sentry;

@@ -37,6 +37,7 @@ impl CommonArgs {
         let outbound_allow = self.check_outbound(problems);
         let telemetry = self.check_telemetry(environment, problems);
         let metrics_token = self.check_metrics_token(problems);
+        let ai = self.providers.check(problems);
         Some(CommonConfig {
             environment,
             database: database?,
@@ -46,6 +47,7 @@ impl CommonArgs {
             outbound_allow,
             telemetry,
             metrics_token,
+            ai,
         })
     }
 

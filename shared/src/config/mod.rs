@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 pub use self::{
     cloudinary::{CloudinaryConfig, SignatureAlgorithm},
     problems::{Problems, given},
-    providers::{ProviderConfig, ProviderKey, ProviderVariables},
+    providers::{AiConfig, ProviderArgs, ProviderConfig, ProviderKey},
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
 };
@@ -128,6 +128,9 @@ pub struct CommonArgs {
     /// Bearer token of the metrics, 16 bytes or more [default: none; then anybody who reaches them may read them]
     #[arg(long, env = "METRICS_TOKEN", hide_env_values = true)]
     pub metrics_token: Option<String>,
+    /// Variables of the providers of artificial intelligence.
+    #[command(flatten)]
+    pub providers: ProviderArgs,
 }
 
 /// What both programs need.
@@ -149,6 +152,8 @@ pub struct CommonConfig {
     pub telemetry: TelemetryConfig,
     /// What a reader of the metrics must know.
     pub metrics_token: Option<SecretString>,
+    /// Who can be asked for answers, and for what.
+    pub ai: AiConfig,
 }
 
 /// Postgres.

@@ -1,15 +1,15 @@
 //! Collecting what is wrong with an environment.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<(&'static str, String)>);
+pub struct Problems(Vec<(Cow<'static, str>, String)>);
 
 impl Problems {
     /// Notes that `variable` is wrong, and why.
-    pub fn add(&mut self, variable: &'static str, problem: impl Into<String>) {
-        self.0.push((variable, problem.into()));
+    pub fn add(&mut self, variable: impl Into<Cow<'static, str>>, problem: impl Into<String>) {
+        self.0.push((variable.into(), problem.into()));
     }
 
     /// Takes a value that must be there.

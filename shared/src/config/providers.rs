@@ -1,21 +1,97 @@
 //! Providers of artificial intelligence that speak `OpenAI`'s protocol: their keys, and where they are.
 
-use std::fmt;
+use std::{collections::BTreeMap, ffi::OsString, fmt, fs, sync::Arc};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{Problems, given};
+use crate::catalogue::{Catalogue, Provider, Quirks};
+
+/// How the names of variables end that may belong to a provider.
+const ENDINGS: [&str; 3] = ["_API_KEYS", "_API_KEY", "_BASE_URL"];
+/// Before the number of a key that has a variable of its own.
+const NUMBERED: &str = "_API_KEY_";
+
+/// Variables of the providers, and of their models.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ProviderArgs {
+    /// Keys of Groq, comma-separated, like KEY or ACCOUNT:KEY: it transcribes first, too; `GROQ_API_KEY_1`, `_2` and so on are read, too [default: none]
+    #[arg(long, env = "GROQ_API_KEYS", hide_env_values = true)]
+    pub groq_api_keys: Option<String>,
+    /// One more key of Groq
+    #[arg(long, env = "GROQ_API_KEY", hide_env_values = true)]
+    pub groq_api_key: Option<String>,
+    /// Where the API of Groq is, or any other that speaks like it [default: <https://api.groq.com/openai/v1>]
+    #[arg(long, env = "GROQ_BASE_URL")]
+    pub groq_base_url: Option<String>,
+    /// Keys of `OpenRouter`, comma-separated, like KEY or ACCOUNT:KEY; `OPENROUTER_API_KEY_1`, `_2` and so on are read, too [default: none]
+    #[arg(long, env = "OPENROUTER_API_KEYS", hide_env_values = true)]
+    pub openrouter_api_keys: Option<String>,
+    /// One more key of `OpenRouter`
+    #[arg(long, env = "OPENROUTER_API_KEY", hide_env_values = true)]
+    pub openrouter_api_key: Option<String>,
+    /// Where the API of `OpenRouter` is, or any other that speaks like it [default: <https://openrouter.ai/api/v1>]
+    #[arg(long, env = "OPENROUTER_BASE_URL")]
+    pub openrouter_base_url: Option<String>,
+    /// Keys of `DeepSeek`, comma-separated, like KEY or ACCOUNT:KEY; `DEEPSEEK_API_KEY_1`, `_2` and so on are read, too [default: none]
+    #[arg(long, env = "DEEPSEEK_API_KEYS", hide_env_values = true)]
+    pub deepseek_api_keys: Option<String>,
+    /// One more key of `DeepSeek`
+    #[arg(long, env = "DEEPSEEK_API_KEY", hide_env_values = true)]
+    pub deepseek_api_key: Option<String>,
+    /// Where the API of `DeepSeek` is, or any other that speaks like it [default: <https://api.deepseek.com>]
+    #[arg(long, env = "DEEPSEEK_BASE_URL")]
+    pub deepseek_base_url: Option<String>,
+    /// Keys of Google Gemini, comma-separated, like KEY or ACCOUNT:KEY; `GEMINI_API_KEY_1`, `_2` and so on are read, too [default: none]
+    #[arg(long, env = "GEMINI_API_KEYS", hide_env_values = true)]
+    pub gemini_api_keys: Option<String>,
+    /// One more key of Google Gemini
+    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true)]
+    pub gemini_api_key: Option<String>,
+    /// Where the API of Google Gemini is, or any other that speaks like it [default: <https://generativelanguage.googleapis.com/v1beta/openai>]
+    #[arg(long, env = "GEMINI_BASE_URL")]
+    pub gemini_base_url: Option<String>,
+    /// Keys of `OpenAI`, comma-separated, like KEY or ACCOUNT:KEY: it transcribes where Groq does not, too; `OPENAI_API_KEY_1`, `_2` and so on are read, too [default: none]
+    #[arg(long, env = "OPENAI_API_KEYS", hide_env_values = true)]
+    pub openai_api_keys: Option<String>,
+    /// One more key of `OpenAI`
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    pub openai_api_key: Option<String>,
+    /// Where the API of `OpenAI` is, or any other that speaks like it [default: <https://api.openai.com/v1>]
+    #[arg(long, env = "OPENAI_BASE_URL")]
+    pub openai_base_url: Option<String>,
+
+    /// JSON file with models, prices and providers, which go before those built in: see the README [default: none]
+    #[arg(long, env = "MODELS_FILE")]
+    pub models_file: Option<String>,
+    /// Other variables of the environment that may be a provider's: numbered keys, and those of `MODELS_FILE`.
+    #[arg(skip)]
+    pub more: BTreeMap<String, String>,
+}
+
+/// Who can be asked for answers, and for what.
+#[derive(Debug, Clone)]
+pub struct AiConfig {
+    /// All models.
+    pub catalogue: Arc<Catalogue>,
+    /// Those that have a key, or want none, in the order of the catalogue.
+    pub providers: Vec<ProviderConfig>,
+}
 
 /// Where a provider is, and what opens it.
 #[derive(Clone)]
 pub struct ProviderConfig {
     /// Its name, for logs and rows.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// What its paths are appended to.
     pub base_url: Url,
-    /// At least one.
+    /// At least one; that of a provider without keys is empty.
     pub keys: Vec<ProviderKey>,
+    /// How it differs from the others.
+    pub quirks: Quirks,
+    /// Most requests that a key may make in a day.
+    pub daily_requests_per_key: Option<u64>,
 }
 
 /// A key of a provider.
@@ -29,7 +105,7 @@ pub struct ProviderKey {
 
 impl fmt::Debug for ProviderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, keys) = (self.name, self.keys.len());
+        let (name, keys) = (&self.name, self.keys.len());
         write!(
             f,
             "ProviderConfig({name} at {}, {keys} keys)",
@@ -38,53 +114,139 @@ impl fmt::Debug for ProviderConfig {
     }
 }
 
-/// The variables of one provider, as texts.
-#[derive(Debug, Clone, Copy)]
-pub struct ProviderVariables<'a> {
-    /// Its name.
-    pub name: &'static str,
-    /// Name and value of the variable with all keys.
-    pub keys: (&'static str, &'a Option<String>),
-    /// Name and value of the variable with one key.
-    pub key: (&'static str, &'a Option<String>),
-    /// Name and value of the variable with its place.
-    pub base_url: (&'static str, &'a Option<String>),
-    /// Where it is unless told otherwise.
-    pub default_url: &'static str,
+impl AiConfig {
+    /// The provider of a name, if it can be asked.
+    pub fn provider(&self, name: &str) -> Option<&ProviderConfig> {
+        self.providers
+            .iter()
+            .find(|provider| &*provider.name == name)
+    }
 }
 
-impl ProviderVariables<'_> {
-    /// Checks them; none where there is no key. Keys are never repeated in a problem.
-    pub fn check(self, problems: &mut Problems) -> Option<ProviderConfig> {
-        let (base_variable, base) = self.base_url;
-        let base = given(base).unwrap_or(self.default_url);
-        let base_url = match Url::parse(base) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
-            Ok(_) => {
-                problems.add(base_variable, format!("{base:?} is not a http(s):// URL"));
-                None
-            }
-            Err(error) => {
-                problems.add(base_variable, format!("{base:?} is not a URL: {error}"));
-                None
-            }
+impl ProviderArgs {
+    /// Takes what may be a provider's out of the environment: clap reads only what it knows by name.
+    pub fn read_more(&mut self, environment: impl Iterator<Item = (OsString, OsString)>) {
+        self.more = environment
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| {
+                name.contains(NUMBERED) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            })
+            .collect();
+    }
+
+    /// Checks everything; what is wrong goes to `problems`. Keys are never repeated in a problem.
+    pub fn check(&self, problems: &mut Problems) -> AiConfig {
+        let catalogue = self.catalogue(problems);
+        let providers = catalogue
+            .providers
+            .iter()
+            .filter_map(|provider| self.provider(provider, problems))
+            .collect();
+        AiConfig {
+            catalogue: Arc::new(catalogue),
+            providers,
+        }
+    }
+
+    fn catalogue(&self, problems: &mut Problems) -> Catalogue {
+        let Some(path) = given(&self.models_file) else {
+            return Catalogue::built_in();
         };
+        let read = fs::read_to_string(path).map_err(|error| error.to_string());
+        let table = read.and_then(|text| Catalogue::with(&text).map_err(|error| error.to_string()));
+        table.unwrap_or_else(|problem| {
+            problems.add("MODELS_FILE", format!("{path}: {problem}"));
+            Catalogue::built_in()
+        })
+    }
+
+    fn provider(&self, provider: &Provider, problems: &mut Problems) -> Option<ProviderConfig> {
+        let variable = provider.variable("BASE_URL");
+        let base_url = match self.value(&variable) {
+            None => provider.base_url.clone(),
+            Some(text) => match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+                Ok(_) => {
+                    problems.add(variable, format!("{text:?} is not a http(s):// URL"));
+                    provider.base_url.clone()
+                }
+                Err(error) => {
+                    problems.add(variable, format!("{text:?} is not a URL: {error}"));
+                    provider.base_url.clone()
+                }
+            },
+        };
+        let mut keys = self.keys(provider, problems);
+        if keys.is_empty() && provider.keyless {
+            keys.push(ProviderKey {
+                account: None,
+                key: SecretString::default(),
+            });
+        }
+        (!keys.is_empty()).then(|| ProviderConfig {
+            name: provider.name.as_str().into(),
+            base_url,
+            keys,
+            quirks: provider.quirks,
+            daily_requests_per_key: provider.daily_requests_per_key,
+        })
+    }
+
+    /// All its keys, each once: first the list, then the one, then the numbered ones by their numbers.
+    fn keys(&self, provider: &Provider, problems: &mut Problems) -> Vec<ProviderKey> {
+        let numbered = provider.variable(NUMBERED.trim_start_matches('_'));
+        let mut variables: Vec<(u32, &String)> = self
+            .more
+            .keys()
+            .filter_map(|name| Some((name.strip_prefix(&numbered)?.parse().ok()?, name)))
+            .collect();
+        variables.sort_unstable();
+        let variables = [provider.variable("API_KEYS"), provider.variable("API_KEY")]
+            .into_iter()
+            .chain(variables.into_iter().map(|(_, name)| name.clone()));
         let mut keys: Vec<ProviderKey> = Vec::new();
-        for (variable, text) in [self.keys, self.key] {
-            for text in given(text).into_iter().flat_map(|text| text.split(',')) {
+        for variable in variables {
+            for text in self.value(&variable).unwrap_or_default().split(',') {
                 match ProviderKey::parse(text.trim()) {
-                    Ok(Some(key)) => keys.push(key),
-                    Ok(None) => {}
-                    Err(problem) => problems.add(variable, problem),
+                    Ok(Some(key)) if keys.iter().all(|known| !known.is_same(&key)) => {
+                        keys.push(key);
+                    }
+                    Ok(_) => {}
+                    Err(problem) => problems.add(variable.clone(), problem),
                 }
             }
         }
-        let base_url = base_url?;
-        (!keys.is_empty()).then_some(ProviderConfig {
-            name: self.name,
-            base_url,
-            keys,
-        })
+        keys
+    }
+
+    /// The value of a variable, whoever read it.
+    fn value(&self, variable: &str) -> Option<&str> {
+        let known = [
+            ("GROQ_API_KEYS", &self.groq_api_keys),
+            ("GROQ_API_KEY", &self.groq_api_key),
+            ("GROQ_BASE_URL", &self.groq_base_url),
+            ("OPENROUTER_API_KEYS", &self.openrouter_api_keys),
+            ("OPENROUTER_API_KEY", &self.openrouter_api_key),
+            ("OPENROUTER_BASE_URL", &self.openrouter_base_url),
+            ("DEEPSEEK_API_KEYS", &self.deepseek_api_keys),
+            ("DEEPSEEK_API_KEY", &self.deepseek_api_key),
+            ("DEEPSEEK_BASE_URL", &self.deepseek_base_url),
+            ("GEMINI_API_KEYS", &self.gemini_api_keys),
+            ("GEMINI_API_KEY", &self.gemini_api_key),
+            ("GEMINI_BASE_URL", &self.gemini_base_url),
+            ("OPENAI_API_KEYS", &self.openai_api_keys),
+            ("OPENAI_API_KEY", &self.openai_api_key),
+            ("OPENAI_BASE_URL", &self.openai_base_url),
+        ];
+        let known = known.into_iter().find(|(name, _)| *name == variable);
+        match known {
+            Some((_, value)) => given(value),
+            None => self
+                .more
+                .get(variable)
+                .map(|text| text.trim())
+                .filter(|text| !text.is_empty()),
+        }
     }
 }
 
@@ -93,8 +255,12 @@ impl ProviderKey {
     pub fn shares_quota(&self, other: &Self) -> bool {
         match (&self.account, &other.account) {
             (Some(one), Some(other)) => one == other,
-            _ => self.key.expose_secret() == other.key.expose_secret(),
+            _ => self.is_same(other),
         }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.key.expose_secret() == other.key.expose_secret()
     }
 
     /// Reads `key` or `account:key`.
@@ -121,56 +287,86 @@ impl ProviderKey {
 mod tests {
     use super::*;
 
-    fn check(
-        keys: Option<&str>,
-        key: Option<&str>,
-        base: Option<&str>,
-    ) -> (Option<ProviderConfig>, String) {
-        let [keys, key, base] = [keys, key, base].map(|text| text.map(str::to_owned));
-        let variables = ProviderVariables {
-            name: "groq",
-            keys: ("GROQ_API_KEYS", &keys),
-            key: ("GROQ_API_KEY", &key),
-            base_url: ("GROQ_BASE_URL", &base),
-            default_url: "https://api.groq.com/openai/v1",
-        };
+    fn check(args: &ProviderArgs) -> (AiConfig, String) {
         let mut problems = Problems::default();
-        let config = variables.check(&mut problems);
+        let config = args.check(&mut problems);
         let told = problems
             .finish(Some(()))
             .map_or_else(|problems| problems.to_string(), |()| String::new());
         (config, told)
     }
 
+    fn texts(config: &AiConfig, name: &str) -> Vec<(Option<String>, String)> {
+        let keys = &config.provider(name).unwrap().keys;
+        keys.iter()
+            .map(|key| (key.account.clone(), key.key.expose_secret().to_owned()))
+            .collect()
+    }
+
     #[test]
-    fn keys_come_alone_or_with_their_account() {
-        let (config, told) = check(Some("acme:gsk_1, acme:gsk_2,gsk_3,"), Some("gsk_4"), None);
-        let config = config.unwrap();
-        let keys: Vec<_> = config
-            .keys
-            .iter()
-            .map(|key| (key.account.as_deref(), key.key.expose_secret()))
-            .collect();
-        let acme = Some("acme");
-        assert_eq!(
-            keys,
-            [
-                (acme, "gsk_1"),
-                (acme, "gsk_2"),
-                (None, "gsk_3"),
-                (None, "gsk_4")
-            ]
+    fn keys_come_alone_with_their_account_or_numbered() {
+        let mut args = ProviderArgs {
+            groq_api_keys: Some("acme:gsk_1, acme:gsk_2,gsk_3,".to_owned()),
+            groq_api_key: Some("gsk_4".to_owned()),
+            ..ProviderArgs::default()
+        };
+        let environment = [
+            ("GROQ_API_KEY_10", "gsk_6"),
+            ("GROQ_API_KEY_2", "beta:gsk_5"),
+            ("GROQ_API_KEY_3", "gsk_1"),
+            ("HOME", "/root"),
+        ];
+        args.read_more(
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
         );
+        let (config, told) = check(&args);
+        let expected = [
+            (Some("acme"), "gsk_1"),
+            (Some("acme"), "gsk_2"),
+            (None, "gsk_3"),
+            (None, "gsk_4"),
+            (Some("beta"), "gsk_5"),
+            (None, "gsk_6"),
+        ];
+        let expected = expected.map(|(account, key)| (account.map(str::to_owned), key.to_owned()));
+        assert_eq!(texts(&config, "groq"), expected);
         assert_eq!(told, "");
         assert!(!format!("{config:?}").contains("gsk"));
-        assert!(check(None, None, None).0.is_none());
+        assert!(config.provider("openai").is_none());
     }
 
     #[test]
     fn nonsense_is_told_without_the_key() {
-        let (_, told) = check(Some(":gsk_1,acme:,gsk 2"), None, Some("ftp://x"));
+        let args = ProviderArgs {
+            groq_api_keys: Some(":gsk_1,acme:,gsk 2".to_owned()),
+            groq_base_url: Some("ftp://x".to_owned()),
+            models_file: Some("/nowhere/models.json".to_owned()),
+            ..ProviderArgs::default()
+        };
+        let (_, told) = check(&args);
         assert_eq!(told.matches("GROQ_API_KEYS").count(), 3, "{told}");
         assert!(told.contains("GROQ_BASE_URL"), "{told}");
+        assert!(told.contains("MODELS_FILE"), "{told}");
         assert!(!told.contains("gsk"), "{told}");
+    }
+
+    #[test]
+    fn a_provider_of_the_operators_has_variables_of_its_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let table = r#"{ "version": "1", "providers": [
+            { "name": "my-own", "title": "Mine", "baseUrl": "http://localhost:1/v1" },
+            { "name": "ollama", "title": "Ollama", "baseUrl": "http://localhost:2/v1", "keyless": true }] }"#;
+        fs::write(file.path(), table).unwrap();
+        let mut args = ProviderArgs {
+            models_file: Some(file.path().display().to_string()),
+            ..ProviderArgs::default()
+        };
+        args.read_more(std::iter::once(("MY_OWN_API_KEYS".into(), "k".into())));
+        let (config, told) = check(&args);
+        assert_eq!(told, "");
+        assert_eq!(texts(&config, "my-own"), [(None, "k".to_owned())]);
+        assert_eq!(texts(&config, "ollama"), [(None, String::new())]);
     }
 }

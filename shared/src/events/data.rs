@@ -260,6 +260,15 @@ pub struct MessageSummary {
     pub attachment_ids: Vec<AttachmentId>,
     /// Its tokens.
     pub token_count: i32,
+    /// How far it has come.
+    pub status: message::Status,
+    /// The model that said it.
+    pub model: Option<String>,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// Why it could not be made to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<message::Failure>,
 }
 
 impl From<&message::Model> for MessageSummary {
@@ -274,6 +283,10 @@ impl From<&message::Model> for MessageSummary {
             text,
             attachment_ids: row.content.attachments(),
             token_count: row.token_count,
+            status: row.status,
+            model: row.model.clone(),
+            finish_reason: row.finish_reason.clone(),
+            error: row.error.clone(),
         }
     }
 }

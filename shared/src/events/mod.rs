@@ -26,6 +26,8 @@ pub const NAMES: &[&str] = &[
     "conversation.archived",
     "conversation.deleted",
     "message.created",
+    "message.completed",
+    "message.failed",
     "attachment.deleted",
     "image.ocr_completed",
     "image.ocr_failed",
@@ -52,6 +54,10 @@ pub enum Event {
     ConversationDeleted(ConversationSummary),
     /// A message was written.
     MessageCreated(MessageSummary),
+    /// An answer was made, to its end or until it was stopped.
+    MessageCompleted(MessageSummary),
+    /// An answer could not be made to its end.
+    MessageFailed(MessageSummary),
     /// The text of a picture was read.
     ImageOcrCompleted(OcrResult),
     /// The text of a picture could not be read.
@@ -82,6 +88,8 @@ impl Event {
             Self::ConversationArchived(_) => "conversation.archived",
             Self::ConversationDeleted(_) => "conversation.deleted",
             Self::MessageCreated(_) => "message.created",
+            Self::MessageCompleted(_) => "message.completed",
+            Self::MessageFailed(_) => "message.failed",
             Self::AttachmentDeleted(_) => "attachment.deleted",
             Self::ImageOcrCompleted(_) => "image.ocr_completed",
             Self::ImageOcrFailed(_) => "image.ocr_failed",
@@ -108,7 +116,9 @@ impl Event {
             | Self::ConversationUpdated(summary)
             | Self::ConversationArchived(summary)
             | Self::ConversationDeleted(summary) => plain(summary),
-            Self::MessageCreated(summary) => plain(summary),
+            Self::MessageCreated(summary)
+            | Self::MessageCompleted(summary)
+            | Self::MessageFailed(summary) => plain(summary),
             Self::AttachmentDeleted(deleted) => plain(deleted),
             Self::ExportCompleted(result) | Self::ExportFailed(result) => plain(result),
         }

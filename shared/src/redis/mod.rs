@@ -2,6 +2,7 @@
 
 mod breaker;
 mod script;
+mod stream;
 mod tls;
 
 use std::{sync::Arc, time::Duration};
@@ -19,8 +20,12 @@ use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 use self::breaker::Breaker;
-pub use self::script::Script;
-use crate::{config::RedisConfig, ids::AttachmentId, telemetry::report_step};
+pub use self::{script::Script, stream::Entry};
+use crate::{
+    config::RedisConfig,
+    ids::{AttachmentId, MessageId},
+    telemetry::report_step,
+};
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -62,6 +67,16 @@ impl Keys {
     /// Channel: these jobs have changed (ids, comma-separated).
     pub fn changed(&self) -> String {
         format!("{}jobs:changed", self.0)
+    }
+
+    /// Stream: an answer that is being made, numbered by the bytes said so far.
+    pub fn answer(&self, message: MessageId) -> String {
+        format!("{}stream:{message}", self.0)
+    }
+
+    /// Channel: these answers shall be stopped (ids, comma-separated).
+    pub fn stop_answer(&self) -> String {
+        format!("{}stream:stop", self.0)
     }
 
     /// Text that was read in an attachment.

@@ -103,7 +103,7 @@ impl Trace {
 
 /// Notes a step of the present piece of work; the steps go with the errors that follow. Lines of `info` and `warn` are
 /// steps by themselves: this is for what is not worth a line. Nothing that a user sent may be in it.
-pub fn report_step(category: &'static str, is_trouble: bool, message: impl FnOnce() -> String) {
+pub fn report_step(category: &str, is_trouble: bool, message: impl FnOnce() -> String) {
     sentry_core::add_breadcrumb(|| Breadcrumb {
         category: Some(category.to_owned()),
         level: if is_trouble {

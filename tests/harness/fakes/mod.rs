@@ -2,6 +2,7 @@
 
 pub mod cloudinary;
 pub mod held_receiver;
+pub mod provider;
 pub mod receiver;
 pub mod sentry;
 pub mod transcriber;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use tests::{Actor, TestApp};
+use tests::{Actor, Options, TestApp};
 
 use self::things::{Operation, Thing, operations, things};
 
@@ -115,9 +115,18 @@ async fn finish(app: TestApp) {
     app.finish().await;
 }
 
+/// A product in which somebody answers.
+async fn product() -> TestApp {
+    TestApp::with(Options {
+        environment: Some("development".to_owned()),
+        ..Options::default()
+    })
+    .await
+}
+
 #[tokio::test]
 async fn only_its_owner_gets_at_a_thing() {
-    let app = TestApp::spawn().await;
+    let app = product().await;
     let ana = app.user("ana").await;
     let stranger = |token: &str| Actor {
         token: Some(token.to_owned()),
@@ -149,7 +158,7 @@ async fn only_its_owner_gets_at_a_thing() {
 
 #[tokio::test]
 async fn a_suspended_owner_gets_at_nothing() {
-    let app = TestApp::spawn().await;
+    let app = product().await;
     let eve = app.user("eve").await;
     let things = things(&app, &eve).await;
     sqlx::query("UPDATE users SET status = 'suspended'")
@@ -164,7 +173,7 @@ async fn a_suspended_owner_gets_at_nothing() {
 
 #[tokio::test]
 async fn no_list_shows_what_is_anothers() {
-    let app = TestApp::spawn().await;
+    let app = product().await;
     let (ana, ben) = (app.user("ana").await, app.user("ben").await);
     let things = things(&app, &ana).await;
     let is_private_get = |one: &Operation| {
@@ -200,7 +209,7 @@ async fn no_list_shows_what_is_anothers() {
 
 #[tokio::test]
 async fn every_private_operation_asks_for_credentials_first() {
-    let app = TestApp::spawn().await;
+    let app = product().await;
     let nobody = app.anonymous();
     let id = uuid::Uuid::new_v4().to_string();
     for operation in operations(&app).await.iter().filter(|one| one.is_private) {
@@ -225,7 +234,7 @@ async fn every_private_operation_asks_for_credentials_first() {
 
 #[tokio::test]
 async fn every_thing_with_a_version_keeps_to_it() {
-    let app = TestApp::spawn().await;
+    let app = product().await;
     let ana = app.user("ana").await;
     let mut tried = 0;
     for Thing {

@@ -172,7 +172,8 @@ impl Args {
             .map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
         let tesseract = given(&worker.tesseract).unwrap_or("tesseract").into();
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
-        let speech = worker.speech.check(&mut problems);
+        let ai = common.as_ref().map(|common| &common.ai);
+        let speech = worker.speech.check(ai, &mut problems);
         let fonts = given(&worker.font_path).unwrap_or(DEFAULT_FONTS).into();
         let settings = Settings {
             slots,

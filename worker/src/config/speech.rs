@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use shared::config::{Problems, ProviderConfig, ProviderVariables, given};
+use shared::config::{AiConfig, Problems, ProviderConfig, given};
 
 /// Longest sound: what the slowest engine hears within the time of its job.
 const MAX_SECONDS: u64 = 7_200;
@@ -10,27 +10,9 @@ const MAX_SECONDS: u64 = 7_200;
 /// Variables of transcription.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SpeechArgs {
-    /// Keys of Groq, comma-separated, like KEY or ACCOUNT:KEY: it transcribes first [default: none]
-    #[arg(long, env = "GROQ_API_KEYS", hide_env_values = true)]
-    pub groq_api_keys: Option<String>,
-    /// One more key of Groq
-    #[arg(long, env = "GROQ_API_KEY", hide_env_values = true)]
-    pub groq_api_key: Option<String>,
-    /// Where Groq's API is [default: <https://api.groq.com/openai/v1>]
-    #[arg(long, env = "GROQ_BASE_URL")]
-    pub groq_base_url: Option<String>,
     /// The model that transcribes at Groq [default: whisper-large-v3-turbo]
     #[arg(long, env = "GROQ_TRANSCRIPTION_MODEL")]
     pub groq_transcription_model: Option<String>,
-    /// Keys of `OpenAI`, comma-separated, like KEY or ACCOUNT:KEY: it transcribes where Groq does not [default: none]
-    #[arg(long, env = "OPENAI_API_KEYS", hide_env_values = true)]
-    pub openai_api_keys: Option<String>,
-    /// One more key of `OpenAI`
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
-    pub openai_api_key: Option<String>,
-    /// Where `OpenAI`'s API is, or any other that speaks like it [default: <https://api.openai.com/v1>]
-    #[arg(long, env = "OPENAI_BASE_URL")]
-    pub openai_base_url: Option<String>,
     /// The model that transcribes at `OpenAI` [default: whisper-1]
     #[arg(long, env = "OPENAI_TRANSCRIPTION_MODEL")]
     pub openai_transcription_model: Option<String>,
@@ -64,29 +46,18 @@ pub struct SpeechConfig {
 }
 
 impl SpeechArgs {
-    /// Checks everything; what is wrong goes to `problems`.
-    pub(super) fn check(&self, problems: &mut Problems) -> SpeechConfig {
-        let groq = ProviderVariables {
-            name: "groq",
-            keys: ("GROQ_API_KEYS", &self.groq_api_keys),
-            key: ("GROQ_API_KEY", &self.groq_api_key),
-            base_url: ("GROQ_BASE_URL", &self.groq_base_url),
-            default_url: "https://api.groq.com/openai/v1",
-        };
-        let openai = ProviderVariables {
-            name: "openai",
-            keys: ("OPENAI_API_KEYS", &self.openai_api_keys),
-            key: ("OPENAI_API_KEY", &self.openai_api_key),
-            base_url: ("OPENAI_BASE_URL", &self.openai_base_url),
-            default_url: "https://api.openai.com/v1",
-        };
+    /// Checks everything; what is wrong goes to `problems`. `ai` is there unless something else is wrong.
+    pub(super) fn check(&self, ai: Option<&AiConfig>, problems: &mut Problems) -> SpeechConfig {
         let model = |text, default: &str| given(text).unwrap_or(default).to_owned();
         let servers = [
             (
-                groq,
+                "groq",
                 model(&self.groq_transcription_model, "whisper-large-v3-turbo"),
             ),
-            (openai, model(&self.openai_transcription_model, "whisper-1")),
+            (
+                "openai",
+                model(&self.openai_transcription_model, "whisper-1"),
+            ),
         ];
         let longest = problems.number(
             "MAX_AUDIO_SECONDS",
@@ -97,7 +68,7 @@ impl SpeechArgs {
         SpeechConfig {
             remotes: servers
                 .into_iter()
-                .filter_map(|(variables, model)| Some((variables.check(problems)?, model)))
+                .filter_map(|(name, model)| Some((ai?.provider(name)?.clone(), model)))
                 .collect(),
             whisper_model: given(&self.whisper_model_path).map(PathBuf::from),
             pocketsphinx: given(&self.pocketsphinx)

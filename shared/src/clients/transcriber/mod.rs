@@ -69,7 +69,7 @@ pub enum TranscribeError {
     #[error("{provider} is not available: {reason}")]
     Unavailable {
         /// Its name.
-        provider: &'static str,
+        provider: Arc<str>,
         /// What it said, or what went wrong.
         reason: String,
         /// When it wants to be asked again.
@@ -79,7 +79,7 @@ pub enum TranscribeError {
     #[error("{provider} refuses us: {reason}")]
     Refused {
         /// Its name.
-        provider: &'static str,
+        provider: Arc<str>,
         /// What it said.
         reason: String,
     },
@@ -87,7 +87,7 @@ pub enum TranscribeError {
     #[error("{provider} does not take the sound: {reason}")]
     NotTaken {
         /// Its name.
-        provider: &'static str,
+        provider: Arc<str>,
         /// What it said.
         reason: String,
     },
@@ -139,8 +139,8 @@ impl Transcriber {
     }
 
     /// The provider.
-    pub fn name(&self) -> &'static str {
-        self.provider.name
+    pub fn name(&self) -> &str {
+        &self.provider.name
     }
 
     /// The model.
@@ -179,7 +179,7 @@ impl Transcriber {
                 Failed::Key(reason) => {
                     left.pop_front();
                     if left.is_empty() && used_up.is_empty() {
-                        let provider = self.provider.name;
+                        let provider = self.provider.name.clone();
                         return Err(TranscribeError::Refused { provider, reason });
                     }
                     (reason, soonest)
@@ -224,12 +224,12 @@ impl Transcriber {
         reason: String,
         retry_after: Option<Duration>,
     ) -> Result<(), TranscribeError> {
-        report_step(self.provider.name, true, || reason.clone());
+        report_step(&self.provider.name, true, || reason.clone());
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(*tries));
         *tries += 1;
         if *tries > RETRIES || wait > LONGEST_WAIT {
             return Err(TranscribeError::Unavailable {
-                provider: self.provider.name,
+                provider: self.provider.name.clone(),
                 reason,
                 retry_after,
             });
@@ -298,7 +298,7 @@ impl Transcriber {
     }
 
     fn refusal(&self, status: StatusCode, wait: Option<Duration>, body: &[u8]) -> Failed {
-        let provider = self.provider.name;
+        let provider = self.provider.name.clone();
         let reason = match message(body) {
             Some(message) => format!("{} {message}", status.as_u16()),
             None => status.as_u16().to_string(),

@@ -3,6 +3,7 @@
 //! A message that is edited or answered anew gets a sibling; nothing that was said is overwritten. Times within a
 //! conversation strictly grow, so that an order by time is the order of the branch.
 
+mod answer;
 mod list;
 mod whole;
 mod write;
@@ -10,14 +11,19 @@ mod write;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, FromJsonQueryResult, QuerySelect as _, entity::prelude::*};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::{
+    answer::{
+        Asked, Ended, NewAnswer, begin_again, begin_answer, end_answer, find_answer, find_sent,
+        hold_client_id, rate,
+    },
     list::{Listed, Siblings, children, count_siblings, list, list_branch},
     whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
 };
 use crate::{
-    database::{Error, Result},
+    database::{Error, Result, Tx},
     ids::{AttachmentId, ConversationId, MessageId, UserId},
     models::conversation,
 };
@@ -50,6 +56,152 @@ impl Role {
             Self::Tool => "tool",
         }
     }
+}
+
+/// How far a message has come. Only answers of models are anything but completed.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+#[schema(as = MessageStatus)]
+pub enum Status {
+    /// A model is saying it.
+    #[sea_orm(string_value = "streaming")]
+    Streaming,
+    /// It is whole.
+    #[sea_orm(string_value = "completed")]
+    Completed,
+    /// Whoever was making it went away; what was said so far is there.
+    #[sea_orm(string_value = "interrupted")]
+    Interrupted,
+    /// It could not be made to its end; what was said so far is there.
+    #[sea_orm(string_value = "failed")]
+    Failed,
+    /// Its user stopped it; what was said so far is there.
+    #[sea_orm(string_value = "cancelled")]
+    Cancelled,
+}
+
+impl Status {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::Completed => "completed",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a reader thinks of a message.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+pub enum Rating {
+    /// Good.
+    #[sea_orm(string_value = "up")]
+    Up,
+    /// Bad.
+    #[sea_orm(string_value = "down")]
+    Down,
+}
+
+/// Why an answer could not be made to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult, ToSchema)]
+#[schema(as = AnswerProblem)]
+pub struct Failure {
+    /// For programs; permanent.
+    #[schema(example = "provider_failed")]
+    pub code: String,
+    /// For people.
+    #[schema(example = "the answer was cut off")]
+    pub detail: String,
+}
+
+/// What an answer was made of, and what it cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, FromJsonQueryResult)]
+pub struct Figures {
+    /// Tokens and money.
+    pub usage: AnswerUsage,
+    /// What the model was shown.
+    pub context: AnswerContext,
+}
+
+/// Tokens and money of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerUsage {
+    /// Tokens of the question with all that was sent along.
+    #[schema(example = 42)]
+    pub input_tokens: u32,
+    /// Those of `inputTokens` that the provider had already.
+    #[schema(example = 0)]
+    pub cached_tokens: u32,
+    /// Tokens of the answer.
+    #[schema(example = 17)]
+    pub output_tokens: u32,
+    /// Those of `outputTokens` that were thoughts.
+    #[schema(example = 0)]
+    pub reasoning_tokens: u32,
+    /// Whether tokens were counted here, as the provider did not tell.
+    pub estimated: bool,
+    /// Millionths of a US dollar, all tries together; null if a price is not known.
+    #[schema(example = 38)]
+    pub cost_microusd: Option<i64>,
+    /// The table of prices; null if there is no price.
+    #[schema(example = "2026-11-28")]
+    pub price_version: Option<String>,
+    /// How often providers were asked.
+    #[schema(example = 1)]
+    pub attempts: u32,
+    /// Milliseconds until the first word; null if there was none.
+    #[schema(example = 212)]
+    pub first_token_ms: Option<u32>,
+    /// Milliseconds until the end.
+    #[schema(example = 870)]
+    pub latency_ms: u32,
+    /// Milliseconds of these in which no provider was waited for.
+    #[schema(example = 1.4)]
+    pub overhead_ms: f64,
+}
+
+/// What a model was shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerContext {
+    /// Tokens of all that was sent, as they are counted here.
+    #[schema(example = 40)]
+    pub tokens: u32,
+    /// Up to how many tokens earlier messages and texts of attachments are sent.
+    #[schema(example = 8_000)]
+    pub limit: u32,
+    /// Messages of the branch that were sent.
+    #[schema(example = 3)]
+    pub included: u32,
+    /// Messages of the branch, at most those that are looked at.
+    #[schema(example = 3)]
+    pub total: u32,
+    /// Attachments that could not be shown, or not whole.
+    pub missing: Vec<MissingAttachment>,
+}
+
+/// An attachment that a model did not see whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissingAttachment {
+    /// Which one.
+    pub attachment_id: AttachmentId,
+    /// Its name.
+    #[schema(example = "scan.png")]
+    pub file_name: String,
+    /// Why, for people.
+    #[schema(example = "it is still being read")]
+    pub reason: String,
 }
 
 /// A piece of a message.
@@ -107,7 +259,7 @@ impl Content {
 }
 
 /// A row of `messages`.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "messages")]
 pub struct Model {
     /// Its id.
@@ -138,6 +290,24 @@ pub struct Model {
     pub version: i32,
     /// When it was said.
     pub created_at: DateTime<Utc>,
+    /// How far it has come.
+    pub status: Status,
+    /// The model that says it.
+    pub model: Option<String>,
+    /// Who has the model.
+    pub provider: Option<String>,
+    /// Why the model stopped: `stop`, `length`, `content_filter`, or the provider's own word.
+    pub finish_reason: Option<String>,
+    /// Why it could not be made to its end.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub error: Option<Failure>,
+    /// What its reader thinks of it.
+    pub rating: Option<Rating>,
+    /// Why.
+    pub rating_reason: Option<String>,
+    /// What it was made of, and what it cost.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub figures: Option<Figures>,
 }
 
 /// None that the queries need.
@@ -161,6 +331,21 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: MessageId) -> Resu
         Err(Error::NotFound(_)) => Err(Error::NotFound("message")),
         found => found.map(|_| row),
     }
+}
+
+/// Gets a message of `user`, which nobody else changes until the transaction ends.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_for_update(tx: &mut Tx, user: UserId, id: MessageId) -> Result<Model> {
+    get(tx.orm(), user, id).await?;
+    let locked = Entity::find_by_id(id)
+        .filter(Column::DeletedAt.is_null())
+        .lock_exclusive();
+    locked
+        .one(tx.orm())
+        .await?
+        .ok_or(Error::NotFound("message"))
 }
 
 /// Finds the conversation of a message of `user`, deleted or not.

@@ -6,7 +6,7 @@ use sea_orm::{
     Statement, entity::prelude::*,
 };
 
-use super::{ActiveModel, Column, Content, Entity, Model, Role};
+use super::{ActiveModel, Column, Content, Entity, Model, Role, Status};
 use crate::{
     database::{Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
@@ -39,18 +39,45 @@ pub async fn add(
     new: New,
     now: DateTime<Utc>,
 ) -> Result<Model> {
+    let row = insert(tx, &conversation, new, next_time(&conversation, now)).await?;
+    count(tx, conversation, &[&row], now).await?;
+    Ok(row)
+}
+
+/// When the next message of a conversation is said. Clocks of two instances differ; its order must not.
+pub(super) fn next_time(conversation: &conversation::Model, now: DateTime<Utc>) -> DateTime<Utc> {
+    conversation
+        .last_message_at
+        .map_or(now, |last| now.max(last + TimeDelta::microseconds(1)))
+}
+
+/// Writes a message of the person, and tells of it.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    conversation: &conversation::Model,
+    new: New,
+    created_at: DateTime<Utc>,
+) -> Result<Model> {
     if conversation.archived_at.is_some() {
         return Err(Refusal::ConversationArchived.into());
     }
-    let user = conversation.user_id;
-    // Clocks of two instances differ; the order of a conversation must not.
-    let created_at = conversation
-        .last_message_at
-        .map_or(now, |last| now.max(last + TimeDelta::microseconds(1)));
-    let row = ActiveModel {
+    let row = row(conversation, new, created_at).insert(tx.orm()).await?;
+    attachment::place(tx, &row.content.attachments(), row.conversation_id, row.id).await?;
+    let event = Event::MessageCreated(MessageSummary::from(&row));
+    events::emit(tx, row.user_id, &event, created_at).await?;
+    Ok(row)
+}
+
+/// A message as it is written first.
+pub(super) fn row(
+    conversation: &conversation::Model,
+    new: New,
+    created_at: DateTime<Utc>,
+) -> ActiveModel {
+    ActiveModel {
         id: Set(MessageId::new()),
         conversation_id: Set(conversation.id),
-        user_id: Set(user),
+        user_id: Set(conversation.user_id),
         parent_id: Set(new.parent),
         role: Set(new.role),
         size_bytes: Set(i32::try_from(new.content.size_bytes()).unwrap_or(i32::MAX)),
@@ -61,23 +88,41 @@ pub async fn add(
         is_gone: Set(false),
         version: Set(1),
         created_at: Set(created_at),
+        status: Set(Status::Completed),
+        model: Set(None),
+        provider: Set(None),
+        finish_reason: Set(None),
+        error: Set(None),
+        rating: Set(None),
+        rating_reason: Set(None),
+        figures: Set(None),
+    }
+}
+
+/// Tells the conversation of its new messages, oldest first.
+pub(super) async fn count(
+    tx: &mut Tx,
+    conversation: conversation::Model,
+    rows: &[&Model],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let Some(last) = rows.last() else {
+        return Ok(());
     };
-    let row = row.insert(tx.orm()).await?;
-    attachment::place(tx, &row.content.attachments(), row.conversation_id, row.id).await?;
-
-    let mut counted: conversation::ActiveModel = conversation.clone().into();
-    counted.current_message_id = Set(Some(row.id));
-    counted.last_message_id = Set(Some(row.id));
-    counted.last_message_at = Set(Some(created_at));
-    counted.message_count = Set(conversation.message_count + 1);
-    counted.token_count = Set(conversation.token_count + i64::from(row.token_count));
-    counted.version = Set(conversation.version + 1);
-    counted.updated_at = Set(now);
-    counted.update(tx.orm()).await?;
-
-    let event = Event::MessageCreated(MessageSummary::from(&row));
-    events::emit(tx, user, &event, created_at).await?;
-    Ok(row)
+    let tokens: i64 = rows.iter().map(|row| i64::from(row.token_count)).sum();
+    let messages = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let (count, counted) = (conversation.message_count, conversation.token_count);
+    let version = conversation.version;
+    let mut row: conversation::ActiveModel = conversation.into();
+    row.current_message_id = Set(Some(last.id));
+    row.last_message_id = Set(Some(last.id));
+    row.last_message_at = Set(Some(last.created_at));
+    row.message_count = Set(count + messages);
+    row.token_count = Set(counted + tokens);
+    row.version = Set(version + 1);
+    row.updated_at = Set(now);
+    row.update(tx.orm()).await?;
+    Ok(())
 }
 
 /// Deletes a message of a conversation whose row is locked. What follows it stays where it is.

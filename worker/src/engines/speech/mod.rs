@@ -49,7 +49,7 @@ pub enum Engine {
 
 impl Engine {
     /// Permanent name.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Remote(remote) => remote.name(),
             Self::Whisper(_) => "whisper.cpp",

@@ -1,0 +1,446 @@
+//! Making an answer: asking those who have the model, saying what they say, and accounting for it in the end.
+
+use std::time::Duration;
+
+use futures::TryFutureExt as _;
+use shared::{
+    clients::chat::{Answer, AnswerError, AskError, Ending, Piece, Prompt},
+    config::ProviderConfig,
+    database::{self, Origin, Tx},
+    ids::ProjectId,
+    models::{
+        generation,
+        message::{self, AnswerContext, AnswerUsage, Ended, Failure, Figures, Role, Status},
+        usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
+    },
+    tokens::{self, TokenCounts},
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    echo,
+    live::{Speaker, Stop},
+    prompt::{Asked, Prompted, prompt},
+    route::{self, Choice},
+};
+use crate::app::App;
+
+/// Longest time for an answer, all tries together.
+const LONGEST: Duration = Duration::from_mins(10);
+/// Wait between tries to store the end, and how often it is tried.
+const STORE_AGAIN: Duration = Duration::from_millis(500);
+const STORE_TRIES: u32 = 60;
+
+/// How an answer is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    /// How free it is.
+    pub(super) temperature: Option<f64>,
+    /// Most tokens of it.
+    pub(super) max_tokens: Option<u32>,
+}
+
+/// An answer that is being made.
+pub(super) struct Making {
+    pub(super) app: App,
+    pub(super) origin: Origin,
+    pub(super) asked: Asked,
+    pub(super) choice: Choice,
+    pub(super) options: Options,
+    pub(super) row: message::Model,
+    pub(super) project: Option<ProjectId>,
+    pub(super) speaker: Speaker,
+    pub(super) stopped: watch::Receiver<Option<Stop>>,
+    /// When it was asked for.
+    pub(super) began: Instant,
+    /// What was asked of providers so far.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) context: AnswerContext,
+    /// When the provider that is asked now was asked, and the time of its first word.
+    pub(super) asking: Option<(Instant, Option<Instant>)>,
+}
+
+/// How the making went.
+enum Made {
+    Whole(Ending),
+    Stopped(Stop),
+    Failed(Failure),
+}
+
+impl Making {
+    /// Makes the answer to its end, whatever that is, and stores it.
+    pub(super) async fn run(mut self) {
+        let mut stopped = self.stopped.clone();
+        let stop = async {
+            let why = stopped.wait_for(Option::is_some).await.map(|why| *why);
+            match why {
+                Ok(why) => why.unwrap_or(Stop::Interrupted),
+                // The speaker is ours, so this does not happen while we speak.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let made = tokio::select! {
+            biased;
+            why = stop => Made::Stopped(why),
+            made = tokio::time::timeout(LONGEST, self.make()) => match made {
+                Ok(Ok(ending)) => Made::Whole(ending),
+                Ok(Err(failure)) => Made::Failed(failure),
+                Err(_) => Made::Failed(failure("timeout", "the answer took too long")),
+            },
+        };
+        self.end(made).await;
+    }
+
+    async fn make(&mut self) -> Result<Ending, Failure> {
+        let prompted = prompt(&self.app, &self.asked).map_err(|error| {
+            tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "a question could not be put together");
+            failure("internal", "the question could not be put together")
+        });
+        let Prompted { said, context } = prompted.await?;
+        self.context = context;
+        let Choice::Model(model, routes) = self.choice.clone() else {
+            return self.echo().await;
+        };
+        let mut prompt = Prompt {
+            model: String::new(),
+            said,
+            temperature: self.options.temperature,
+            max_tokens: self
+                .options
+                .max_tokens
+                .map(|most| most.min(model.max_output_tokens)),
+        };
+        let mut last = failure("provider_failed", "no provider could be asked");
+        for (route, provider) in &routes {
+            prompt.model.clone_from(&route.model);
+            for (key, group) in self.app.chat.keys(provider) {
+                let attempt =
+                    route::attempt(&self.app, &model.id, route, group, self.context.tokens);
+                self.begin_attempt(attempt);
+                let asked = self.app.chat.models().ask(provider, &key, &prompt).await;
+                let error = match asked {
+                    Ok(answer) => match self.read(answer).await {
+                        Ok(ending) => return Ok(ending),
+                        Err(error) => {
+                            last = answer_failure(provider, &error);
+                            if self.is_begun() {
+                                return Err(last);
+                            }
+                            break;
+                        }
+                    },
+                    Err(error) => error,
+                };
+                self.fail_attempt(error.to_string());
+                last = ask_failure(provider, &error);
+                match error {
+                    AskError::Key { .. } | AskError::Limited { .. } => {}
+                    // Another may have the model, or be there.
+                    AskError::Unavailable { .. } | AskError::Refused { status: 404, .. } => break,
+                    AskError::Refused { .. } => return Err(last),
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Whether anything was said of this answer.
+    fn is_begun(&self) -> bool {
+        self.speaker.len() > self.before()
+    }
+
+    /// Bytes that were said before, if it goes on.
+    fn before(&self) -> usize {
+        self.asked.begun.as_ref().map_or(0, String::len)
+    }
+
+    fn begin_attempt(&mut self, attempt: Attempt) {
+        tracing::debug!(
+            provider = attempt.provider,
+            model = attempt.provider_model,
+            "asking"
+        );
+        self.attempts.push(attempt);
+        self.asking = Some((Instant::now(), None));
+        self.app.chat.live().note(self.row.id, &self.attempts);
+    }
+
+    /// What the latest attempt took until now, in milliseconds, and until its first word.
+    fn times(&self) -> (u32, Option<u32>) {
+        let Some((asked, first)) = self.asking else {
+            return (0, None);
+        };
+        (
+            millis(asked.elapsed()),
+            first.map(|first| millis(first - asked)),
+        )
+    }
+
+    fn fail_attempt(&mut self, reason: String) {
+        let (latency, _) = self.times();
+        let attempt = self.attempts.last_mut().expect("one was begun");
+        tracing::info!(
+            provider = attempt.provider,
+            keyGroup = attempt.key_group,
+            reason,
+            "a provider did not answer"
+        );
+        attempt.spent = Some(Spent::nothing(reason, latency));
+        self.app.chat.live().note(self.row.id, &self.attempts);
+    }
+
+    /// Says what a provider says. Its attempt is accounted for, whatever comes of it.
+    async fn read(&mut self, mut answer: Answer) -> Result<Ending, AnswerError> {
+        let read = loop {
+            match answer.next().await {
+                Ok(Some(Piece::Text(text))) => {
+                    if let Some((_, first)) = &mut self.asking {
+                        first.get_or_insert_with(Instant::now);
+                    }
+                    self.speaker.say(&text);
+                }
+                Ok(Some(Piece::End(ending))) => break Ok(ending),
+                Ok(None) => break Err(AnswerError::Cut),
+                Err(error) => break Err(error),
+            }
+        };
+        match &read {
+            Ok(ending) => {
+                self.close_attempt(Outcome::Completed, None, ending.usage)
+                    .await;
+                self.app.tasks.spawn(answer.drain());
+            }
+            Err(error) if self.is_begun() || answer.usage().is_some() => {
+                let reason = Some(error.to_string());
+                self.close_attempt(Outcome::Failed, reason, answer.usage())
+                    .await;
+            }
+            Err(error) => self.fail_attempt(error.to_string()),
+        }
+        read
+    }
+
+    async fn echo(&mut self) -> Result<Ending, Failure> {
+        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens));
+        let speaker = &self.speaker;
+        let first = &mut self.asking;
+        echo::say(&self.asked.question.content.text(), echo::PACE, |piece| {
+            if let Some((_, first)) = first {
+                first.get_or_insert_with(Instant::now);
+            }
+            speaker.say(piece);
+        })
+        .await;
+        let usage = TokenCounts {
+            input: self.context.tokens,
+            output: self.output_tokens().await,
+            ..TokenCounts::default()
+        };
+        self.close_attempt(Outcome::Completed, None, Some(usage))
+            .await;
+        Ok(Ending {
+            finish: "stop".to_owned(),
+            usage: Some(usage),
+        })
+    }
+
+    /// Tokens of what was said now, as they are counted here.
+    async fn output_tokens(&self) -> u32 {
+        let text = self.speaker.text()[self.before()..].to_owned();
+        tokens::count_text(text).await
+    }
+
+    /// Accounts for the latest attempt, by what the provider counted or else by what was seen here.
+    async fn close_attempt(
+        &mut self,
+        outcome: Outcome,
+        error: Option<String>,
+        counted: Option<TokenCounts>,
+    ) {
+        let (latency_ms, first_token_ms) = self.times();
+        let output = match counted {
+            Some(_) => 0,
+            None => self.output_tokens().await,
+        };
+        let attempt = self.attempts.last_mut().expect("one was begun");
+        attempt.spent = Some(Spent {
+            outcome,
+            error,
+            tokens: counted.unwrap_or(TokenCounts {
+                input: attempt.input_tokens,
+                output,
+                ..TokenCounts::default()
+            }),
+            is_estimated: counted.is_none(),
+            latency_ms,
+            first_token_ms,
+        });
+    }
+
+    /// Stores how it ended, and tells.
+    async fn end(mut self, made: Made) {
+        if let Made::Stopped(Stop::Lost) = made {
+            tracing::warn!(messageId = %self.row.id, "an answer was ended by another instance");
+            return;
+        }
+        if self
+            .attempts
+            .last()
+            .is_some_and(|last| last.spent.is_none())
+        {
+            let outcome = match &made {
+                Made::Stopped(Stop::Cancelled) => Outcome::Cancelled,
+                Made::Stopped(_) => Outcome::Interrupted,
+                Made::Whole(_) | Made::Failed(_) => Outcome::Failed,
+            };
+            self.close_attempt(outcome, None, None).await;
+        }
+        let ended = self.ended(made).await;
+        let mut tries = 0;
+        let row = loop {
+            match self.store(ended.clone()).await {
+                Ok(row) => break row,
+                Err(error) if tries < STORE_TRIES => {
+                    tracing::warn!(error = %format!("{:#}", anyhow::Error::new(error)), "an answer is not stored yet");
+                    tries += 1;
+                    tokio::time::sleep(STORE_AGAIN).await;
+                }
+                Err(error) => {
+                    tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "an answer could not be stored to its end");
+                    return;
+                }
+            }
+        };
+        if let Some(row) = row {
+            self.speaker.end(row);
+        }
+    }
+
+    async fn ended(&self, made: Made) -> Ended {
+        let text = self.speaker.text();
+        let (status, finish_reason, error) = match made {
+            Made::Whole(ending) => (Status::Completed, Some(ending.finish), None),
+            Made::Stopped(Stop::Cancelled) => {
+                (Status::Cancelled, Some("cancelled".to_owned()), None)
+            }
+            Made::Stopped(_) => {
+                let failure = failure(
+                    "interrupted",
+                    "the server was stopped before the answer ended",
+                );
+                (Status::Interrupted, None, Some(failure))
+            }
+            Made::Failed(failure) => (Status::Failed, None, Some(failure)),
+        };
+        let figures = Figures {
+            usage: answer_usage(&self.attempts, self.began.elapsed()),
+            context: self.context.clone(),
+        };
+        Ended {
+            status,
+            token_count: tokens::count_message(Role::Assistant.as_str(), text.clone()).await,
+            text,
+            provider: self.attempts.last().map(|last| last.provider.clone()),
+            finish_reason,
+            error,
+            figures: Some(figures),
+        }
+    }
+
+    /// Ends the answer, unless another has done so.
+    async fn store(&self, ended: Ended) -> database::Result<Option<message::Model>> {
+        let app = &self.app;
+        let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
+        let instance = app.chat.instance();
+        if generation::take(&mut tx, self.row.id, instance)
+            .await?
+            .is_none()
+        {
+            return Ok(None);
+        }
+        let row = self.row.clone();
+        let purpose = Purpose {
+            user: Some(row.user_id),
+            project: self.project,
+            conversation: Some(row.conversation_id),
+            message: Some(row.id),
+            attachment: None,
+        };
+        usage::record(&mut tx, Kind::Chat, purpose, &self.attempts).await?;
+        let now = app.clock.now();
+        let row = message::end_answer(
+            &mut tx,
+            row.user_id,
+            row.conversation_id,
+            row.id,
+            ended,
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+}
+
+/// Tokens and money of all attempts: tokens of the last, money of all.
+pub(super) fn answer_usage(attempts: &[Attempt], took: Duration) -> AnswerUsage {
+    let Some((last, spent)) = attempts
+        .last()
+        .and_then(|last| Some((last, last.spent.as_ref()?)))
+    else {
+        return AnswerUsage::default();
+    };
+    let waited: f64 = attempts
+        .iter()
+        .filter_map(|attempt| attempt.spent.as_ref())
+        .map(|spent| f64::from(spent.latency_ms))
+        .sum();
+    let overhead = (took.as_secs_f64() * 1_000.0 - waited).max(0.0);
+    AnswerUsage {
+        input_tokens: spent.tokens.input,
+        cached_tokens: spent.tokens.cached,
+        output_tokens: spent.tokens.output,
+        reasoning_tokens: spent.tokens.reasoning,
+        estimated: spent.is_estimated,
+        cost_microusd: attempts.iter().map(Attempt::cost_microusd).sum(),
+        price_version: last.price.as_ref().map(|(version, _)| version.clone()),
+        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+        first_token_ms: spent.first_token_ms,
+        latency_ms: millis(took),
+        overhead_ms: (overhead * 10.0).round() / 10.0,
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn failure(code: &str, detail: impl Into<String>) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        detail: detail.into(),
+    }
+}
+
+/// What a user is told: who failed, and not what it said of the operator's account.
+fn ask_failure(provider: &ProviderConfig, error: &AskError) -> Failure {
+    let name = &provider.name;
+    match error {
+        AskError::Key { .. } => failure("provider_failed", format!("{name} refuses our key")),
+        AskError::Limited { .. } => failure(
+            "provider_rate_limited",
+            format!("{name} is asked too often now"),
+        ),
+        AskError::Unavailable { .. } => {
+            failure("provider_failed", format!("{name} is not available"))
+        }
+        AskError::Refused { reason, .. } => failure(
+            "provider_refused",
+            format!("{name} does not take the question: {reason}"),
+        ),
+    }
+}
+
+fn answer_failure(provider: &ProviderConfig, error: &AnswerError) -> Failure {
+    failure("provider_failed", format!("{}: {error}", provider.name))
+}

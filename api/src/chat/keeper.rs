@@ -1,0 +1,167 @@
+//! Keeps answers that are made here, and ends those whose instance has died.
+
+use std::{collections::HashSet, time::Duration};
+
+use sea_orm::DatabaseConnection;
+use shared::{
+    database::{self, Origin, Tx},
+    models::{
+        conversation, generation,
+        message::{self, Ended, Failure, Figures, Role, Status},
+        usage::{self, Kind, Outcome, Purpose, Spent},
+    },
+    redis::Heard,
+    tokens::{self, TokenCounts},
+};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{answer::answer_usage, live::Stop};
+use crate::app::App;
+
+/// How often leases are renewed, and texts stored: several times within a lease.
+const KEEP: Duration = Duration::from_millis(400);
+/// How often it is looked for answers that nobody makes any more.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Starts the tasks, which end with `end`.
+///
+/// # Errors
+/// When Redis cannot be subscribed to.
+pub(crate) fn start(app: &App, end: &CancellationToken) -> anyhow::Result<()> {
+    let mut stops = app.redis.subscribe(&[app.redis.keys().stop_answer()])?;
+    let hearing = app.clone();
+    app.tasks
+        .spawn(end.clone().run_until_cancelled_owned(async move {
+            loop {
+                // What is missed here is in Postgres.
+                if let Heard::Message(_, ids) = stops.next().await {
+                    for id in ids.split(',').filter_map(|id| id.parse().ok()) {
+                        hearing.chat.live().stop(id, Stop::Cancelled);
+                    }
+                }
+            }
+        }));
+    let keeping = app.clone();
+    app.tasks
+        .spawn(end.clone().run_until_cancelled_owned(async move {
+            let mut tick = tokio::time::interval(KEEP);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                if let Err(error) = keep(&keeping, &keeping.db).await {
+                    tracing::debug!(error = %error, "answers could not be kept");
+                }
+            }
+        }));
+    let sweeping = app.clone();
+    app.tasks
+        .spawn(end.clone().run_until_cancelled_owned(async move {
+            let mut tick = tokio::time::interval(SWEEP);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                if let Err(error) = sweep(&sweeping).await {
+                    tracing::debug!(error = %error, "could not look for abandoned answers");
+                }
+            }
+        }));
+    Ok(())
+}
+
+/// Says that the answers of this instance are still made, and stores what was said of them.
+async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
+    let live = app.chat.live();
+    let own = live.own();
+    if own.is_empty() {
+        return Ok(());
+    }
+    let unsaved = live.unsaved();
+    let kept = match generation::keep(db, app.chat.instance(), &own, &unsaved).await {
+        Ok(kept) => kept,
+        Err(error) => {
+            live.unsave(unsaved);
+            return Err(error);
+        }
+    };
+    let mut there = HashSet::new();
+    for kept in kept {
+        there.insert(kept.message_id);
+        if kept.is_cancelled {
+            live.stop(kept.message_id, Stop::Cancelled);
+        }
+    }
+    for id in own.into_iter().filter(|id| !there.contains(id)) {
+        // One that has ended meanwhile takes no notice.
+        live.stop(id, Stop::Lost);
+    }
+    Ok(())
+}
+
+/// Ends answers that nobody makes any more.
+async fn sweep(app: &App) -> database::Result<()> {
+    loop {
+        let mut tx = Tx::begin(&app.db, &app.redis, Origin::default()).await?;
+        let Some(found) = generation::take_abandoned(&mut tx).await? else {
+            return Ok(());
+        };
+        let id = found.message_id;
+        end(app, &mut tx, found).await?;
+        tx.commit().await?;
+        tracing::warn!(messageId = %id, "an answer was interrupted, as its instance has gone");
+    }
+}
+
+async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Result<()> {
+    let now = app.clock.now();
+    let mut attempts = found.attempts.0;
+    let took = (now - found.started_at).to_std().unwrap_or_default();
+    if let Some(last) = attempts.last_mut().filter(|last| last.spent.is_none()) {
+        let latency = (now - last.started_at).num_milliseconds();
+        // What was said before it was asked to go on was paid for then.
+        let begun = usize::try_from(found.begun_bytes).unwrap_or_default();
+        let said = found.text.get(begun..).unwrap_or_default().to_owned();
+        last.spent = Some(Spent {
+            outcome: Outcome::Interrupted,
+            error: None,
+            tokens: TokenCounts {
+                input: last.input_tokens,
+                output: tokens::count_text(said).await,
+                ..TokenCounts::default()
+            },
+            is_estimated: true,
+            latency_ms: u32::try_from(latency).unwrap_or_default(),
+            first_token_ms: None,
+        });
+    }
+    let project = conversation::get(tx.orm(), found.user_id, found.conversation_id)
+        .await
+        .ok()
+        .and_then(|conversation| conversation.project_id);
+    let purpose = Purpose {
+        user: Some(found.user_id),
+        project,
+        conversation: Some(found.conversation_id),
+        message: Some(found.message_id),
+        attachment: None,
+    };
+    usage::record(tx, Kind::Chat, purpose, &attempts).await?;
+    let ended = Ended {
+        status: Status::Interrupted,
+        token_count: tokens::count_message(Role::Assistant.as_str(), found.text.clone()).await,
+        text: found.text,
+        provider: attempts.last().map(|last| last.provider.clone()),
+        finish_reason: None,
+        error: Some(Failure {
+            code: "interrupted".to_owned(),
+            detail: "the server went away before the answer ended".to_owned(),
+        }),
+        figures: Some(Figures {
+            usage: answer_usage(&attempts, took),
+            context: message::AnswerContext::default(),
+        }),
+    };
+    let (user, conversation) = (found.user_id, found.conversation_id);
+    message::end_answer(tx, user, conversation, found.message_id, ended, now).await?;
+    Ok(())
+}

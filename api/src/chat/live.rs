@@ -1,0 +1,371 @@
+//! Answers that are being made, as this instance knows them: those that it makes, and those of others that somebody reads
+//! here.
+//!
+//! A reader takes what was said since it last looked, at its own pace: a slow one gets more at once, and holds up nobody.
+//! A position in an answer is the number of its bytes so far, so any piece can be found again in the text that is stored.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use shared::{
+    ids::MessageId,
+    models::{generation::Unsaved, message, usage::Attempt},
+};
+use tokio::sync::watch;
+
+/// The answers; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Live(Arc<Mutex<BTreeMap<MessageId, Entry>>>);
+
+struct Entry {
+    told: watch::Sender<Told>,
+    /// Why it should be stopped; only where it is made here.
+    stop: Option<watch::Sender<Option<Stop>>>,
+    /// Bytes of it that are stored.
+    saved: usize,
+    /// What was asked of providers for it, if that is not stored.
+    attempts: Option<Vec<Attempt>>,
+}
+
+/// Why an answer is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its user wants it.
+    Cancelled,
+    /// The program ends.
+    Interrupted,
+    /// Another instance has ended it.
+    Lost,
+}
+
+/// What was said so far, and how it ended.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    text: String,
+    /// Where each piece ends.
+    ends: Vec<usize>,
+    end: Option<Arc<message::Model>>,
+}
+
+/// Says an answer. Once it is dropped, nobody finds it here any more.
+pub(super) struct Speaker {
+    live: Live,
+    id: MessageId,
+    told: watch::Sender<Told>,
+}
+
+/// Hears an answer, from a position on.
+pub(super) struct Listener {
+    told: watch::Receiver<Told>,
+    at: usize,
+}
+
+/// Something that was heard.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Heard {
+    /// More words, each piece with the position after it.
+    More(Vec<(String, usize)>),
+    /// There are no more.
+    End(Arc<message::Model>),
+    /// Whoever said it is gone: what became of it is stored.
+    Gone,
+}
+
+impl Live {
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<MessageId, Entry>> {
+        self.0
+            .lock()
+            .expect("nothing panics while it holds this lock")
+    }
+
+    /// Begins an answer that is made here, after what was said before.
+    pub(super) fn begin(
+        &self,
+        id: MessageId,
+        text: String,
+    ) -> (Speaker, watch::Receiver<Option<Stop>>) {
+        let (stop, stopped) = watch::channel(None);
+        let saved = text.len();
+        let told = Told {
+            ends: (saved > 0).then_some(saved).into_iter().collect(),
+            text,
+            end: None,
+        };
+        let (told, _) = watch::channel(told);
+        let entry = Entry {
+            told: told.clone(),
+            stop: Some(stop),
+            saved,
+            attempts: None,
+        };
+        self.answers().insert(id, entry);
+        let speaker = Speaker {
+            live: self.clone(),
+            id,
+            told,
+        };
+        (speaker, stopped)
+    }
+
+    /// Hears an answer that is known here, from a position on.
+    pub(super) fn listen(&self, id: MessageId, at: usize) -> Option<Listener> {
+        let told = self.answers().get(&id)?.told.subscribe();
+        Some(Listener { told, at })
+    }
+
+    /// Hears an answer of another instance, from a position on. Whoever is the first to do so gets a speaker, and must
+    /// repeat what is said elsewhere.
+    pub(super) fn repeat(&self, id: MessageId, at: usize) -> (Listener, Option<Speaker>) {
+        let mut answers = self.answers();
+        if let Some(entry) = answers.get(&id) {
+            let told = entry.told.subscribe();
+            return (Listener { told, at }, None);
+        }
+        let (told, receiver) = watch::channel(Told::default());
+        let entry = Entry {
+            told: told.clone(),
+            stop: None,
+            saved: 0,
+            attempts: None,
+        };
+        answers.insert(id, entry);
+        drop(answers);
+        let speaker = Speaker {
+            live: self.clone(),
+            id,
+            told,
+        };
+        (Listener { told: receiver, at }, Some(speaker))
+    }
+
+    /// Stops an answer that is made here; tells whether it is.
+    pub(super) fn stop(&self, id: MessageId, why: Stop) -> bool {
+        let answers = self.answers();
+        let stop = answers.get(&id).and_then(|entry| entry.stop.as_ref());
+        stop.is_some_and(|stop| {
+            // The first reason stays.
+            stop.send_if_modified(|known| {
+                let is_first = known.is_none();
+                known.get_or_insert(why);
+                is_first
+            });
+            true
+        })
+    }
+
+    /// Stops all answers that are made here.
+    pub(super) fn stop_all(&self, why: Stop) {
+        for id in self.own() {
+            self.stop(id, why);
+        }
+    }
+
+    /// Those that are made here.
+    pub(super) fn own(&self) -> Vec<MessageId> {
+        let answers = self.answers();
+        let own = answers.iter().filter(|(_, entry)| entry.stop.is_some());
+        own.map(|(id, _)| *id).collect()
+    }
+
+    /// Notes what is asked of providers for an answer that is made here.
+    pub(super) fn note(&self, id: MessageId, attempts: &[Attempt]) {
+        if let Some(entry) = self.answers().get_mut(&id) {
+            entry.attempts = Some(attempts.to_vec());
+        }
+    }
+
+    /// What is said and asked here and not stored yet. It counts as stored from now on.
+    pub(super) fn unsaved(&self) -> Vec<Unsaved> {
+        let mut unsaved = Vec::new();
+        for (id, entry) in self.answers().iter_mut() {
+            let told = entry.told.borrow();
+            let is_new = told.text.len() > entry.saved || entry.attempts.is_some();
+            if entry.stop.is_some() && is_new {
+                entry.saved = told.text.len();
+                unsaved.push(Unsaved {
+                    message: *id,
+                    text: told.text.clone(),
+                    attempts: entry.attempts.take(),
+                });
+            }
+        }
+        unsaved
+    }
+
+    /// Takes back that something is stored.
+    pub(super) fn unsave(&self, unsaved: Vec<Unsaved>) {
+        let mut answers = self.answers();
+        for one in unsaved {
+            if let Some(entry) = answers.get_mut(&one.message) {
+                entry.saved = 0;
+                if entry.attempts.is_none() {
+                    entry.attempts = one.attempts;
+                }
+            }
+        }
+    }
+}
+
+impl Speaker {
+    /// Says more.
+    pub(super) fn say(&self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        self.told.send_modify(|told| {
+            told.text.push_str(text);
+            told.ends.push(told.text.len());
+        });
+    }
+
+    /// Everything that was said.
+    pub(super) fn text(&self) -> String {
+        self.told.borrow().text.clone()
+    }
+
+    /// Bytes of everything that was said.
+    pub(super) fn len(&self) -> usize {
+        self.told.borrow().text.len()
+    }
+
+    /// Says that it is over.
+    pub(super) fn end(self, row: message::Model) {
+        self.told.send_modify(|told| told.end = Some(Arc::new(row)));
+    }
+
+    /// Whether somebody hears it.
+    pub(super) fn is_heard(&self) -> bool {
+        self.told.receiver_count() > 0
+    }
+
+    /// Hears it from a position on.
+    pub(super) fn listener(&self, at: usize) -> Listener {
+        Listener {
+            told: self.told.subscribe(),
+            at,
+        }
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        let mut answers = self.live.answers();
+        // The answer may have been begun again since.
+        let is_own = |entry: &Entry| entry.told.same_channel(&self.told);
+        if answers.get(&self.id).is_some_and(is_own) {
+            answers.remove(&self.id);
+        }
+    }
+}
+
+impl Listener {
+    /// Hears an answer that has ended, from a position on.
+    pub(super) fn of(row: message::Model, at: usize) -> Self {
+        let text = row.content.text();
+        let (_, told) = watch::channel(Told {
+            ends: (!text.is_empty())
+                .then_some(text.len())
+                .into_iter()
+                .collect(),
+            text,
+            end: Some(Arc::new(row)),
+        });
+        Self { told, at }
+    }
+
+    /// The position up to which it has heard.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Waits for more, at most until the end.
+    pub(super) async fn next(&mut self) -> Heard {
+        loop {
+            {
+                let told = self.told.borrow_and_update();
+                let more = told.after(self.at);
+                if let Some((_, at)) = more.last() {
+                    self.at = *at;
+                    return Heard::More(more);
+                }
+                if let Some(row) = &told.end {
+                    return Heard::End(row.clone());
+                }
+            }
+            if self.told.changed().await.is_err() {
+                // The last words may have come with the end.
+                let told = self.told.borrow();
+                let is_all = told.after(self.at).is_empty() && told.end.is_none();
+                if is_all {
+                    return Heard::Gone;
+                }
+            }
+        }
+    }
+}
+
+impl Told {
+    /// The pieces after a position, of which the first may be cut.
+    fn after(&self, at: usize) -> Vec<(String, usize)> {
+        let first = self.ends.partition_point(|end| *end <= at);
+        let mut from = self.text.floor_char_boundary(at.min(self.text.len()));
+        let mut pieces = Vec::with_capacity(self.ends.len() - first);
+        for end in &self.ends[first..] {
+            pieces.push((self.text[from..*end].to_owned(), *end));
+            from = *end;
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_hears_every_piece_from_its_position_on() {
+        let live = Live::default();
+        let id = MessageId::new();
+        let (speaker, _stopped) = live.begin(id, String::new());
+        let mut early = live.listen(id, 0).unwrap();
+        speaker.say("नम");
+        speaker.say("स्ते");
+        let mut late = live.listen(id, 3).unwrap();
+        let pieces = [("नम".to_owned(), 6), ("स्ते".to_owned(), 18)];
+        assert_eq!(early.next().await, Heard::More(pieces.to_vec()));
+        let rest = [("म".to_owned(), 6), ("स्ते".to_owned(), 18)];
+        assert_eq!(late.next().await, Heard::More(rest.to_vec()));
+        // Within a character: the whole of it comes again.
+        let mut within = live.listen(id, 17).unwrap();
+        let Heard::More(pieces) = within.next().await else {
+            panic!("there is more");
+        };
+        assert_eq!(pieces, [("े".to_owned(), 18)]);
+        drop(speaker);
+        assert_eq!(early.next().await, Heard::Gone);
+        assert!(live.listen(id, 0).is_none());
+    }
+
+    #[tokio::test]
+    async fn only_what_is_made_here_is_stopped_and_saved() {
+        let live = Live::default();
+        let (own, other) = (MessageId::new(), MessageId::new());
+        let (speaker, mut stopped) = live.begin(own, "so far".to_owned());
+        let (_listener, repeating) = live.repeat(other, 0);
+        repeating.as_ref().unwrap().say("elsewhere");
+        assert!(live.repeat(other, 0).1.is_none());
+        assert!(live.unsaved().is_empty());
+        speaker.say(" and on");
+        let unsaved = live.unsaved();
+        assert_eq!(unsaved[0].text, "so far and on");
+        assert!(live.unsaved().is_empty());
+        live.unsave(unsaved);
+        assert_eq!(live.unsaved().len(), 1);
+        assert!(live.unsaved().is_empty());
+        assert!(!live.stop(other, Stop::Cancelled));
+        assert!(live.stop(own, Stop::Cancelled) && live.stop(own, Stop::Interrupted));
+        assert_eq!(*stopped.borrow_and_update(), Some(Stop::Cancelled));
+    }
+}

@@ -1,0 +1,132 @@
+//! Answers for readers at other instances: told through a stream of Redis, and repeated there from it, or from Postgres
+//! where Redis is away.
+
+use std::time::Duration;
+
+use shared::{
+    ids::{MessageId, UserId},
+    models::{generation, message},
+};
+use tokio::time::Instant;
+
+use super::live::{Heard, Listener, Speaker};
+use crate::app::App;
+
+/// What is said within this time is told at once.
+const COALESCE: Duration = Duration::from_millis(30);
+/// How often it is looked for more of what others say.
+const LOOK: Duration = Duration::from_millis(40);
+/// How often Postgres is looked at meanwhile.
+const LOOK_STORED: Duration = Duration::from_secs(1);
+/// How long a stream stays after its last entry.
+const LIFETIME: Duration = Duration::from_mins(15);
+
+/// Field of an entry: what was said.
+const TEXT: &str = "t";
+/// Field of an entry: it is over.
+const END: &str = "e";
+
+/// Tells what is said here, until it is over: the first word at once, and then what came within some milliseconds.
+pub(super) async fn tell(app: App, id: MessageId, mut listener: Listener) {
+    let key = app.redis.keys().answer(id);
+    let mut untold = String::new();
+    loop {
+        let (is_over, at) = match listener.next().await {
+            Heard::More(pieces) => {
+                untold.extend(pieces.iter().map(|(text, _)| text.as_str()));
+                (false, pieces.last().map_or(0, |(_, at)| *at))
+            }
+            Heard::End(_) => (true, listener.at() + 1),
+            Heard::Gone => return,
+        };
+        let (field, value) = if is_over {
+            (END, "1")
+        } else {
+            (TEXT, &*untold)
+        };
+        let told = app
+            .redis
+            .append(&key, at as u64, field, value, LIFETIME)
+            .await;
+        if is_over {
+            return;
+        }
+        match told {
+            Ok(()) => untold.clear(),
+            // It is told with what comes next.
+            Err(error) => tracing::debug!(error = %error, "an answer is not told"),
+        }
+        tokio::time::sleep(COALESCE).await;
+    }
+}
+
+/// Repeats what is said elsewhere, as long as somebody listens, until it is over.
+pub(super) async fn repeat(app: App, user: UserId, id: MessageId, speaker: Speaker) {
+    let key = app.redis.keys().answer(id);
+    let mut look_stored = Instant::now();
+    while speaker.is_heard() {
+        let mut is_over = false;
+        for (number, fields) in app
+            .redis
+            .read_after(&key, speaker.len() as u64)
+            .await
+            .unwrap_or_default()
+        {
+            if let Some(text) = fields.get(TEXT) {
+                let end = usize::try_from(number).unwrap_or(usize::MAX);
+                say_rest(&speaker, text, end);
+            }
+            is_over |= fields.contains_key(END);
+        }
+        if is_over || look_stored <= Instant::now() {
+            match stored(&app, user, id, &speaker).await {
+                Some(row) if row.status == message::Status::Streaming => {}
+                Some(row) => return speaker.end(row),
+                None => return,
+            }
+            look_stored = Instant::now() + LOOK_STORED;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Says what of a text that ends at a position was not said yet; nothing where something before it is missing.
+fn say_rest(speaker: &Speaker, text: &str, end: usize) {
+    let (said, begin) = (speaker.len(), end.saturating_sub(text.len()));
+    if begin <= said
+        && let Some(rest) = text.get(said - begin..)
+    {
+        speaker.say(rest);
+    }
+}
+
+/// Looks what is stored, and says it; none where the answer is gone.
+async fn stored(
+    app: &App,
+    user: UserId,
+    id: MessageId,
+    speaker: &Speaker,
+) -> Option<message::Model> {
+    loop {
+        // In this order: what is in no generation any more is in its message.
+        let found = generation::find(&app.db, user, id).await;
+        let row = message::get(&app.db, user, id).await;
+        match (found, row) {
+            (_, Err(shared::database::Error::NotFound(_))) => return None,
+            (Ok(found), Ok(row)) => {
+                let text = match (&found, row.status) {
+                    (Some(found), message::Status::Streaming) => found.text.clone(),
+                    (None, message::Status::Streaming) => return Some(row),
+                    _ => row.content.text(),
+                };
+                say_rest(speaker, &text, text.len());
+                return Some(row);
+            }
+            (found, row) => {
+                let error = found.err().or(row.err());
+                tracing::debug!(error = ?error, "what is stored of an answer is not known");
+                tokio::time::sleep(LOOK_STORED).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Which models there are, who has them, and what they cost.
+//!
+//! The table in this folder is built in; a file of the operator's (`MODELS_FILE`) overrides it. Prices are those of the
+//! providers' pages, read on the day of its version. Where a provider's price depends on the hour or on the length of a
+//! question, there is none: such an answer is `unpriced` rather than guessed.
+
+mod price;
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use url::Url;
+
+pub use self::price::Price;
+
+/// The table that is built in.
+const BUILT_IN: &str = include_str!("models.json");
+/// The model of a development machine without any provider: it says what was said.
+pub const ECHO: &str = "echo";
+/// Letters of two names that may differ for them to be near.
+const NEAR: usize = 3;
+/// Most near names that are told.
+const NEAR_NAMES: usize = 3;
+
+/// All models and providers; the first model that can be asked is the one for those who name none.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Catalogue {
+    /// The day on which it was made, or what its operator calls it.
+    pub version: String,
+    /// Who can be asked.
+    #[serde(default)]
+    pub providers: Vec<Provider>,
+    /// Models, best first.
+    #[serde(default)]
+    pub models: Vec<Model>,
+    /// Whether what is built in is there too, after this and where this does not name it.
+    #[serde(default = "yes")]
+    pub built_in: bool,
+}
+
+/// Somebody who speaks `OpenAI`'s protocol.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Provider {
+    /// Small letters, digits, `-` and `_`. Its variables begin with it: `GROQ_API_KEYS` are those of `groq`.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// What its paths are appended to, unless its variable says otherwise.
+    pub base_url: Url,
+    /// How it differs from `OpenAI`.
+    #[serde(default)]
+    pub quirks: Quirks,
+    /// Most requests that one of its keys may make in a day.
+    #[serde(default)]
+    pub daily_requests_per_key: Option<u64>,
+    /// Whether it wants no key, like a server of one's own.
+    #[serde(default)]
+    pub keyless: bool,
+}
+
+/// How a provider differs from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Quirks {
+    /// Whether it is asked for figures at the end of a stream; others refuse the question, or tell them anyway.
+    pub stream_options: bool,
+    /// Whether the longest answer is `max_completion_tokens`, and not `max_tokens`.
+    pub max_completion_tokens: bool,
+    /// Highest temperature that it takes.
+    pub max_temperature: f64,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            stream_options: true,
+            max_completion_tokens: false,
+            max_temperature: 2.0,
+        }
+    }
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Model {
+    /// Its name here.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Most tokens of a question and its answer.
+    pub context_tokens: u32,
+    /// Most tokens of an answer.
+    pub max_output_tokens: u32,
+    /// Whether pictures can be shown to it.
+    #[serde(default)]
+    pub sees_pictures: bool,
+    /// Who has it, in the order in which they are asked.
+    pub routes: Vec<Route>,
+}
+
+/// A provider that has a model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// The provider's name.
+    pub provider: String,
+    /// Its own name of the model.
+    pub model: String,
+    /// What it costs; nobody knows where there is none.
+    #[serde(default)]
+    pub price: Option<Price>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why a table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// It is no such JSON.
+    #[error("it is no table of models: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Something is wrong with a model.
+    #[error("model {0:?} {1}")]
+    Model(String, String),
+    /// Something is wrong with a provider.
+    #[error("provider {0:?} {1}")]
+    Provider(String, &'static str),
+}
+
+impl Catalogue {
+    /// The table that is built in.
+    pub fn built_in() -> Self {
+        Self::parse(BUILT_IN).expect("a test reads it")
+    }
+
+    /// Reads a table of an operator's, and adds what is built in.
+    ///
+    /// # Errors
+    /// [`CatalogueError`].
+    pub fn with(json: &str) -> Result<Self, CatalogueError> {
+        let mut table: Self = serde_json::from_str(json)?;
+        if table.built_in {
+            let built_in = Self::built_in();
+            for provider in built_in.providers {
+                if table.provider(&provider.name).is_none() {
+                    table.providers.push(provider);
+                }
+            }
+            for model in built_in.models {
+                if table.find(&model.id).is_none() {
+                    table.models.push(model);
+                }
+            }
+        }
+        table.check()
+    }
+
+    fn parse(json: &str) -> Result<Self, CatalogueError> {
+        serde_json::from_str::<Self>(json)?.check()
+    }
+
+    fn check(self) -> Result<Self, CatalogueError> {
+        let mut names = HashSet::new();
+        for provider in &self.providers {
+            let is_name = |name: &str| {
+                let is_part =
+                    |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+                !name.is_empty() && name != ECHO && name.chars().all(is_part)
+            };
+            let problem = if !names.insert(&provider.name) {
+                "is there twice"
+            } else if !is_name(&provider.name) {
+                "is no name that a provider may have"
+            } else if !matches!(provider.base_url.scheme(), "http" | "https") {
+                "has a base URL that is not http(s)://"
+            } else {
+                continue;
+            };
+            return Err(CatalogueError::Provider(provider.name.clone(), problem));
+        }
+        let mut ids = HashSet::new();
+        for model in &self.models {
+            let stranger = model
+                .routes
+                .iter()
+                .find(|route| !names.contains(&route.provider));
+            let problem = if !ids.insert(&model.id) {
+                "is there twice".to_owned()
+            } else if model.id.trim().is_empty() || model.id == ECHO || model.id.len() > 128 {
+                "is no name that a model may have".to_owned()
+            } else if model.routes.is_empty() {
+                "has no route".to_owned()
+            } else if let Some(route) = stranger {
+                format!("has a route to {:?}, which is not there", route.provider)
+            } else if model.context_tokens == 0 || model.max_output_tokens == 0 {
+                "has no room for an answer".to_owned()
+            } else {
+                continue;
+            };
+            return Err(CatalogueError::Model(model.id.clone(), problem));
+        }
+        Ok(self)
+    }
+
+    /// The model of a name.
+    pub fn find(&self, id: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.id == id)
+    }
+
+    /// The provider of a name.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+}
+
+impl Provider {
+    /// How its variables begin.
+    pub fn variable(&self, rest: &str) -> String {
+        format!("{}_{rest}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// Names that somebody may have meant by `id`, nearest first.
+pub fn near<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let id = id.to_lowercase();
+    let mut near: Vec<(usize, &str)> = known
+        .filter_map(|known| {
+            let lower = known.to_lowercase();
+            let is_part = !id.is_empty() && (lower.contains(&id) || id.contains(&lower));
+            let distance = strsim::levenshtein(&id, &lower);
+            (is_part || distance <= NEAR).then_some((distance, known))
+        })
+        .collect();
+    near.sort_unstable();
+    near.truncate(NEAR_NAMES);
+    near.into_iter().map(|(_, known)| known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_table_is_sound() {
+        let table = Catalogue::built_in();
+        assert!(table.models.len() > 10);
+        for name in ["groq", "openrouter", "deepseek", "gemini", "openai"] {
+            assert!(table.provider(name).is_some(), "{name}");
+        }
+        let groq = table.provider("groq").unwrap();
+        assert_eq!(groq.daily_requests_per_key, Some(14_400));
+        assert_eq!(groq.variable("API_KEYS"), "GROQ_API_KEYS");
+    }
+
+    #[test]
+    fn a_file_goes_before_what_is_built_in() {
+        let table = Catalogue::with(
+            r#"{ "version": "mine",
+                 "providers": [{ "name": "ollama", "title": "Ollama", "baseUrl": "http://localhost:11434/v1", "keyless": true }],
+                 "models": [{ "id": "gpt-4o", "name": "Mine", "contextTokens": 8, "maxOutputTokens": 4,
+                              "routes": [{ "provider": "ollama", "model": "llama3" }] }] }"#,
+        )
+        .unwrap();
+        assert_eq!(table.models[0].id, "gpt-4o");
+        assert_eq!(table.find("gpt-4o").unwrap().name, "Mine");
+        assert!(table.find("gpt-4o-mini").is_some());
+        let alone = Catalogue::with(r#"{ "version": "1", "builtIn": false }"#).unwrap();
+        assert!(alone.models.is_empty() && alone.providers.is_empty());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let model = |routes: &str, tokens: i32| {
+            format!(
+                r#"{{ "version": "1", "models": [{{ "id": "x", "name": "x", "contextTokens": {tokens},
+                      "maxOutputTokens": 1, "routes": [{routes}] }}] }}"#
+            )
+        };
+        let good = r#"{ "provider": "groq", "model": "x" }"#;
+        assert!(Catalogue::with(&model(good, 1)).is_ok());
+        for bad in [
+            String::new(),
+            "{}".to_owned(),
+            model("", 1),
+            model(good, 0),
+            model(good, -1),
+            model(r#"{ "provider": "nobody", "model": "x" }"#, 1),
+            model(r#"{ "provider": "groq", "model": "x", "price": { "input": -1, "output": 1 } }"#, 1),
+            model(r#"{ "provider": "groq", "model": "x", "price": { "input": 1 } }"#, 1),
+            r#"{ "version": "1", "providers": [{ "name": "A b", "title": "", "baseUrl": "http://x" }] }"#.to_owned(),
+            r#"{ "version": "1", "providers": [{ "name": "a", "title": "", "baseUrl": "file:///x" }] }"#.to_owned(),
+        ] {
+            assert!(Catalogue::with(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_meant_are_near() {
+        let table = Catalogue::built_in();
+        let near = |id| near(id, table.models.iter().map(|model| model.id.as_str()));
+        assert_eq!(near("gpt-4o-mni")[0], "gpt-4o-mini");
+        assert_eq!(near("GPT-4o")[0], "gpt-4o");
+        assert!(near("").is_empty());
+        assert!(near("nothing like it at all").is_empty());
+    }
+}

@@ -1,0 +1,373 @@
+//! An answer while it comes: server-sent events, or one JSON object from those that do not stream.
+
+use std::{collections::VecDeque, fmt, io, pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use http::header::CONTENT_TYPE;
+use reqwest::Response;
+use tokio_util::{
+    codec::{FramedRead, LinesCodec, LinesCodecError},
+    io::StreamReader,
+};
+
+use super::{
+    chunk::{Chunk, Said},
+    cut,
+};
+use crate::tokens::TokenCounts;
+
+/// Longest line of a stream: an event has a few words, and some have a whole answer.
+const MAX_LINE_BYTES: usize = 1 << 20;
+/// Longest answer.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// After the answer has ended, figures may follow; so long they are waited for.
+const FIGURES: Duration = Duration::from_secs(5);
+
+/// How long the end of a connection is waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Ends a stream.
+const DONE: &str = "[DONE]";
+
+type Lines = Pin<Box<dyn Stream<Item = Result<String, LinesCodecError>> + Send>>;
+
+/// An answer that is being made. Dropping it stops the provider.
+pub struct Answer {
+    lines: Lines,
+    silence: Duration,
+    /// What was read of an event that goes on in the next line.
+    open: String,
+    /// What was read and not given yet.
+    ready: VecDeque<Piece>,
+    finish: Option<String>,
+    usage: Option<TokenCounts>,
+    bytes: usize,
+    /// What comes is JSON over several lines, and no stream of events.
+    is_bare: bool,
+    ended: bool,
+    failed: Option<AnswerError>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// More words.
+    Text(String),
+    /// There are no more.
+    End(Ending),
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// `stop`, `length`, `content_filter`, or the provider's own word.
+    pub finish: String,
+    /// What the provider counted, if it says so.
+    pub usage: Option<TokenCounts>,
+}
+
+/// Why an answer was not made to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The provider says so.
+    #[error("the provider gave up: {0}")]
+    Said(String),
+    /// The connection ended before the answer did.
+    #[error("the answer was cut off")]
+    Cut,
+    /// No byte came for too long.
+    #[error("nothing came for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It is not what an answer looks like.
+    #[error("what came cannot be read: {0}")]
+    Unreadable(String),
+    /// It is too long.
+    #[error("the answer is too long")]
+    TooLong,
+}
+
+impl Answer {
+    pub(super) fn read(response: Response, silence: Duration) -> Self {
+        let is_json = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.contains("json"));
+        let bytes = response.bytes_stream().map_err(io::Error::other);
+        let lines: Lines = if is_json {
+            // One event, over any number of lines.
+            Box::pin(futures::stream::once(whole(bytes)))
+        } else {
+            let codec = LinesCodec::new_with_max_length(MAX_LINE_BYTES);
+            Box::pin(FramedRead::new(StreamReader::new(bytes), codec))
+        };
+        Self {
+            lines,
+            silence,
+            open: String::new(),
+            ready: VecDeque::new(),
+            finish: None,
+            usage: None,
+            bytes: 0,
+            is_bare: false,
+            ended: false,
+            failed: None,
+        }
+    }
+
+    /// Waits for more; none after the end.
+    ///
+    /// # Errors
+    /// See [`AnswerError`]; there is nothing more after one.
+    pub async fn next(&mut self) -> Result<Option<Piece>, AnswerError> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            // What came before a failure is given first.
+            self.failed = self.read_line().await.err();
+            self.ended |= self.failed.is_some();
+        }
+    }
+
+    async fn read_line(&mut self) -> Result<(), AnswerError> {
+        let patience = if self.finish.is_some() {
+            FIGURES.min(self.silence)
+        } else {
+            self.silence
+        };
+        let line = match tokio::time::timeout(patience, self.lines.next()).await {
+            Ok(Some(Ok(line))) => line,
+            Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {
+                return Err(AnswerError::TooLong);
+            }
+            // What was said is whole: only figures may be missing.
+            Ok(_) | Err(_) if self.finish.is_some() => {
+                self.end();
+                return Ok(());
+            }
+            Ok(Some(Err(LinesCodecError::Io(error))))
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                return Err(AnswerError::Unreadable("it is no UTF-8".to_owned()));
+            }
+            Ok(_) => return Err(AnswerError::Cut),
+            Err(_) => return Err(AnswerError::Silent(patience)),
+        };
+        // Comments keep the connection open; names and ids of events say nothing here.
+        let data = match line.strip_prefix("data:") {
+            Some(data) => data.trim(),
+            // A whole answer, or an error, of a server that does not say what it sends.
+            None if self.is_bare || (self.bytes == 0 && line.trim_start().starts_with('{')) => {
+                self.is_bare = true;
+                line.trim()
+            }
+            None if line.trim_end().is_empty() && !self.open.is_empty() => {
+                return Err(unreadable(&self.open, "it ends too early"));
+            }
+            None => return Ok(()),
+        };
+        if data.starts_with(DONE) {
+            if self.finish.is_none() {
+                return Err(AnswerError::Cut);
+            }
+            self.end();
+            return Ok(());
+        }
+        if !data.is_empty() {
+            self.read_data(data)?;
+        }
+        Ok(())
+    }
+
+    fn read_data(&mut self, data: &str) -> Result<(), AnswerError> {
+        let is_part = !self.open.is_empty();
+        if is_part {
+            self.open.push('\n');
+            self.open.push_str(data);
+        }
+        let data = if is_part { &self.open } else { data };
+        if data.len() > MAX_ANSWER_BYTES {
+            return Err(AnswerError::TooLong);
+        }
+        match serde_json::from_str::<Chunk>(data) {
+            Ok(chunk) => {
+                self.open.clear();
+                self.take(chunk.into())
+            }
+            // An event may be written in several lines.
+            Err(error) if error.is_eof() => {
+                if !is_part {
+                    self.open = data.to_owned();
+                }
+                Ok(())
+            }
+            Err(error) => Err(unreadable(data, &error.to_string())),
+        }
+    }
+
+    fn take(&mut self, said: Said) -> Result<(), AnswerError> {
+        if !said.text.is_empty() {
+            self.bytes += said.text.len();
+            // U+0000 cannot be stored, and means nothing.
+            self.ready
+                .push_back(Piece::Text(said.text.replace('\0', "")));
+        }
+        self.usage = said.usage.or(self.usage);
+        self.finish = said.finish.or(self.finish.take());
+        if let Some(reason) = said.error {
+            return Err(AnswerError::Said(reason));
+        }
+        if self.bytes > MAX_ANSWER_BYTES {
+            return Err(AnswerError::TooLong);
+        }
+        // Nothing is missing any more.
+        if self.finish.is_some() && self.usage.is_some() {
+            self.end();
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.ready.push_back(Piece::End(Ending {
+            finish: self.finish.clone().unwrap_or_default(),
+            usage: self.usage,
+        }));
+    }
+
+    /// Reads what may still come after the end, for a moment, so that the connection can be used again.
+    pub async fn drain(mut self) {
+        let rest = async { while let Some(Ok(_)) = self.lines.next().await {} };
+        _ = tokio::time::timeout(DRAIN, rest).await;
+    }
+
+    /// What the provider has counted so far.
+    pub fn usage(&self) -> Option<TokenCounts> {
+        self.usage
+    }
+}
+
+fn unreadable(data: &str, why: &str) -> AnswerError {
+    AnswerError::Unreadable(cut(&format!("{why}: {data}")))
+}
+
+/// A whole answer, as the one line of a stream.
+async fn whole<B: AsRef<[u8]>>(
+    bytes: impl Stream<Item = io::Result<B>>,
+) -> Result<String, LinesCodecError> {
+    let mut bytes = std::pin::pin!(bytes);
+    let mut body = b"data:".to_vec();
+    while let Some(piece) = bytes.next().await {
+        body.extend_from_slice(piece?.as_ref());
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(LinesCodecError::MaxLineLengthExceeded);
+        }
+    }
+    String::from_utf8(body)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(kind: &str, body: &'static str) -> (String, Result<Option<Ending>, AnswerError>) {
+        let response = http::Response::builder()
+            .header(CONTENT_TYPE, kind)
+            .body(body)
+            .unwrap();
+        let mut answer = Answer::read(response.into(), Duration::from_secs(1));
+        let mut text = String::new();
+        loop {
+            match answer.next().await {
+                Ok(Some(Piece::Text(more))) => text.push_str(&more),
+                Ok(Some(Piece::End(end))) => return (text, Ok(Some(end))),
+                Ok(None) => return (text, Ok(None)),
+                Err(error) => return (text, Err(error)),
+            }
+        }
+    }
+
+    const STREAM: &str = "text/event-stream";
+
+    #[tokio::test]
+    async fn a_stream_is_read_whatever_stands_between() {
+        let (text, end) = read(
+            STREAM,
+            ": OPENROUTER PROCESSING\n\n\n\nevent: x\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\r\n\r\n\
+             data:{\"choices\":[{\"delta\":{\"content\":\"lo\\u0000\"}}]}\n\ndata:\n\n\
+             data: {\"choices\":[{\"delta\":{},\ndata: \"finish_reason\":\"stop\"}]}\n\n\
+             data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+        )
+        .await;
+        let end = end.unwrap().unwrap();
+        assert_eq!((text.as_str(), end.finish.as_str()), ("Hello", "stop"));
+        assert_eq!(end.usage.unwrap().output, 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_one_piece_is_read_too() {
+        let whole = "\n\n{\n \"choices\": [{\"message\": {\"content\": \"Hi\"},\n \"finish_reason\": \"stop\"}]\n}\n";
+        for kind in ["application/json; charset=utf-8", "text/plain", STREAM] {
+            let (text, end) = read(kind, whole).await;
+            assert_eq!(text, "Hi", "{kind}");
+            assert_eq!(end.unwrap().unwrap().finish, "stop", "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_whole_answer_is_an_error_after_what_was_said() {
+        let said = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+        for (rest, error) in [
+            ("", "cut off"),
+            ("data: [DONE]\n\n", "cut off"),
+            (
+                "data: {\"error\":{\"message\":\"overloaded\"}}\n\n",
+                "overloaded",
+            ),
+            ("data: {nonsense}\n\n", "cannot be read"),
+            ("data: {\"choices\":[\n\n", "ends too early"),
+        ] {
+            let body: &'static str = Box::leak(format!("{said}{rest}").into_boxed_str());
+            let (text, end) = read(STREAM, body).await;
+            assert_eq!(text, "Hi", "{rest}");
+            let told = end.unwrap_err().to_string();
+            assert!(told.contains(error), "{rest}: {told}");
+        }
+        for kind in ["application/json", STREAM] {
+            let (_, end) = read(
+                kind,
+                "{\"error\":{\"message\":\"no credits\",\"code\":402}}",
+            )
+            .await;
+            assert!(end.unwrap_err().to_string().contains("no credits"));
+        }
+        let long: &'static str =
+            Box::leak(format!("data: {}\n\n", "x".repeat(10 << 20)).into_boxed_str());
+        assert!(matches!(
+            read(STREAM, long).await.1,
+            Err(AnswerError::TooLong)
+        ));
+    }
+
+    #[tokio::test]
+    async fn silence_ends_an_answer() {
+        let body = reqwest::Body::wrap_stream(futures::stream::pending::<io::Result<Vec<u8>>>());
+        let response = http::Response::builder().body(body).unwrap();
+        let mut answer = Answer::read(response.into(), Duration::from_millis(1));
+        assert!(matches!(answer.next().await, Err(AnswerError::Silent(_))));
+    }
+}

@@ -1,0 +1,336 @@
+//! The ledger: one row for each time that a provider was asked, whatever came of it.
+//!
+//! Money is in whole millionths of a US dollar. A row whose price nobody knows has no cost; tokens that no provider counted
+//! are counted here, and the row says so.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, Statement, entity::prelude::*,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    catalogue::Price,
+    database::{Result, Tx},
+    ids::{AttachmentId, ConversationId, MessageId, ProjectId, UsageId, UserId},
+    tokens::TokenCounts,
+};
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum Kind {
+    /// An answer.
+    #[sea_orm(string_value = "chat")]
+    Chat,
+    /// What is said in a sound.
+    #[sea_orm(string_value = "transcription")]
+    Transcription,
+}
+
+/// What came of it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A whole answer.
+    #[sea_orm(string_value = "completed")]
+    Completed,
+    /// The user stopped it.
+    #[sea_orm(string_value = "cancelled")]
+    Cancelled,
+    /// Whoever asked went away.
+    #[sea_orm(string_value = "interrupted")]
+    Interrupted,
+    /// No answer, or only a part.
+    #[sea_orm(string_value = "failed")]
+    Failed,
+}
+
+/// A row of `usage`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "usage")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: UsageId,
+    /// On whose behalf.
+    pub user_id: Option<UserId>,
+    /// Where the conversation was filed.
+    pub project_id: Option<ProjectId>,
+    /// Where it was said.
+    pub conversation_id: Option<ConversationId>,
+    /// The answer.
+    pub message_id: Option<MessageId>,
+    /// The sound.
+    pub attachment_id: Option<AttachmentId>,
+    /// What was asked for.
+    pub kind: Kind,
+    /// 1 for the first time that a provider was asked for the same.
+    pub attempt: i32,
+    /// Who was asked.
+    pub provider: String,
+    /// The model, as it is called here.
+    pub model: String,
+    /// The model, as the provider calls it.
+    pub provider_model: String,
+    /// The account whose key was used.
+    pub key_group: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why nothing did.
+    pub error: Option<String>,
+    /// Of the question, cached ones too.
+    pub input_tokens: i64,
+    /// Those of the question that the provider had already.
+    pub cached_tokens: i64,
+    /// Of the answer, thoughts too.
+    pub output_tokens: i64,
+    /// Those of the answer that were thoughts.
+    pub reasoning_tokens: i64,
+    /// Length of a sound.
+    pub audio_ms: Option<i64>,
+    /// Whether the tokens were counted here, as the provider did not tell.
+    pub is_estimated: bool,
+    /// The table of prices by which it is accounted; none where it is unpriced.
+    pub price_version: Option<String>,
+    /// Millionths of a US dollar.
+    pub cost_microusd: Option<i64>,
+    /// Until the end.
+    pub latency_ms: i32,
+    /// Until the first word.
+    pub first_token_ms: Option<i32>,
+    /// When it was asked.
+    pub created_at: DateTime<Utc>,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Whom a provider is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Purpose {
+    /// On whose behalf.
+    pub user: Option<UserId>,
+    /// Where the conversation is filed.
+    pub project: Option<ProjectId>,
+    /// Where it is said.
+    pub conversation: Option<ConversationId>,
+    /// The answer.
+    pub message: Option<MessageId>,
+    /// The sound.
+    pub attachment: Option<AttachmentId>,
+}
+
+/// A time that a provider is asked. It is kept with an answer that is being made, so that it can be accounted for by
+/// whoever finds that nobody makes it any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Who is asked.
+    pub provider: String,
+    /// The model, as it is called here.
+    pub model: String,
+    /// The model, as the provider calls it.
+    pub provider_model: String,
+    /// The account whose key is used.
+    pub key_group: String,
+    /// The price, and the table it is from.
+    pub price: Option<(String, Price)>,
+    /// Tokens of the question, as they are counted here.
+    pub input_tokens: u32,
+    /// When it is asked.
+    pub started_at: DateTime<Utc>,
+    /// What came of it, once that is known.
+    pub spent: Option<Spent>,
+}
+
+/// What a time that a provider was asked came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why nothing did.
+    pub error: Option<String>,
+    /// Tokens.
+    pub tokens: TokenCounts,
+    /// Whether they were counted here.
+    pub is_estimated: bool,
+    /// Until the end.
+    pub latency_ms: u32,
+    /// Until the first word.
+    pub first_token_ms: Option<u32>,
+}
+
+impl Spent {
+    /// Refused or failed before a word was said: that costs nothing.
+    pub fn nothing(error: String, latency_ms: u32) -> Self {
+        Self {
+            outcome: Outcome::Failed,
+            error: Some(error),
+            tokens: TokenCounts::default(),
+            is_estimated: false,
+            latency_ms,
+            first_token_ms: None,
+        }
+    }
+}
+
+impl Attempt {
+    /// What it costs, in millionths of a US dollar; none where nobody knows.
+    pub fn cost_microusd(&self) -> Option<i64> {
+        let (_, price) = self.price.as_ref()?;
+        let tokens = self.spent.as_ref()?.tokens;
+        Some(price.of(tokens.input, tokens.cached, tokens.output))
+    }
+}
+
+/// Writes what was asked into the ledger. What came of the last is known by now.
+///
+/// # Errors
+/// As the database fails.
+pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attempt]) -> Result<()> {
+    let rows: Vec<ActiveModel> = attempts
+        .iter()
+        .zip(1..)
+        .filter_map(|(attempt, number)| row(kind, purpose, attempt, number))
+        .collect();
+    if !rows.is_empty() {
+        Entity::insert_many(rows)
+            .exec_without_returning(tx.orm())
+            .await?;
+    }
+    Ok(())
+}
+
+fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<ActiveModel> {
+    let spent = attempt.spent.as_ref()?;
+    let tokens = spent.tokens;
+    let millis = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    Some(ActiveModel {
+        id: Set(UsageId::new()),
+        user_id: Set(purpose.user),
+        project_id: Set(purpose.project),
+        conversation_id: Set(purpose.conversation),
+        message_id: Set(purpose.message),
+        attachment_id: Set(purpose.attachment),
+        kind: Set(kind),
+        attempt: Set(number),
+        provider: Set(attempt.provider.clone()),
+        model: Set(attempt.model.clone()),
+        provider_model: Set(attempt.provider_model.clone()),
+        key_group: Set(attempt.key_group.clone()),
+        outcome: Set(spent.outcome),
+        error: Set(spent.error.clone()),
+        input_tokens: Set(tokens.input.into()),
+        cached_tokens: Set(tokens.cached.into()),
+        output_tokens: Set(tokens.output.into()),
+        reasoning_tokens: Set(tokens.reasoning.into()),
+        audio_ms: Set(None),
+        is_estimated: Set(spent.is_estimated),
+        price_version: Set(attempt.price.as_ref().map(|(version, _)| version.clone())),
+        cost_microusd: Set(attempt.cost_microusd()),
+        latency_ms: Set(millis(spent.latency_ms)),
+        first_token_ms: Set(spent.first_token_ms.map(millis)),
+        created_at: Set(attempt.started_at),
+    })
+}
+
+/// By what usage is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Days of UTC.
+    Day,
+    /// Models, as they are called here.
+    Model,
+    /// Projects of the conversations.
+    Project,
+}
+
+/// Which rows are summed up.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope {
+    /// Those of a user within a time.
+    User(UserId, DateTime<Utc>, DateTime<Utc>),
+    /// Those of a conversation.
+    Conversation(ConversationId),
+}
+
+/// A sum of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Total {
+    /// The day, if it is summed up by days.
+    pub day: Option<NaiveDate>,
+    /// The model, if it is summed up by models.
+    pub model: Option<String>,
+    /// The project, if it is summed up by projects; none for conversations without one.
+    pub project_id: Option<ProjectId>,
+    /// How often a provider was asked.
+    pub attempts: i64,
+    /// How many of these failed.
+    pub failed: i64,
+    /// Of questions.
+    pub input_tokens: i64,
+    /// Those of questions that a provider had already.
+    pub cached_tokens: i64,
+    /// Of answers.
+    pub output_tokens: i64,
+    /// Those of answers that were thoughts.
+    pub reasoning_tokens: i64,
+    /// Millionths of a US dollar, of the rows whose price is known.
+    pub cost_microusd: i64,
+    /// How many rows have tokens that were counted here.
+    pub estimated: i64,
+    /// How many rows have no price.
+    pub unpriced: i64,
+}
+
+/// Sums up a part of the ledger; without `by`, all in one row.
+///
+/// # Errors
+/// As the database fails.
+pub async fn sum(db: &impl ConnectionTrait, scope: Scope, by: Option<By>) -> Result<Vec<Total>> {
+    let (key, group) = match by {
+        None => (
+            "NULL::date AS day, NULL AS model, NULL::uuid AS project_id",
+            "",
+        ),
+        Some(By::Day) => (
+            "(created_at AT TIME ZONE 'UTC')::date AS day, NULL AS model, NULL::uuid AS project_id",
+            "GROUP BY 1 ORDER BY 1",
+        ),
+        Some(By::Model) => (
+            "NULL::date AS day, model, NULL::uuid AS project_id",
+            "GROUP BY 2 ORDER BY 2",
+        ),
+        Some(By::Project) => (
+            "NULL::date AS day, NULL AS model, project_id",
+            "GROUP BY 3 ORDER BY 3",
+        ),
+    };
+    let (place, values): (_, Vec<sea_orm::Value>) = match scope {
+        Scope::User(user, from, to) => (
+            "user_id = $1 AND created_at >= $2 AND created_at < $3",
+            vec![user.into(), from.into(), to.into()],
+        ),
+        Scope::Conversation(id) => ("conversation_id = $1", vec![id.into()]),
+    };
+    let sql = format!(
+        "SELECT {key}, count(*) AS attempts, count(*) FILTER (WHERE outcome = 'failed') AS failed,
+                coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+                coalesce(sum(cached_tokens), 0)::bigint AS cached_tokens,
+                coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+                coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
+                coalesce(sum(cost_microusd), 0)::bigint AS cost_microusd,
+                count(*) FILTER (WHERE is_estimated) AS estimated,
+                count(*) FILTER (WHERE price_version IS NULL) AS unpriced
+           FROM usage WHERE {place} {group}"
+    );
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    Ok(Total::find_by_statement(statement).all(db).await?)
+}

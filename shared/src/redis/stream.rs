@@ -1,0 +1,61 @@
+//! Streams of Redis: texts that grow, read by whoever comes later.
+
+use std::{collections::HashMap, time::Duration};
+
+use fred::interfaces::{KeysInterface as _, StreamsInterface as _};
+
+use super::{COMMAND_TIMEOUT, Error, Redis};
+
+/// Most entries that are read at once.
+const READ_MAX: u64 = 500;
+
+/// An entry of a stream: its number, and its fields.
+pub type Entry = (u64, HashMap<String, String>);
+
+impl Redis {
+    /// Appends an entry to a stream that goes `lifetime` after its last one. Numbers must grow.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms, or has a later entry already.
+    pub async fn append(
+        &self,
+        key: &str,
+        number: u64,
+        field: &str,
+        value: &str,
+        lifetime: Duration,
+    ) -> Result<(), Error> {
+        let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let append = Box::pin(async {
+            let pipeline = self.client.pipeline();
+            let id = format!("{number}-1");
+            let _: () = pipeline
+                .xadd(key, false, None, id, vec![(field, value)])
+                .await?;
+            let _: () = pipeline.pexpire(key, millis, None).await?;
+            pipeline.all::<()>().await
+        });
+        self.bounded(COMMAND_TIMEOUT, append).await
+    }
+
+    /// Reads what of a stream comes after a number.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn read_after(&self, key: &str, number: u64) -> Result<Vec<Entry>, Error> {
+        let start = format!("({number}-1");
+        let read = Box::pin(
+            self.client
+                .xrange_values::<String, String, String, _, _, _>(key, start, "+", Some(READ_MAX)),
+        );
+        let entries = self.bounded(COMMAND_TIMEOUT, read).await?;
+        let number = |id: &str| {
+            id.split_once('-')
+                .and_then(|(number, _)| number.parse().ok())
+        };
+        Ok(entries
+            .into_iter()
+            .filter_map(|(id, fields)| Some((number(&id)?, fields)))
+            .collect())
+    }
+}
