@@ -50,7 +50,9 @@ prepare_product() {
     OUTBOUND_ALLOW=127.0.0.0/8
     "$@"
   )
-  for name in DATABASE_DIRECT_URL REDIS_CA_FILE REDIS_TLS_INSECURE RUST_BACKTRACE TESSDATA_PREFIX; do
+  # Keys of providers are welcome; without any, a model echoes.
+  for name in DATABASE_DIRECT_URL REDIS_CA_FILE REDIS_TLS_INSECURE RUST_BACKTRACE TESSDATA_PREFIX MODELS_FILE DEFAULT_MODEL \
+    {GROQ,OPENROUTER,DEEPSEEK,GEMINI,OPENAI}_{API_KEYS,API_KEY,BASE_URL}; do
     [[ -n ${!name-} ]] && ENVIRONMENT_OF_PROGRAMS+=("$name=${!name}")
   done
 

@@ -45,6 +45,20 @@ impl Client {
         answer(request.send().await?).await
     }
 
+    /// Asks for an answer that comes in pieces.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<reqwest::Response> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.api))
+            .bearer_auth(&self.token)
+            .json(body);
+        Ok(request.send().await?.error_for_status()?)
+    }
+
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_str(&self.text(path).await?)?)
     }

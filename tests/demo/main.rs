@@ -1,9 +1,10 @@
 //! The main job, as a client of the API sees it: a user registers, uploads pictures and a spoken note, follows how they are
-//! read and heard, gets a signed webhook for each picture, and exports a conversation. Ends with success only if every text and every signature is
-//! right.
+//! read and heard, gets a signed webhook for each picture, asks a model about one of them, and exports a conversation. Ends
+//! with success only if every text and every signature is right.
 #![expect(clippy::print_stdout, reason = "it shows what happens")]
 
 mod client;
+mod talk;
 
 use std::{
     path::PathBuf,
@@ -163,6 +164,8 @@ async fn main() -> anyhow::Result<()> {
         shown.len()
     );
     ensure!(wrong == 0, "{wrong} texts are wrong");
+    let shown = shown.first().context("there is a picture")?;
+    talk::talk(&client, &shown.id, &shown.text).await?;
     hear(&client, &args.sound).await?;
     export(&client, &args.export).await
 }

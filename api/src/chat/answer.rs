@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::TryFutureExt as _;
 use shared::{
-    clients::chat::{Answer, AnswerError, AskError, Ending, Piece, Prompt},
+    clients::chat::{Answer, AnswerError, AskError, Ending, Piece, Prompt, Said},
     config::ProviderConfig,
     database::{self, Origin, Tx},
     ids::ProjectId,
@@ -99,7 +99,8 @@ impl Making {
         let Prompted { said, context } = prompted.await?;
         self.context = context;
         let Choice::Model(model, routes) = self.choice.clone() else {
-            return self.echo().await;
+            let question = said.last().map(Said::words).unwrap_or_default();
+            return self.echo(&question).await;
         };
         let mut prompt = Prompt {
             model: String::new(),
@@ -220,11 +221,11 @@ impl Making {
         read
     }
 
-    async fn echo(&mut self) -> Result<Ending, Failure> {
+    async fn echo(&mut self, question: &str) -> Result<Ending, Failure> {
         self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens));
         let speaker = &self.speaker;
         let first = &mut self.asking;
-        echo::say(&self.asked.question.content.text(), echo::PACE, |piece| {
+        echo::say(question, echo::PACE, |piece| {
             if let Some((_, first)) = first {
                 first.get_or_insert_with(Instant::now);
             }

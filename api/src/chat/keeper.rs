@@ -16,13 +16,13 @@ use shared::{
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{answer::answer_usage, live::Stop};
+use super::{answer::answer_usage, live::Stop, relay};
 use crate::app::App;
 
 /// How often leases are renewed, and texts stored: several times within a lease.
 const KEEP: Duration = Duration::from_millis(400);
 /// How often it is looked for answers that nobody makes any more.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_millis(500);
 
 /// Starts the tasks, which end with `end`.
 ///
@@ -105,9 +105,10 @@ async fn sweep(app: &App) -> database::Result<()> {
         let Some(found) = generation::take_abandoned(&mut tx).await? else {
             return Ok(());
         };
-        let id = found.message_id;
+        let (id, length) = (found.message_id, found.text.len());
         end(app, &mut tx, found).await?;
         tx.commit().await?;
+        relay::tell_end(app, id, length).await;
         tracing::warn!(messageId = %id, "an answer was interrupted, as its instance has gone");
     }
 }

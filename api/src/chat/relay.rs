@@ -60,6 +60,16 @@ pub(super) async fn tell(app: App, id: MessageId, mut listener: Listener) {
     }
 }
 
+/// Tells that an answer is over whose instance has died.
+pub(super) async fn tell_end(app: &App, id: MessageId, length: usize) {
+    let key = app.redis.keys().answer(id);
+    let number = length as u64 + 1;
+    if let Err(error) = app.redis.append(&key, number, END, "1", LIFETIME).await {
+        // Whoever listens looks into Postgres, too.
+        tracing::debug!(error = %error, "an end is not told");
+    }
+}
+
 /// Repeats what is said elsewhere, as long as somebody listens, until it is over.
 pub(super) async fn repeat(app: App, user: UserId, id: MessageId, speaker: Speaker) {
     let key = app.redis.keys().answer(id);

@@ -18,7 +18,7 @@ use crate::{
 
 /// How long an instance may be silent before its answers are held for interrupted, in SQL. It is heard of several times
 /// a second.
-const LEASE: &str = "interval '3 seconds'";
+const LEASE: &str = "interval '2500 milliseconds'";
 
 /// What was asked of providers for an answer: those that failed, and last the one that is asked now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]

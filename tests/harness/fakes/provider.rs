@@ -209,6 +209,8 @@ async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
                     released.wait_for(|is| *is).await.expect("it is there");
                 }
                 Step::Cut => {
+                    // What was sent before must have left.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                     let cut = std::io::Error::other("the connection breaks");
                     return Some((Err(cut), (VecDeque::new(), open)));
                 }

@@ -55,6 +55,15 @@ impl Said {
             parts: vec![Part::Text(text.into())],
         }
     }
+
+    /// The texts of it.
+    pub fn words(&self) -> String {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Picture(_) => None,
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
 }
 
 #[derive(Serialize)]
