@@ -11,7 +11,8 @@ use shared::{
     clients::{chat::Models, outbound::Outbound, storage::Storage},
     clock::Clock,
     database::{self, Origin, Tx},
-    keyring::Keyring,
+    keyring::{Keyring, random},
+    providers::Providers,
     redis::Redis,
 };
 use tokio::sync::Semaphore;
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub watch: Watch,
     /// Answers of models.
     pub chat: Chat,
+    /// Whom to ask for them, and with which key.
+    pub providers: Providers,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it was told that a proxy is not trusted.
@@ -91,9 +94,14 @@ impl App {
         let redis = Redis::connect(&config.common.redis)?;
         let tasks = TaskTracker::new();
         let watch = Watch::start(db.clone(), &redis, &tasks, closing.clone())?;
+        let keyring = config.common.secret.keyring();
+        let ai = config.common.ai.clone();
+        let providers = Providers::new(ai, redis.clone(), clock.clone(), keyring.clone());
+        providers.follow(&db, &tasks, closing.clone())?;
         let models = Models::new(clock.clone())?.with_silence(config.chat.provider_silence);
         Ok(Self(Arc::new(Parts {
-            keyring: config.common.secret.keyring(),
+            keyring,
+            providers,
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(config.common.outbound_allow.clone())?,
             hashing: Arc::new(Semaphore::new(cores)),
@@ -149,6 +157,16 @@ impl App {
             traceparent: request.traceparent.clone(),
         };
         Ok(Tx::begin(&self.db, &self.redis, origin).await?)
+    }
+
+    /// A time around this one, so that not all try again at once.
+    #[expect(
+        clippy::unused_self,
+        reason = "randomness belongs to the app, as time does"
+    )]
+    pub(crate) fn pause(&self, about: Duration) -> Duration {
+        let random = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
+        about.mul_f64(0.5 + random)
     }
 
     /// How long the API has run.

@@ -74,6 +74,22 @@ impl FromRequestParts<App> for SessionCaller {
     }
 }
 
+/// An administrator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdminCaller;
+
+impl FromRequestParts<App> for AdminCaller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        match caller.role {
+            Role::Admin => Ok(Self),
+            Role::User => Err(Denied::AdminRequired.into()),
+        }
+    }
+}
+
 async fn authenticate(parts: &Parts, app: &App) -> Result<Caller, Error> {
     let token = parts
         .headers

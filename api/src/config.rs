@@ -156,6 +156,9 @@ pub struct ApiArgs {
     /// 10 [default: 3]
     #[arg(long, env = "SHUTDOWN_DELAY_SECONDS")]
     pub shutdown_delay_seconds: Option<String>,
+    /// false: providers are not asked for their models once a minute to know whether they are there [default: true]
+    #[arg(long, env = "HEALTH_PROBE_PROVIDERS")]
+    pub health_probe_providers: Option<String>,
     /// The model that answers those who name none [default: the first of GET /api/v1/models]
     #[arg(long, env = "DEFAULT_MODEL")]
     pub default_model: Option<String>,
@@ -230,6 +233,8 @@ pub struct ApiConfig {
     pub shutdown_delay: Duration,
     /// Answers of models.
     pub chat: ChatConfig,
+    /// Whether providers are asked for their models now and then.
+    pub health_probe_providers: bool,
 }
 
 /// How answers of models are made.
@@ -309,6 +314,8 @@ impl Args {
             3,
             0..=LONGEST_SHUTDOWN_DELAY_SECONDS,
         );
+        let health_probe_providers =
+            problems.parse("HEALTH_PROBE_PROVIDERS", &api.health_probe_providers, true);
         let chat = api.check_chat(common.as_ref(), &mut problems);
         let config = common.map(|common| ApiConfig {
             common,
@@ -326,6 +333,7 @@ impl Args {
             trusted_proxies,
             shutdown_delay: Duration::from_secs(shutdown_delay),
             chat,
+            health_probe_providers,
         });
         problems.finish(config)
     }

@@ -12,6 +12,9 @@ pub(crate) enum Denied {
     /// An API key is not enough.
     #[error("this takes the access token of a login, not an API key")]
     SessionRequired,
+    /// It is for operators.
+    #[error("this is for administrators only")]
+    AdminRequired,
     /// The operator lets nobody in but those who are there.
     #[error("this server takes no registrations")]
     RegistrationClosed,
@@ -24,6 +27,7 @@ impl Denied {
             Self::Suspended => "suspended",
             Self::InsufficientScope => "insufficient_scope",
             Self::SessionRequired => "session_required",
+            Self::AdminRequired => "admin_required",
             Self::RegistrationClosed => "registration_closed",
         }
     }

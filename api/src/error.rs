@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -22,6 +22,10 @@ use crate::{answer::Answer, denied::Denied, limits::Exhausted};
 /// Results of handlers.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What `OpenAI`'s clients look for before `Retry-After`.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// Tells `OpenAI`'s clients whether to ask again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// When a client may ask again while we cannot serve.
 const RETRY_LATER: Duration = Duration::from_secs(2);
 
@@ -84,6 +88,20 @@ pub(crate) enum Error {
         what: String,
         /// What would help.
         variables: Vec<String>,
+    },
+    /// All who have the model are used up, or left alone after failures.
+    #[error("{}", told(*.is_limit))]
+    Exhausted {
+        /// When the first of them may be asked again.
+        retry_after: Duration,
+        /// Whether it is because of too many requests.
+        is_limit: bool,
+    },
+    /// No provider takes a key any more.
+    #[error("no provider of {model} takes our keys any more; an operator has to look at them")]
+    KeysRetired {
+        /// Which model.
+        model: String,
     },
     /// An answer was begun and not made to its end; what was said is kept.
     #[error("{}", .0.failure.detail)]
@@ -187,6 +205,23 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_provider",
                 "No provider",
+            ),
+            Self::Exhausted { is_limit: true, .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "provider_rate_limited",
+                "Too many requests",
+            ),
+            Self::Exhausted {
+                is_limit: false, ..
+            } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "provider_unavailable",
+                "Provider unavailable",
+            ),
+            Self::KeysRetired { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "provider_keys_retired",
+                "Provider unavailable",
             ),
             Self::AnswerFailed(failed) => (failed.status, failed.code, "No answer"),
             Self::PreconditionFailed => (
@@ -305,6 +340,24 @@ pub(crate) struct AnswerFailed {
     pub conversation: ConversationId,
 }
 
+fn told(is_limit: bool) -> &'static str {
+    if is_limit {
+        "all providers are asked too often now"
+    } else {
+        "the providers have failed too often, and are left alone for a moment"
+    }
+}
+
+/// When to ask again, in all the ways in which clients look for it.
+fn retry_later(wait: Duration) -> (Option<u64>, HeaderMap) {
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let headers = HeaderMap::from_iter([
+        (RETRY_AFTER_MS, HeaderValue::from(millis)),
+        (SHOULD_RETRY, HeaderValue::from_static("true")),
+    ]);
+    (Some(millis.div_ceil(1_000).max(1)), headers)
+}
+
 fn meant(near: &[String]) -> String {
     if near.is_empty() {
         String::new()
@@ -391,6 +444,13 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         let (retry_after, mut headers) = match &error {
             Error::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
+            Error::Exhausted { retry_after, .. } => retry_later(*retry_after),
+            // Asking again does not help.
+            Error::KeysRetired { .. } | Error::NoProvider { .. } => {
+                let headers =
+                    HeaderMap::from_iter([(SHOULD_RETRY, HeaderValue::from_static("false"))]);
+                (Some(RETRY_LATER.as_secs()), headers)
+            }
             _ => (
                 (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_LATER.as_secs()),
                 HeaderMap::new(),

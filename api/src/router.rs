@@ -14,7 +14,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    accounts, api_keys,
+    accounts, admin, api_keys,
     app::App,
     attachments, chat, conversations, deliveries,
     error::Error,
@@ -26,6 +26,7 @@ use crate::{
 fn routes() -> OpenApiRouter<App> {
     let limited = OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::router())
+        .merge(admin::router())
         .merge(api_keys::router())
         .merge(attachments::router())
         .merge(variants::router())

@@ -24,6 +24,7 @@ mod m20261128_000015_create_image_variants;
 mod m20261128_000016_create_exports;
 mod m20261128_000017_add_answers;
 mod m20261128_000018_create_usage;
+mod m20261128_000019_create_provider_keys;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000016_create_exports::Migration),
             Box::new(m20261128_000017_add_answers::Migration),
             Box::new(m20261128_000018_create_usage::Migration),
+            Box::new(m20261128_000019_create_provider_keys::Migration),
         ]
     }
 }

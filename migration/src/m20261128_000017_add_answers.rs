@@ -18,6 +18,7 @@ crate::sql_migration!(
     -- change. Nothing refers to them, so that an answer whose conversation is deleted meanwhile is still accounted for.
     CREATE TABLE generations (
         message_id uuid CONSTRAINT generations_pkey PRIMARY KEY,
+        id uuid NOT NULL CONSTRAINT generations_id_key UNIQUE,
         conversation_id uuid NOT NULL,
         user_id uuid NOT NULL,
         instance uuid NOT NULL,

@@ -18,6 +18,7 @@ pub mod language;
 pub mod metrics;
 pub mod models;
 pub mod picture;
+pub mod providers;
 pub mod queue;
 pub mod redis;
 pub mod shutdown;

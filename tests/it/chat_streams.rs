@@ -23,20 +23,23 @@ async fn halting(before: &[&str], after: &[&str]) -> Provider {
 }
 
 /// A second instance of the product, as a program of its own.
-struct Instance {
+pub(crate) struct Instance {
     process: Process,
     base: String,
 }
 
 impl Instance {
-    async fn start(app: &TestApp, provider: &Provider) -> Self {
+    pub(crate) async fn start(app: &TestApp, provider: &Provider, more: &[(&str, &str)]) -> Self {
         let port = free_port().to_string();
-        let variables = [
+        let mut variables = vec![
             ("PORT", port.as_str()),
             ("HOST", "127.0.0.1"),
-            ("OPENAI_API_KEYS", "sk-1"),
             ("OPENAI_BASE_URL", &provider.base_url),
         ];
+        if more.is_empty() {
+            variables.push(("OPENAI_API_KEYS", "sk-1"));
+        }
+        variables.extend_from_slice(more);
         let process = app.start_program("baatcheet-api", &variables);
         process.wait_for_line("listening on").await;
         Self {
@@ -45,7 +48,7 @@ impl Instance {
         }
     }
 
-    fn of(&self, actor: &Actor) -> Actor {
+    pub(crate) fn of(&self, actor: &Actor) -> Actor {
         Actor {
             base: self.base.clone(),
             ..actor.clone()
@@ -149,7 +152,7 @@ async fn an_answer_is_stopped_with_its_text_and_its_price() {
 async fn any_instance_shows_and_stops_an_answer() {
     let provider = halting(&["नम", "स्ते "], &["never"]).await;
     let (app, ana) = live(&provider).await;
-    let other = Instance::start(&app, &provider).await;
+    let other = Instance::start(&app, &provider, &[]).await;
     let there = other.of(&ana);
     let mut stream = there.stream(json!({ "message": "Hi" })).await;
     let message = id(&stream.next().await.unwrap().data["messageId"]).to_owned();
@@ -184,7 +187,7 @@ async fn any_instance_shows_and_stops_an_answer() {
 async fn an_answer_whose_instance_is_killed_is_interrupted_with_its_text() {
     let provider = halting(&["One ", "two "], &["three"]).await;
     let (app, ana) = live(&provider).await;
-    let mut other = Instance::start(&app, &provider).await;
+    let mut other = Instance::start(&app, &provider, &[]).await;
     let there = other.of(&ana);
     let mut stream = there
         .stream(json!({ "message": "Count", "model": "gpt-4o-mini" }))
@@ -242,7 +245,7 @@ async fn an_answer_whose_instance_is_killed_is_interrupted_with_its_text() {
 async fn a_signal_lets_an_answer_end() {
     let provider = halting(&["One "], &["two"]).await;
     let (app, ana) = live(&provider).await;
-    let mut other = Instance::start(&app, &provider).await;
+    let mut other = Instance::start(&app, &provider, &[]).await;
     let mut stream = other.of(&ana).stream(json!({ "message": "Count" })).await;
     let message = id(&stream.next().await.unwrap().data["messageId"]).to_owned();
     stream.next().await.unwrap();
@@ -263,7 +266,7 @@ async fn a_signal_lets_an_answer_end() {
 async fn a_signal_interrupts_an_answer_that_takes_too_long() {
     let provider = halting(&["One "], &["two"]).await;
     let (app, ana) = live(&provider).await;
-    let mut other = Instance::start(&app, &provider).await;
+    let mut other = Instance::start(&app, &provider, &[]).await;
     let mut stream = other.of(&ana).stream(json!({ "message": "Count" })).await;
     let message = id(&stream.next().await.unwrap().data["messageId"]).to_owned();
     stream.next().await.unwrap();
@@ -301,7 +304,7 @@ async fn without_redis_clients_here_and_elsewhere_still_read() {
     })
     .await;
     let ana = app.user("ana").await;
-    let other = Instance::start(&app, &provider).await;
+    let other = Instance::start(&app, &provider, &[]).await;
     redis.stop().await;
     let mut here = ana.stream(json!({ "message": "Count" })).await;
     let message = id(&here.next().await.unwrap().data["messageId"]).to_owned();
@@ -332,7 +335,7 @@ async fn two_hundred_disconnects_lose_nothing() {
     steps.extend(end("stop", 7, 400));
     let provider = Provider::start(move |_| stream(steps.clone())).await;
     let (app, ana) = live(&provider).await;
-    let other = Instance::start(&app, &provider).await;
+    let other = Instance::start(&app, &provider, &[]).await;
     let there = other.of(&ana);
     let mut reading = there.stream(json!({ "message": "Count" })).await;
     let started = reading.next().await.unwrap();

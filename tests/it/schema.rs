@@ -54,6 +54,8 @@ async fn every_entity_can_be_selected() {
     select::<models::notification::Entity>(&database).await;
     select::<models::pending_object::Entity>(&database).await;
     select::<models::project::Entity>(&database).await;
+    select::<models::provider_key::Entity>(&database).await;
+    select::<models::provider_key::retired::Entity>(&database).await;
     select::<models::queue_figure::Entity>(&database).await;
     select::<models::recognition::Entity>(&database).await;
     select::<models::session::Entity>(&database).await;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures::TryFutureExt as _;
 use shared::{
+    catalogue::{Model, Route},
     clients::chat::{Answer, AnswerError, AskError, Ending, Piece, Prompt, Said},
-    config::ProviderConfig,
     database::{self, Origin, Tx},
     ids::ProjectId,
     models::{
@@ -13,9 +12,11 @@ use shared::{
         message::{self, AnswerContext, AnswerUsage, Ended, Failure, Figures, Role, Status},
         usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
     },
+    providers::{NotNow, Picked},
     tokens::{self, TokenCounts},
 };
 use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
 
 use super::{
     echo,
@@ -29,7 +30,12 @@ use crate::app::App;
 const LONGEST: Duration = Duration::from_mins(10);
 /// Wait between tries to store the end, and how often it is tried.
 const STORE_AGAIN: Duration = Duration::from_millis(500);
-const STORE_TRIES: u32 = 60;
+const STORE_TRIES: u32 = 1_200;
+/// How often a question is put together while the database is away.
+const PROMPT_TRIES: u32 = 10;
+/// How often all providers are asked, where a failure may have passed, and the pause between.
+const ROUNDS: u32 = 2;
+const BEFORE_ROUND: Duration = Duration::from_millis(400);
 
 /// How an answer is asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,6 +64,16 @@ pub(super) struct Making {
     pub(super) context: AnswerContext,
     /// When the provider that is asked now was asked, and the time of its first word.
     pub(super) asking: Option<(Instant, Option<Instant>)>,
+    /// This making of the answer.
+    pub(super) id: Uuid,
+    /// The key that was picked before the answer was begun.
+    pub(super) first: Option<Picked>,
+    /// Whether the first attempt is stored already.
+    pub(super) is_noted: bool,
+    /// The key that is used now.
+    pub(super) using: Option<Picked>,
+    /// What the model thought for the attempt.
+    pub(super) thoughts: String,
 }
 
 /// How the making went.
@@ -92,11 +108,7 @@ impl Making {
     }
 
     async fn make(&mut self) -> Result<Ending, Failure> {
-        let prompted = prompt(&self.app, &self.asked).map_err(|error| {
-            tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "a question could not be put together");
-            failure("internal", "the question could not be put together")
-        });
-        let Prompted { said, context } = prompted.await?;
+        let Prompted { said, context } = self.prompt().await?;
         self.context = context;
         let Choice::Model(model, routes) = self.choice.clone() else {
             let question = said.last().map(Said::words).unwrap_or_default();
@@ -111,38 +123,129 @@ impl Making {
                 .max_tokens
                 .map(|most| most.min(model.max_output_tokens)),
         };
-        let mut last = failure("provider_failed", "no provider could be asked");
-        for (route, provider) in &routes {
-            prompt.model.clone_from(&route.model);
-            for (key, group) in self.app.chat.keys(provider) {
-                let attempt =
-                    route::attempt(&self.app, &model.id, route, group, self.context.tokens);
-                self.begin_attempt(attempt);
-                let asked = self.app.chat.models().ask(provider, &key, &prompt).await;
-                let error = match asked {
-                    Ok(answer) => match self.read(answer).await {
-                        Ok(ending) => return Ok(ending),
-                        Err(error) => {
-                            last = answer_failure(provider, &error);
-                            if self.is_begun() {
-                                return Err(last);
-                            }
-                            break;
-                        }
-                    },
-                    Err(error) => error,
-                };
-                self.fail_attempt(error.to_string());
-                last = ask_failure(provider, &error);
-                match error {
-                    AskError::Key { .. } | AskError::Limited { .. } => {}
-                    // Another may have the model, or be there.
-                    AskError::Unavailable { .. } | AskError::Refused { status: 404, .. } => break,
-                    AskError::Refused { .. } => return Err(last),
+        self.app.providers.count_request();
+        let mut last = Unanswered::default();
+        for round in 0..ROUNDS {
+            if round > 0 {
+                tokio::time::sleep(self.app.pause(BEFORE_ROUND)).await;
+            }
+            for route in &routes {
+                prompt.model.clone_from(&route.model);
+                if let Some(ending) = self.ask(&model, route, &prompt, &mut last).await? {
+                    return Ok(ending);
+                }
+            }
+            // Only what may have passed by now is tried again.
+            if !last.may_heal || !self.app.providers.may_retry() {
+                break;
+            }
+        }
+        Err(last.failure())
+    }
+
+    async fn prompt(&self) -> Result<Prompted, Failure> {
+        let mut tries = 0;
+        loop {
+            match prompt(&self.app, &self.asked).await {
+                Ok(prompted) => return Ok(prompted),
+                Err(database::Error::Unavailable(_)) if tries < PROMPT_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(STORE_AGAIN).await;
+                }
+                Err(error) => {
+                    let code = match error {
+                        database::Error::Unavailable(_) => "unavailable",
+                        _ => "internal",
+                    };
+                    let error = anyhow::Error::new(error);
+                    tracing::error!(error = %format!("{error:#}"), "a question could not be put together");
+                    return Err(failure(code, "the question could not be put together"));
                 }
             }
         }
-        Err(last)
+    }
+
+    /// Asks a provider with one key after the other, until it answers or none is left. Nothing where another provider may
+    /// be asked.
+    async fn ask(
+        &mut self,
+        model: &Model,
+        route: &Route,
+        prompt: &Prompt,
+        last: &mut Unanswered,
+    ) -> Result<Option<Ending>, Failure> {
+        let providers = self.app.providers.clone();
+        let mut tried = Vec::new();
+        loop {
+            let picked = match self.first.take() {
+                Some(first) if first.is_of(&route.provider, &route.model) => Ok(first),
+                _ => providers.pick(&route.provider, &route.model, &tried).await,
+            };
+            let picked = match picked {
+                Ok(picked) => picked,
+                Err(why) => {
+                    last.not_now(why);
+                    return Ok(None);
+                }
+            };
+            tried.push(picked.key_id().to_owned());
+            let group = picked.group().to_owned();
+            let attempt = route::attempt(&self.app, &model.id, route, group, self.context.tokens);
+            self.begin_attempt(attempt).await;
+            self.using = Some(picked.clone());
+            let asked = self
+                .app
+                .chat
+                .models()
+                .ask(picked.provider(), picked.secret(), prompt)
+                .await;
+            let name = &route.provider;
+            let error = match asked {
+                Ok(answer) => match self.read(answer, &picked).await {
+                    Ok(ending) => return Ok(Some(ending)),
+                    Err(error) => {
+                        providers.failed(&picked).await;
+                        self.using = None;
+                        let told = answer_failure(name, &error);
+                        if self.is_begun() {
+                            return Err(told);
+                        }
+                        last.failed(told);
+                        return Ok(None);
+                    }
+                },
+                Err(error) => error,
+            };
+            self.fail_attempt(error.to_string());
+            self.using = None;
+            let told = ask_failure(name, &error);
+            match error {
+                AskError::Key { status, reason } => {
+                    let reason = format!("{status}: {reason}");
+                    providers.retired(&self.app.db, &picked, reason).await;
+                    last.refused(told);
+                }
+                AskError::Limited { limit, .. } => {
+                    providers.limited(&picked, limit).await;
+                    last.refused(told);
+                }
+                AskError::Unavailable { .. } => {
+                    providers.failed(&picked).await;
+                    last.failed(told);
+                    return Ok(None);
+                }
+                // It does not have the model; another one may.
+                AskError::Refused { status: 404, .. } => {
+                    providers.end_probe(&picked).await;
+                    last.refused(told);
+                    return Ok(None);
+                }
+                AskError::Refused { .. } => {
+                    providers.answered(&picked).await;
+                    return Err(told);
+                }
+            }
+        }
     }
 
     /// Whether anything was said of this answer.
@@ -155,15 +258,23 @@ impl Making {
         self.asked.begun.as_ref().map_or(0, String::len)
     }
 
-    fn begin_attempt(&mut self, attempt: Attempt) {
+    /// Notes that a provider is asked, where it is found if this process dies.
+    async fn begin_attempt(&mut self, attempt: Attempt) {
         tracing::debug!(
             provider = attempt.provider,
             model = attempt.provider_model,
             "asking"
         );
+        let is_noted = self.attempts.is_empty() && self.is_noted;
         self.attempts.push(attempt);
+        self.thoughts.clear();
+        if is_noted {
+            self.app.chat.live().note(self.row.id, &self.attempts);
+        } else if let Err(error) = generation::note(&self.app.db, self.id, &self.attempts).await {
+            tracing::warn!(error = %error, "an attempt is not noted yet");
+            self.app.chat.live().note(self.row.id, &self.attempts);
+        }
         self.asking = Some((Instant::now(), None));
-        self.app.chat.live().note(self.row.id, &self.attempts);
     }
 
     /// What the latest attempt took until now, in milliseconds, and until its first word.
@@ -191,15 +302,22 @@ impl Making {
     }
 
     /// Says what a provider says. Its attempt is accounted for, whatever comes of it.
-    async fn read(&mut self, mut answer: Answer) -> Result<Ending, AnswerError> {
+    async fn read(&mut self, mut answer: Answer, picked: &Picked) -> Result<Ending, AnswerError> {
+        let mut is_first = true;
         let read = loop {
-            match answer.next().await {
+            let piece = answer.next().await;
+            if is_first && matches!(piece, Ok(Some(_))) {
+                is_first = false;
+                self.app.providers.answered(picked).await;
+            }
+            match piece {
                 Ok(Some(Piece::Text(text))) => {
                     if let Some((_, first)) = &mut self.asking {
                         first.get_or_insert_with(Instant::now);
                     }
                     self.speaker.say(&text);
                 }
+                Ok(Some(Piece::Thought(text))) => self.thoughts.push_str(&text),
                 Ok(Some(Piece::End(ending))) => break Ok(ending),
                 Ok(None) => break Err(AnswerError::Cut),
                 Err(error) => break Err(error),
@@ -209,20 +327,23 @@ impl Making {
             Ok(ending) => {
                 self.close_attempt(Outcome::Completed, None, ending.usage)
                     .await;
+                self.using = None;
                 self.app.tasks.spawn(answer.drain());
             }
-            Err(error) if self.is_begun() || answer.usage().is_some() => {
+            // It says that it did nothing.
+            Err(AnswerError::Said(reason)) if is_first => self.fail_attempt(reason.clone()),
+            Err(error) => {
                 let reason = Some(error.to_string());
                 self.close_attempt(Outcome::Failed, reason, answer.usage())
                     .await;
             }
-            Err(error) => self.fail_attempt(error.to_string()),
         }
         read
     }
 
     async fn echo(&mut self, question: &str) -> Result<Ending, Failure> {
-        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens));
+        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens))
+            .await;
         let speaker = &self.speaker;
         let first = &mut self.asking;
         echo::say(question, echo::PACE, |piece| {
@@ -245,10 +366,11 @@ impl Making {
         })
     }
 
-    /// Tokens of what was said now, as they are counted here.
+    /// Tokens of what was said and thought now, as they are counted here.
     async fn output_tokens(&self) -> u32 {
         let text = self.speaker.text()[self.before()..].to_owned();
-        tokens::count_text(text).await
+        let thoughts = tokens::count_text(self.thoughts.clone()).await;
+        tokens::count_text(text).await.saturating_add(thoughts)
     }
 
     /// Accounts for the latest attempt, by what the provider counted or else by what was seen here.
@@ -280,6 +402,10 @@ impl Making {
 
     /// Stores how it ended, and tells.
     async fn end(mut self, made: Made) {
+        if let Some(picked) = self.using.take().or(self.first.take()) {
+            // Nothing is known of how the provider is.
+            self.app.providers.end_probe(&picked).await;
+        }
         if let Made::Stopped(Stop::Lost) = made {
             tracing::warn!(messageId = %self.row.id, "an answer was ended by another instance");
             return;
@@ -333,8 +459,18 @@ impl Making {
             }
             Made::Failed(failure) => (Status::Failed, None, Some(failure)),
         };
+        let mut usage = answer_usage(&self.attempts, self.began.elapsed());
+        if self.asked.begun.is_some()
+            && let Some(before) = &self.row.figures
+        {
+            // What was said before is part of the answer, and was paid for.
+            let before = &before.usage;
+            usage.attempts = usage.attempts.saturating_add(before.attempts);
+            let costs = usage.cost_microusd.zip(before.cost_microusd);
+            usage.cost_microusd = costs.map(|(one, other)| one.saturating_add(other));
+        }
         let figures = Figures {
-            usage: answer_usage(&self.attempts, self.began.elapsed()),
+            usage,
             context: self.context.clone(),
         };
         Ended {
@@ -352,11 +488,7 @@ impl Making {
     async fn store(&self, ended: Ended) -> database::Result<Option<message::Model>> {
         let app = &self.app;
         let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
-        let instance = app.chat.instance();
-        if generation::take(&mut tx, self.row.id, instance)
-            .await?
-            .is_none()
-        {
+        if generation::take(&mut tx, self.id).await?.is_none() {
             return Ok(None);
         }
         let row = self.row.clone();
@@ -423,9 +555,52 @@ fn failure(code: &str, detail: impl Into<String>) -> Failure {
     }
 }
 
+/// Why nobody answered so far.
+#[derive(Default)]
+struct Unanswered {
+    last: Option<Failure>,
+    /// A failure that may pass by itself.
+    may_heal: bool,
+    /// When the first of those who are left alone may be asked again.
+    soonest: Option<Duration>,
+}
+
+impl Unanswered {
+    fn failed(&mut self, failure: Failure) {
+        self.last = Some(failure);
+        self.may_heal = true;
+    }
+
+    fn refused(&mut self, failure: Failure) {
+        self.last.get_or_insert(failure);
+    }
+
+    fn not_now(&mut self, why: NotNow) {
+        if let NotNow::Exhausted(wait) | NotNow::Open(wait) = why {
+            self.soonest = Some(self.soonest.map_or(wait, |known| known.min(wait)));
+        }
+    }
+
+    fn failure(self) -> Failure {
+        match (self.may_heal, self.soonest, self.last) {
+            (false, Some(wait), _) => exhausted(wait),
+            (_, _, Some(last)) => last,
+            (_, _, None) => failure("provider_failed", "no provider could be asked"),
+        }
+    }
+}
+
+/// What is told where all keys are used up or left alone.
+fn exhausted(wait: Duration) -> Failure {
+    let seconds = wait.as_secs_f64().ceil();
+    failure(
+        "provider_rate_limited",
+        format!("all providers are asked too often now; try again in {seconds} s"),
+    )
+}
+
 /// What a user is told: who failed, and not what it said of the operator's account.
-fn ask_failure(provider: &ProviderConfig, error: &AskError) -> Failure {
-    let name = &provider.name;
+fn ask_failure(name: &str, error: &AskError) -> Failure {
     match error {
         AskError::Key { .. } => failure("provider_failed", format!("{name} refuses our key")),
         AskError::Limited { .. } => failure(
@@ -442,6 +617,11 @@ fn ask_failure(provider: &ProviderConfig, error: &AskError) -> Failure {
     }
 }
 
-fn answer_failure(provider: &ProviderConfig, error: &AnswerError) -> Failure {
-    failure("provider_failed", format!("{}: {error}", provider.name))
+fn answer_failure(name: &str, error: &AnswerError) -> Failure {
+    let told = match error {
+        AnswerError::Said(_) => "it gave up".to_owned(),
+        AnswerError::Unreadable(_) => "what it said cannot be read".to_owned(),
+        AnswerError::Cut | AnswerError::Silent(_) | AnswerError::TooLong => error.to_string(),
+    };
+    failure("provider_failed", format!("{name}: {told}"))
 }

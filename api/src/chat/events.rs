@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::{
     dto::{ChatCompletion, Delta, Last, Started, failure},
     live::{Heard, Listener},
+    relay,
 };
 use crate::{
     app::App,
@@ -32,8 +33,8 @@ use crate::{
 
 /// A byte at least this often keeps routers from closing a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long it takes at most until an answer whose instance has died is ended by another one, and how often it is looked.
-const UNTIL_ENDED: Duration = Duration::from_secs(10);
+/// How long a database that is away is waited for, and how often it is looked.
+const UNTIL_BACK: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 
 const PROVIDER: HeaderName = HeaderName::from_static("x-baatcheet-provider");
@@ -91,16 +92,18 @@ pub(super) fn stream(reader: Reader, started: Option<Started>) -> Response {
 /// [`Error::AnswerFailed`] where it was not made to its end.
 pub(super) async fn whole(mut reader: Reader) -> Result<Response> {
     let row = loop {
-        match reader.listener.next().await {
+        match reader.hear().await {
             Heard::More(_) => {}
             Heard::End(row) => break row,
-            Heard::Gone => break reader.ended().await?,
+            Heard::Gone => reader.find_again().await?,
         }
     };
     if matches!(row.status, Status::Failed | Status::Interrupted) {
         let failure = failure(&row);
         let (status, code) = match failure.code.as_str() {
             "interrupted" => (StatusCode::SERVICE_UNAVAILABLE, "interrupted"),
+            "unavailable" => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            "internal" => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             "provider_rate_limited" => (StatusCode::SERVICE_UNAVAILABLE, "provider_rate_limited"),
             "provider_refused" => (StatusCode::BAD_GATEWAY, "provider_refused"),
             "timeout" => (StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
@@ -144,10 +147,23 @@ pub(super) async fn whole(mut reader: Reader) -> Result<Response> {
 }
 
 impl Reader {
+    /// Waits for more. What is made elsewhere is not waited for once this program is about to end: a client finds it at
+    /// another instance.
+    async fn hear(&mut self) -> Heard {
+        if self.app.chat.live().is_own(self.id) {
+            return self.listener.next().await;
+        }
+        tokio::select! {
+            biased;
+            heard = self.listener.next() => heard,
+            () = self.app.closing.cancelled() => Heard::Gone,
+        }
+    }
+
     /// The next events, and whether they are the last.
     async fn next(&mut self) -> (String, bool) {
         let mut events = String::new();
-        match tokio::time::timeout(KEEP_ALIVE, self.listener.next()).await {
+        match tokio::time::timeout(KEEP_ALIVE, self.hear()).await {
             Err(_) => events.push_str(": keep-alive\n\n"),
             Ok(Heard::More(pieces)) => {
                 for (text, at) in &pieces {
@@ -158,48 +174,79 @@ impl Reader {
                 write_last(&mut events, self.listener.at(), &row);
                 return (events, true);
             }
-            Ok(Heard::Gone) => {
-                match self.ended().await {
-                    Ok(row) => {
-                        let mut rest =
-                            Listener::of(message::Model::clone(&row), self.listener.at());
-                        if let Heard::More(pieces) = rest.next().await {
-                            for (text, at) in &pieces {
-                                write(&mut events, "message.delta", *at, &Delta { delta: text });
-                            }
-                        }
-                        write_last(&mut events, rest.at(), &row);
-                    }
-                    // Its conversation was deleted, or nobody can say: the client asks again.
-                    Err(error) => {
-                        tracing::debug!(error = %error, "an answer cannot be read to its end");
-                    }
+            Ok(Heard::Gone) => match self.find_again().await {
+                Ok(()) => {}
+                Err(Error::NotFound(_)) => {
+                    let gone = Lost {
+                        code: "not_found",
+                        detail: "the answer was deleted",
+                    };
+                    write(
+                        &mut events,
+                        "error",
+                        self.listener.at().saturating_add(1),
+                        &gone,
+                    );
+                    return (events, true);
                 }
-                return (events, true);
-            }
+                // The client asks again, at another instance.
+                Err(error) => {
+                    tracing::debug!(error = %error, "an answer cannot be read to its end");
+                    return (events, true);
+                }
+            },
         }
         (events, false)
     }
 
-    /// What became of an answer that is not made here any more.
-    async fn ended(&self) -> Result<Arc<message::Model>> {
-        let until = Instant::now() + UNTIL_ENDED;
-        loop {
+    /// Whoever said it is gone: looks who says it now, or how it ended.
+    async fn find_again(&mut self) -> Result<()> {
+        if self.app.closing.is_cancelled() {
+            return Err(Error::Unavailable(anyhow::anyhow!(
+                "the server is shutting down"
+            )));
+        }
+        let until = Instant::now() + UNTIL_BACK;
+        let row = loop {
             match message::get(&self.app.db, self.user, self.id).await {
-                Ok(row) if row.status != Status::Streaming => return Ok(Arc::new(row)),
-                Ok(_) | Err(database::Error::Unavailable(_)) if Instant::now() < until => {
+                Err(database::Error::Unavailable(_)) if Instant::now() < until => {
                     tokio::time::sleep(LOOK).await;
                 }
-                Ok(_) => return Err(Error::Timeout),
-                Err(error) => return Err(error.into()),
+                row => break row?,
             }
-        }
+        };
+        self.listener = listen(&self.app, self.user, row, self.listener.at());
+        Ok(())
     }
+}
+
+/// What is told where the answer is there no more.
+#[derive(Serialize)]
+struct Lost {
+    code: &'static str,
+    detail: &'static str,
+}
+
+/// Hears an answer from a position on, wherever it is made.
+pub(super) fn listen(app: &App, user: UserId, row: message::Model, at: usize) -> Listener {
+    if row.status != Status::Streaming {
+        return Listener::of(row, at);
+    }
+    let live = app.chat.live();
+    if let Some(listener) = live.listen(row.id, at) {
+        return listener;
+    }
+    let (listener, speaker) = live.repeat(row.id, at);
+    if let Some(speaker) = speaker {
+        app.tasks
+            .spawn(relay::repeat(app.clone(), user, row.id, speaker));
+    }
+    listener
 }
 
 fn write_last(events: &mut String, length: usize, row: &Arc<message::Model>) {
     let last = Last::of(row);
-    write(events, last.name(), length + 1, &last);
+    write(events, last.name(), length.saturating_add(1), &last);
 }
 
 fn write(events: &mut String, name: &str, id: usize, data: &impl Serialize) {

@@ -13,16 +13,17 @@ use shared::{
     redis::Heard,
     tokens::{self, TokenCounts},
 };
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{answer::answer_usage, live::Stop, relay};
 use crate::app::App;
 
 /// How often leases are renewed, and texts stored: several times within a lease.
 const KEEP: Duration = Duration::from_millis(400);
-/// How often it is looked for answers that nobody makes any more.
-const SWEEP: Duration = Duration::from_millis(500);
+/// After trouble nobody is held for dead until everybody has had time to say otherwise: longer than a lease.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Starts the tasks, which end with `end`.
 ///
@@ -42,27 +43,29 @@ pub(crate) fn start(app: &App, end: &CancellationToken) -> anyhow::Result<()> {
                 }
             }
         }));
+    // A connection of its own: leases must not wait for requests.
+    let db = database::connect(&app.config.common.database, Some(1), 1);
     let keeping = app.clone();
     app.tasks
         .spawn(end.clone().run_until_cancelled_owned(async move {
             let mut tick = tokio::time::interval(KEEP);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut well_since = Instant::now();
+            let mut last = Instant::now();
             loop {
                 tick.tick().await;
-                if let Err(error) = keep(&keeping, &keeping.db).await {
-                    tracing::debug!(error = %error, "answers could not be kept");
+                // This process may have been held up as long as the others may have been.
+                let kept = keep(&keeping, &db).await;
+                if kept.is_err() || last.elapsed() > PATIENCE / 2 {
+                    well_since = Instant::now();
                 }
-            }
-        }));
-    let sweeping = app.clone();
-    app.tasks
-        .spawn(end.clone().run_until_cancelled_owned(async move {
-            let mut tick = tokio::time::interval(SWEEP);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                if let Err(error) = sweep(&sweeping).await {
-                    tracing::debug!(error = %error, "could not look for abandoned answers");
+                last = Instant::now();
+                let swept = match kept {
+                    Ok(()) if well_since.elapsed() > PATIENCE => sweep(&keeping, &db).await,
+                    kept => kept,
+                };
+                if let Err(error) = swept {
+                    tracing::debug!(error = %error, "answers could not be kept");
                 }
             }
         }));
@@ -77,7 +80,7 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
         return Ok(());
     }
     let unsaved = live.unsaved();
-    let kept = match generation::keep(db, app.chat.instance(), &own, &unsaved).await {
+    let kept = match generation::keep(db, &own, &unsaved).await {
         Ok(kept) => kept,
         Err(error) => {
             live.unsave(unsaved);
@@ -86,31 +89,44 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
     };
     let mut there = HashSet::new();
     for kept in kept {
-        there.insert(kept.message_id);
+        there.insert(kept.id);
         if kept.is_cancelled {
-            live.stop(kept.message_id, Stop::Cancelled);
+            live.stop_making(kept.id, Stop::Cancelled);
         }
     }
     for id in own.into_iter().filter(|id| !there.contains(id)) {
         // One that has ended meanwhile takes no notice.
-        live.stop(id, Stop::Lost);
+        live.stop_making(id, Stop::Lost);
     }
     Ok(())
 }
 
 /// Ends answers that nobody makes any more.
-async fn sweep(app: &App) -> database::Result<()> {
+async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
     loop {
-        let mut tx = Tx::begin(&app.db, &app.redis, Origin::default()).await?;
-        let Some(found) = generation::take_abandoned(&mut tx).await? else {
+        let mut tx = Tx::begin(db, &app.redis, Origin::default()).await?;
+        let own = app.chat.live().own();
+        let Some(id) = generation::find_abandoned(&mut tx, &own).await? else {
             return Ok(());
         };
-        let (id, length) = (found.message_id, found.text.len());
-        end(app, &mut tx, found).await?;
-        tx.commit().await?;
-        relay::tell_end(app, id, length).await;
-        tracing::warn!(messageId = %id, "an answer was interrupted, as its instance has gone");
+        if let Err(error) = end_abandoned(app, tx, id).await {
+            let error = anyhow::Error::new(error);
+            tracing::warn!(error = %format!("{error:#}"), generation = %id, "an abandoned answer cannot be ended");
+            generation::postpone(db, id).await?;
+        }
     }
+}
+
+async fn end_abandoned(app: &App, mut tx: Tx, id: Uuid) -> database::Result<()> {
+    let Some(found) = generation::take(&mut tx, id).await? else {
+        return Ok(());
+    };
+    let (message, length) = (found.message_id, found.text.len());
+    end(app, &mut tx, found).await?;
+    tx.commit().await?;
+    relay::tell_end(app, message, id, length).await;
+    tracing::warn!(messageId = %message, "an answer was interrupted, as its instance has gone");
+    Ok(())
 }
 
 async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Result<()> {

@@ -14,6 +14,7 @@ use shared::{
     models::{generation::Unsaved, message, usage::Attempt},
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// The answers; cheap to clone.
 #[derive(Clone, Default)]
@@ -21,8 +22,15 @@ pub(crate) struct Live(Arc<Mutex<BTreeMap<MessageId, Entry>>>);
 
 struct Entry {
     told: watch::Sender<Told>,
-    /// Why it should be stopped; only where it is made here.
-    stop: Option<watch::Sender<Option<Stop>>>,
+    /// Only where it is made here.
+    making: Option<Making>,
+}
+
+/// An answer that is made here.
+struct Making {
+    id: Uuid,
+    /// Why it should be stopped.
+    stop: watch::Sender<Option<Stop>>,
     /// Bytes of it that are stored.
     saved: usize,
     /// What was asked of providers for it, if that is not stored.
@@ -83,27 +91,34 @@ impl Live {
     /// Begins an answer that is made here, after what was said before.
     pub(super) fn begin(
         &self,
-        id: MessageId,
+        message: MessageId,
+        making: Uuid,
         text: String,
     ) -> (Speaker, watch::Receiver<Option<Stop>>) {
         let (stop, stopped) = watch::channel(None);
-        let saved = text.len();
+        let making = Making {
+            id: making,
+            stop,
+            saved: text.len(),
+            attempts: None,
+        };
         let told = Told {
-            ends: (saved > 0).then_some(saved).into_iter().collect(),
+            ends: (!text.is_empty())
+                .then_some(text.len())
+                .into_iter()
+                .collect(),
             text,
             end: None,
         };
         let (told, _) = watch::channel(told);
         let entry = Entry {
             told: told.clone(),
-            stop: Some(stop),
-            saved,
-            attempts: None,
+            making: Some(making),
         };
-        self.answers().insert(id, entry);
+        self.answers().insert(message, entry);
         let speaker = Speaker {
             live: self.clone(),
-            id,
+            id: message,
             told,
         };
         (speaker, stopped)
@@ -126,9 +141,7 @@ impl Live {
         let (told, receiver) = watch::channel(Told::default());
         let entry = Entry {
             told: told.clone(),
-            stop: None,
-            saved: 0,
-            attempts: None,
+            making: None,
         };
         answers.insert(id, entry);
         drop(answers);
@@ -141,53 +154,76 @@ impl Live {
     }
 
     /// Stops an answer that is made here; tells whether it is.
-    pub(super) fn stop(&self, id: MessageId, why: Stop) -> bool {
+    pub(super) fn stop(&self, message: MessageId, why: Stop) -> bool {
         let answers = self.answers();
-        let stop = answers.get(&id).and_then(|entry| entry.stop.as_ref());
-        stop.is_some_and(|stop| {
-            // The first reason stays.
-            stop.send_if_modified(|known| {
-                let is_first = known.is_none();
-                known.get_or_insert(why);
-                is_first
-            });
+        let making = answers
+            .get(&message)
+            .and_then(|entry| entry.making.as_ref());
+        making.is_some_and(|making| {
+            making.stop(why);
             true
         })
     }
 
-    /// Stops all answers that are made here.
-    pub(super) fn stop_all(&self, why: Stop) {
-        for id in self.own() {
-            self.stop(id, why);
+    /// Stops one making of an answer, if it is made here.
+    pub(super) fn stop_making(&self, id: Uuid, why: Stop) {
+        for making in self
+            .answers()
+            .values()
+            .filter_map(|entry| entry.making.as_ref())
+        {
+            if making.id == id {
+                making.stop(why);
+            }
         }
     }
 
-    /// Those that are made here.
-    pub(super) fn own(&self) -> Vec<MessageId> {
+    /// Stops all answers that are made here, and tells how many there are.
+    pub(super) fn stop_all(&self, why: Stop) -> usize {
         let answers = self.answers();
-        let own = answers.iter().filter(|(_, entry)| entry.stop.is_some());
-        own.map(|(id, _)| *id).collect()
+        let makings = answers.values().filter_map(|entry| entry.making.as_ref());
+        makings.map(|making| making.stop(why)).count()
+    }
+
+    /// Those that are made here.
+    pub(super) fn own(&self) -> Vec<Uuid> {
+        let answers = self.answers();
+        let makings = answers.values().filter_map(|entry| entry.making.as_ref());
+        makings.map(|making| making.id).collect()
+    }
+
+    /// Whether an answer is made here.
+    pub(super) fn is_own(&self, message: MessageId) -> bool {
+        self.answers()
+            .get(&message)
+            .is_some_and(|entry| entry.making.is_some())
     }
 
     /// Notes what is asked of providers for an answer that is made here.
-    pub(super) fn note(&self, id: MessageId, attempts: &[Attempt]) {
-        if let Some(entry) = self.answers().get_mut(&id) {
-            entry.attempts = Some(attempts.to_vec());
+    pub(super) fn note(&self, message: MessageId, attempts: &[Attempt]) {
+        let mut answers = self.answers();
+        if let Some(making) = answers
+            .get_mut(&message)
+            .and_then(|entry| entry.making.as_mut())
+        {
+            making.attempts = Some(attempts.to_vec());
         }
     }
 
     /// What is said and asked here and not stored yet. It counts as stored from now on.
     pub(super) fn unsaved(&self) -> Vec<Unsaved> {
         let mut unsaved = Vec::new();
-        for (id, entry) in self.answers().iter_mut() {
+        for entry in self.answers().values_mut() {
+            let Some(making) = &mut entry.making else {
+                continue;
+            };
             let told = entry.told.borrow();
-            let is_new = told.text.len() > entry.saved || entry.attempts.is_some();
-            if entry.stop.is_some() && is_new {
-                entry.saved = told.text.len();
+            if told.text.len() > making.saved || making.attempts.is_some() {
+                making.saved = told.text.len();
                 unsaved.push(Unsaved {
-                    message: *id,
+                    id: making.id,
                     text: told.text.clone(),
-                    attempts: entry.attempts.take(),
+                    attempts: making.attempts.take(),
                 });
             }
         }
@@ -198,13 +234,27 @@ impl Live {
     pub(super) fn unsave(&self, unsaved: Vec<Unsaved>) {
         let mut answers = self.answers();
         for one in unsaved {
-            if let Some(entry) = answers.get_mut(&one.message) {
-                entry.saved = 0;
-                if entry.attempts.is_none() {
-                    entry.attempts = one.attempts;
+            let mut makings = answers
+                .values_mut()
+                .filter_map(|entry| entry.making.as_mut());
+            if let Some(making) = makings.find(|making| making.id == one.id) {
+                making.saved = 0;
+                if making.attempts.is_none() {
+                    making.attempts = one.attempts;
                 }
             }
         }
+    }
+}
+
+impl Making {
+    /// The first reason stays.
+    fn stop(&self, why: Stop) {
+        self.stop.send_if_modified(|known| {
+            let is_first = known.is_none();
+            known.get_or_insert(why);
+            is_first
+        });
     }
 }
 
@@ -328,7 +378,7 @@ mod tests {
     async fn a_listener_hears_every_piece_from_its_position_on() {
         let live = Live::default();
         let id = MessageId::new();
-        let (speaker, _stopped) = live.begin(id, String::new());
+        let (speaker, _stopped) = live.begin(id, Uuid::nil(), String::new());
         let mut early = live.listen(id, 0).unwrap();
         speaker.say("नम");
         speaker.say("स्ते");
@@ -352,7 +402,7 @@ mod tests {
     async fn only_what_is_made_here_is_stopped_and_saved() {
         let live = Live::default();
         let (own, other) = (MessageId::new(), MessageId::new());
-        let (speaker, mut stopped) = live.begin(own, "so far".to_owned());
+        let (speaker, mut stopped) = live.begin(own, Uuid::nil(), "so far".to_owned());
         let (_listener, repeating) = live.repeat(other, 0);
         repeating.as_ref().unwrap().say("elsewhere");
         assert!(live.repeat(other, 0).1.is_none());
@@ -365,7 +415,8 @@ mod tests {
         assert_eq!(live.unsaved().len(), 1);
         assert!(live.unsaved().is_empty());
         assert!(!live.stop(other, Stop::Cancelled));
-        assert!(live.stop(own, Stop::Cancelled) && live.stop(own, Stop::Interrupted));
+        assert!(live.stop(own, Stop::Cancelled));
+        assert_eq!(live.stop_all(Stop::Interrupted), 1);
         assert_eq!(*stopped.borrow_and_update(), Some(Stop::Cancelled));
     }
 }

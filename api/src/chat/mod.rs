@@ -16,13 +16,16 @@ mod routes;
 mod shown;
 mod turn;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use secrecy::SecretString;
-use shared::{clients::chat::Models, config::ProviderConfig};
+use shared::{
+    clients::chat::{AskError, Models},
+    config::ProviderConfig,
+    database,
+    ids::UserId,
+    models::generation::{self, Stopped},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -66,8 +69,6 @@ struct Parts {
     making: TaskTracker,
     /// No more answers are begun.
     stopping: CancellationToken,
-    /// Which key is tried first.
-    next_key: AtomicUsize,
 }
 
 impl Chat {
@@ -79,7 +80,6 @@ impl Chat {
             instance: Uuid::new_v4(),
             making: TaskTracker::new(),
             stopping,
-            next_key: AtomicUsize::new(0),
         }))
     }
 
@@ -95,14 +95,16 @@ impl Chat {
         self.0.instance
     }
 
-    /// The keys of a provider, each with its group, in the order in which they are tried: each call begins with another.
-    fn keys(&self, provider: &ProviderConfig) -> Vec<(SecretString, String)> {
-        let keys = &provider.keys;
-        let first = self.0.next_key.fetch_add(1, Ordering::Relaxed) % keys.len();
-        let rotated = keys[first..].iter().chain(&keys[..first]);
-        rotated
-            .map(|key| (key.key.clone(), key.account.clone().unwrap_or_default()))
-            .collect()
+    /// Asks a provider whether it is there.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub(crate) async fn probe(
+        &self,
+        provider: &ProviderConfig,
+        key: &SecretString,
+    ) -> Result<(), AskError> {
+        self.0.models.probe(provider, key).await
     }
 
     /// Has an answer made by a task of its own.
@@ -123,8 +125,33 @@ impl Chat {
 
     /// Ends all answers that are made here, and tells whether there were any.
     pub(crate) fn interrupt(&self) -> bool {
-        let any = !self.0.live.own().is_empty();
-        self.0.live.stop_all(Stop::Interrupted);
-        any
+        self.0.live.stop_all(Stop::Interrupted) > 0
     }
+}
+
+/// Stops answers of a user that were deleted.
+pub(crate) async fn stop_deleted(app: &App, user: UserId, what: Stopped) {
+    if let Err(error) = stop(app, user, what).await {
+        let error = anyhow::Error::new(error);
+        tracing::warn!(error = %format!("{error:#}"), "an answer that was deleted is still made");
+    }
+}
+
+/// Stops answers of a user, wherever they are made.
+///
+/// # Errors
+/// As the database fails.
+async fn stop(app: &App, user: UserId, what: Stopped) -> database::Result<()> {
+    let now = app.clock.now();
+    let stopped = generation::request_cancel(&app.db, user, what, now).await?;
+    let elsewhere: Vec<String> = stopped
+        .into_iter()
+        .filter(|id| !app.chat.live().stop(*id, Stop::Cancelled))
+        .map(|id| id.to_string())
+        .collect();
+    if !elsewhere.is_empty() {
+        let channel = app.redis.keys().stop_answer();
+        app.redis.publish(channel, elsewhere.join(",")).await;
+    }
+    Ok(())
 }

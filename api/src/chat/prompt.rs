@@ -8,7 +8,7 @@ use shared::{
     tokens,
 };
 
-use super::shown::{Shown, Texts, show};
+use super::shown::{Pictures, Shown, Texts, show};
 use crate::app::App;
 
 /// Least tokens of the texts of a question's attachments, however long the question is.
@@ -65,15 +65,9 @@ pub(super) async fn prompt(app: &App, asked: &Asked) -> Result<Prompted> {
     }
     let room = limit.saturating_sub(used).max(LEAST_FOR_TEXTS);
     let attachments = question.content.attachments();
-    let pictures = asked.sees_pictures;
-    let shown = show(
-        app,
-        asked.user,
-        &attachments,
-        pictures,
-        Texts::Awaited(room),
-    )
-    .await?;
+    let mut pictures = asked.sees_pictures.then(Pictures::default);
+    let wanted = Texts::Awaited(room);
+    let shown = show(app, asked.user, &attachments, pictures.as_mut(), wanted).await?;
     used += shown.tokens;
     let mut missing = shown.missing.clone();
     let mut last = vec![said(question, shown)];
@@ -88,7 +82,8 @@ pub(super) async fn prompt(app: &App, asked: &Asked) -> Result<Prompted> {
         };
         let room = room.min(MOST_FOR_EARLIER);
         let ids = row.content.attachments();
-        let shown = show(app, asked.user, &ids, pictures, Texts::Present(room)).await?;
+        let wanted = Texts::Present(room);
+        let shown = show(app, asked.user, &ids, pictures.as_mut(), wanted).await?;
         used += tokens + shown.tokens;
         included += 1;
         last.push(said(row, shown));

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use shared::{
+    database,
     ids::{MessageId, UserId},
     models::{generation, message},
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::live::{Heard, Listener, Speaker};
 use crate::app::App;
@@ -27,8 +29,8 @@ const TEXT: &str = "t";
 const END: &str = "e";
 
 /// Tells what is said here, until it is over: the first word at once, and then what came within some milliseconds.
-pub(super) async fn tell(app: App, id: MessageId, mut listener: Listener) {
-    let key = app.redis.keys().answer(id);
+pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Listener) {
+    let key = app.redis.keys().answer(id, making);
     let mut untold = String::new();
     loop {
         let (is_over, at) = match listener.next().await {
@@ -61,8 +63,8 @@ pub(super) async fn tell(app: App, id: MessageId, mut listener: Listener) {
 }
 
 /// Tells that an answer is over whose instance has died.
-pub(super) async fn tell_end(app: &App, id: MessageId, length: usize) {
-    let key = app.redis.keys().answer(id);
+pub(super) async fn tell_end(app: &App, id: MessageId, making: Uuid, length: usize) {
+    let key = app.redis.keys().answer(id, making);
     let number = length as u64 + 1;
     if let Err(error) = app.redis.append(&key, number, END, "1", LIFETIME).await {
         // Whoever listens looks into Postgres, too.
@@ -72,32 +74,69 @@ pub(super) async fn tell_end(app: &App, id: MessageId, length: usize) {
 
 /// Repeats what is said elsewhere, as long as somebody listens, until it is over.
 pub(super) async fn repeat(app: App, user: UserId, id: MessageId, speaker: Speaker) {
-    let key = app.redis.keys().answer(id);
     let mut look_stored = Instant::now();
+    let mut making = None;
     while speaker.is_heard() {
         let mut is_over = false;
-        for (number, fields) in app
-            .redis
-            .read_after(&key, speaker.len() as u64)
-            .await
-            .unwrap_or_default()
-        {
-            if let Some(text) = fields.get(TEXT) {
-                let end = usize::try_from(number).unwrap_or(usize::MAX);
-                say_rest(&speaker, text, end);
+        if let Some(making) = making {
+            let key = app.redis.keys().answer(id, making);
+            let entries = app.redis.read_after(&key, speaker.len() as u64).await;
+            for (number, fields) in entries.unwrap_or_default() {
+                if let Some(text) = fields.get(TEXT) {
+                    let end = usize::try_from(number).unwrap_or(usize::MAX);
+                    say_rest(&speaker, text, end);
+                }
+                is_over |= fields.contains_key(END);
             }
-            is_over |= fields.contains_key(END);
         }
         if is_over || look_stored <= Instant::now() {
             match stored(&app, user, id, &speaker).await {
-                Some(row) if row.status == message::Status::Streaming => {}
-                Some(row) => return speaker.end(row),
-                None => return,
+                Ok(Stored::Making(now)) => making = now,
+                Ok(Stored::Ended(row)) => return speaker.end(*row),
+                Ok(Stored::Gone) => return,
+                Err(error) => {
+                    tracing::debug!(error = %error, "what is stored of an answer is not known");
+                }
             }
             look_stored = Instant::now() + LOOK_STORED;
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What is stored of an answer.
+enum Stored {
+    /// It is being made: which making, if that is known.
+    Making(Option<Uuid>),
+    /// It has ended.
+    Ended(Box<message::Model>),
+    /// It is deleted.
+    Gone,
+}
+
+/// Looks what is stored, and says it.
+async fn stored(
+    app: &App,
+    user: UserId,
+    id: MessageId,
+    speaker: &Speaker,
+) -> database::Result<Stored> {
+    // In this order: what is in no generation any more is in its message.
+    let found = generation::find(&app.db, user, id).await?;
+    let row = match message::get(&app.db, user, id).await {
+        Err(database::Error::NotFound(_)) => return Ok(Stored::Gone),
+        row => row?,
+    };
+    let is_making = row.status == message::Status::Streaming;
+    if is_making {
+        if let Some(found) = &found {
+            say_rest(speaker, &found.text, found.text.len());
+        }
+        return Ok(Stored::Making(found.map(|found| found.id)));
+    }
+    let text = row.content.text();
+    say_rest(speaker, &text, text.len());
+    Ok(Stored::Ended(Box::new(row)))
 }
 
 /// Says what of a text that ends at a position was not said yet; nothing where something before it is missing.
@@ -107,36 +146,5 @@ fn say_rest(speaker: &Speaker, text: &str, end: usize) {
         && let Some(rest) = text.get(said - begin..)
     {
         speaker.say(rest);
-    }
-}
-
-/// Looks what is stored, and says it; none where the answer is gone.
-async fn stored(
-    app: &App,
-    user: UserId,
-    id: MessageId,
-    speaker: &Speaker,
-) -> Option<message::Model> {
-    loop {
-        // In this order: what is in no generation any more is in its message.
-        let found = generation::find(&app.db, user, id).await;
-        let row = message::get(&app.db, user, id).await;
-        match (found, row) {
-            (_, Err(shared::database::Error::NotFound(_))) => return None,
-            (Ok(found), Ok(row)) => {
-                let text = match (&found, row.status) {
-                    (Some(found), message::Status::Streaming) => found.text.clone(),
-                    (None, message::Status::Streaming) => return Some(row),
-                    _ => row.content.text(),
-                };
-                say_rest(speaker, &text, text.len());
-                return Some(row);
-            }
-            (found, row) => {
-                let error = found.err().or(row.err());
-                tracing::debug!(error = ?error, "what is stored of an answer is not known");
-                tokio::time::sleep(LOOK_STORED).await;
-            }
-        }
     }
 }

@@ -1,9 +1,12 @@
 //! Which model answers, and who has it.
 
+use std::time::Duration;
+
 use shared::{
     catalogue::{self, Model, Route},
-    config::{Environment, ProviderConfig},
+    config::Environment,
     models::usage::Attempt,
+    providers::{NotNow, Picked},
 };
 
 use crate::{
@@ -22,7 +25,7 @@ const NOTHING: catalogue::Price = catalogue::Price {
 #[derive(Debug, Clone)]
 pub(crate) enum Choice {
     /// A model of the catalogue, and those of its routes that can be asked.
-    Model(Model, Vec<(Route, ProviderConfig)>),
+    Model(Model, Vec<Route>),
     /// Nobody: the question is said back.
     Echo,
 }
@@ -41,14 +44,24 @@ impl Choice {
         matches!(self, Self::Model(model, _) if model.sees_pictures)
     }
 
-    /// What is noted of an answer before anybody is asked.
-    pub(super) fn first_attempt(&self, app: &App, input_tokens: u32) -> Attempt {
-        match self {
-            Self::Model(model, routes) => {
-                let (route, _) = routes.first().expect("a model has a route");
-                attempt(app, &model.id, route, String::new(), input_tokens)
-            }
-            Self::Echo => echo_attempt(app, input_tokens),
+    /// What is noted before the first one is asked.
+    pub(super) fn attempt(&self, app: &App, first: Option<&Picked>, input_tokens: u32) -> Attempt {
+        let route = match (self, first) {
+            (Self::Model(model, routes), Some(picked)) => routes
+                .iter()
+                .find(|route| picked.is_of(&route.provider, &route.model))
+                .map(|route| (model, route, picked)),
+            _ => None,
+        };
+        match route {
+            Some((model, route, picked)) => attempt(
+                app,
+                &model.id,
+                route,
+                picked.group().to_owned(),
+                input_tokens,
+            ),
+            None => echo_attempt(app, input_tokens),
         }
     }
 
@@ -57,8 +70,47 @@ impl Choice {
         match self {
             Self::Model(_, routes) => routes
                 .first()
-                .map_or(catalogue::ECHO, |(route, _)| &route.provider),
+                .map_or(catalogue::ECHO, |route| &route.provider),
             Self::Echo => catalogue::ECHO,
+        }
+    }
+
+    /// Picks the key that is used first, of the first provider that can be asked now; none where nobody needs one.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] with the soonest time at which one can be asked, or [`Error::NoProvider`].
+    pub(super) async fn pick(&self, app: &App) -> Result<Option<Picked>> {
+        let Self::Model(model, routes) = self else {
+            return Ok(None);
+        };
+        let (mut exhausted, mut open): (Option<Duration>, Option<Duration>) = (None, None);
+        let soonest = |known: Option<Duration>, wait: Duration| {
+            Some(known.map_or(wait, |known| known.min(wait)))
+        };
+        for route in routes {
+            match app.providers.pick(&route.provider, &route.model, &[]).await {
+                Ok(picked) => return Ok(Some(picked)),
+                Err(NotNow::Exhausted(wait)) => exhausted = soonest(exhausted, wait),
+                Err(NotNow::Open(wait)) => open = soonest(open, wait),
+                Err(NotNow::NoKey) => {}
+            }
+        }
+        match (exhausted, open) {
+            (None, None) => Err(Error::KeysRetired {
+                model: model.id.clone(),
+            }),
+            (Some(one), Some(other)) => Err(Error::Exhausted {
+                retry_after: one.min(other),
+                is_limit: one <= other,
+            }),
+            (Some(wait), None) => Err(Error::Exhausted {
+                retry_after: wait,
+                is_limit: true,
+            }),
+            (None, Some(wait)) => Err(Error::Exhausted {
+                retry_after: wait,
+                is_limit: false,
+            }),
         }
     }
 }
@@ -101,17 +153,14 @@ pub(crate) fn usable(app: &App) -> impl Iterator<Item = Choice> {
 /// Whether this is the machine of a newcomer, who has no key yet.
 fn is_alone(app: &App) -> bool {
     let common = &app.config.common;
-    common.environment == Environment::Development && common.ai.providers.is_empty()
+    common.environment == Environment::Development && app.providers.is_empty()
 }
 
 fn routes(app: &App, model: &Model) -> Option<Choice> {
-    let routes: Vec<_> = model
-        .routes
-        .iter()
-        .filter_map(|route| {
-            let provider = app.config.common.ai.provider(&route.provider)?;
-            Some((route.clone(), provider.clone()))
-        })
+    let routes = model.routes.iter();
+    let routes: Vec<Route> = routes
+        .filter(|route| app.providers.has(&route.provider))
+        .cloned()
         .collect();
     (!routes.is_empty()).then(|| Choice::Model(model.clone(), routes))
 }

@@ -10,7 +10,7 @@ use axum::{
 use shared::{
     ids::MessageId,
     models::{
-        generation,
+        generation::{self, Stopped},
         message::{self, Status},
     },
 };
@@ -235,12 +235,19 @@ pub(super) async fn read_chat_stream(
             )
         })
     });
-    let after = match (input.after, last) {
-        (Some(after), _) => Some(after.0),
-        (None, last) => last.transpose()?,
-    };
+    // An `EventSource` that was begun with `after` sends both when it connects again.
+    let after = input.after.map(|after| after.0).max(last.transpose()?);
     let row = message::get(&app.db, caller.user, id).await?;
-    let at = usize::try_from(after.unwrap_or_default()).unwrap_or(usize::MAX);
+    let mut at = usize::try_from(after.unwrap_or_default()).unwrap_or(usize::MAX);
+    if row.status == Status::Streaming
+        && let Some(making) = generation::find(&app.db, caller.user, id).await?
+    {
+        // The last event of what was said before has the number of the first byte of what is said now.
+        let begun = usize::try_from(making.begun_bytes).unwrap_or_default();
+        if at == begun + 1 && making.text.len() <= at {
+            at = begun;
+        }
+    }
     if row.status != Status::Streaming && at > row.content.text().len() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -268,10 +275,7 @@ pub(super) async fn cancel_chat_stream(
     if row.status == Status::Streaming {
         let mut reader = follow(&app, &caller, row, 0)?.reader;
         if !app.chat.live().stop(id, Stop::Cancelled) {
-            let now = app.clock.now();
-            generation::request_cancel(&app.db, caller.user, id, now).await?;
-            let channel = app.redis.keys().stop_answer();
-            app.redis.publish(channel, id.to_string()).await;
+            super::stop(&app, caller.user, Stopped::Message(id)).await?;
         }
         let ended = async { while let Heard::More(_) = reader.listener.next().await {} };
         _ = tokio::time::timeout(STOPPING, ended).await;

@@ -24,7 +24,11 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Larger pictures are shown in their smaller form.
 const LARGE_PICTURE_BYTES: i64 = 3 << 20;
 /// Larger ones are not shown at all.
-const MOST_PICTURE_BYTES: usize = 8 << 20;
+const MOST_PICTURE_BYTES: i64 = 8 << 20;
+/// Most pictures of a question with all that goes along, and most bytes of them: providers take no more, and all of it
+/// is in memory.
+const MOST_PICTURES: usize = 10;
+const MOST_BYTES: i64 = 20 << 20;
 /// Tokens that a picture is reckoned with: what `OpenAI`'s models take for one of 1024×1024 (four tiles and the whole).
 const PICTURE_TOKENS: u32 = 765;
 
@@ -35,6 +39,22 @@ pub(super) enum Texts {
     Awaited(u32),
     /// Those that are there.
     Present(u32),
+}
+
+/// The room that is left for pictures.
+#[derive(Debug)]
+pub(super) struct Pictures {
+    number: usize,
+    bytes: i64,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self {
+            number: MOST_PICTURES,
+            bytes: MOST_BYTES,
+        }
+    }
 }
 
 /// What is shown of some attachments.
@@ -70,9 +90,10 @@ pub(super) async fn show(
     app: &App,
     user: UserId,
     ids: &[AttachmentId],
-    sees_pictures: bool,
+    mut pictures: Option<&mut Pictures>,
     wanted: Texts,
 ) -> Result<Shown> {
+    let sees_pictures = pictures.is_some();
     let mut shown = Shown::default();
     if ids.is_empty() {
         return Ok(shown);
@@ -104,14 +125,16 @@ pub(super) async fn show(
             });
         };
         let mut is_seen = false;
-        if sees_pictures && row.kind == Kind::Image {
-            match picture(app, &row).await? {
-                Some(picture) => {
+        if let Some(room) = &mut pictures
+            && row.kind == Kind::Image
+        {
+            match picture(app, &row, room).await? {
+                Ok(picture) => {
                     is_seen = true;
                     shown.tokens = shown.tokens.saturating_add(PICTURE_TOKENS);
                     shown.pictures.push(picture);
                 }
-                None => miss("the picture cannot be loaded".to_owned()),
+                Err(reason) => miss(reason.to_owned()),
             }
         }
         let name = &row.file_name;
@@ -218,30 +241,46 @@ async fn cut(text: String, room: usize) -> (String, bool) {
         .expect("cutting does not panic")
 }
 
-/// A picture as a `data:` URL, a large one in its smaller form; none where it cannot be had.
-async fn picture(app: &App, row: &attachment::Model) -> Result<Option<String>> {
-    let mut key = (row.storage_key.clone(), row.media_type.clone());
+/// A picture as a `data:` URL, a large one in its smaller form; or why it cannot be had.
+async fn picture(
+    app: &App,
+    row: &attachment::Model,
+    room: &mut Pictures,
+) -> Result<Result<String, &'static str>> {
+    let mut chosen = (
+        row.storage_key.clone(),
+        row.media_type.clone(),
+        row.size_bytes,
+    );
     if row.size_bytes > LARGE_PICTURE_BYTES {
         let variants = image_variant::list_of(&app.db, &[row.id], true).await?;
         let display = variants.into_iter().find(|variant| {
             variant.name.as_deref() == Some("display") && variant.status == image::Status::Succeeded
         });
         if let Some(variant) = display
-            && let (Some(stored), Some(media_type)) = (variant.storage_key, variant.media_type)
+            && let (Some(key), Some(media_type), Some(size)) =
+                (variant.storage_key, variant.media_type, variant.size_bytes)
         {
-            key = (stored, media_type);
+            chosen = (key, media_type, size);
         }
     }
-    let (key, media_type) = key;
+    let (key, media_type, size) = chosen;
+    if size > MOST_PICTURE_BYTES {
+        return Ok(Err("the picture is too large to be sent"));
+    }
+    if room.number == 0 || size > room.bytes {
+        return Ok(Err("there are more pictures than can be sent"));
+    }
+    room.number -= 1;
+    room.bytes -= size;
     Ok(match app.storage.read(&key).await {
-        Ok(bytes) if bytes.len() <= MOST_PICTURE_BYTES => Some(format!(
+        Ok(bytes) => Ok(format!(
             "data:{media_type};base64,{}",
             BASE64_STANDARD.encode(bytes)
         )),
-        Ok(_) => None,
         Err(error) => {
             tracing::warn!(error = %error, attachmentId = %row.id, "a picture cannot be shown to a model");
-            None
+            Err("the picture cannot be loaded")
         }
     })
 }

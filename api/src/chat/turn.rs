@@ -1,5 +1,6 @@
 //! Beginning an answer: what is asked is checked and stored, and then a task of its own makes the answer.
 
+use axum::http::StatusCode;
 use shared::{
     database::{self, Origin, Refusal},
     ids::{AttachmentId, ConversationId, MessageId, ProjectId},
@@ -11,11 +12,13 @@ use shared::{
     tokens,
 };
 use tokio::time::Instant;
+use tracing::Instrument as _;
+use uuid::Uuid;
 
 use super::{
     answer::{Making, Options},
     dto::{MESSAGE_MAX, Started},
-    events::Reader,
+    events::{Reader, listen},
     live::Listener,
     prompt, relay,
     route::{self, Choice},
@@ -78,13 +81,20 @@ struct Place {
     project: Option<project::Model>,
 }
 
-/// Begins an answer.
+/// Begins an answer. A client that goes away meanwhile leaves none half begun.
 pub(super) async fn begin(
     app: &App,
     caller: &Caller,
     request: &RequestId,
     turn: Turn,
 ) -> Result<Begun> {
+    let (owned, caller, request) = (app.clone(), *caller, request.clone());
+    let beginning = async move { begin_now(&owned, &caller, &request, turn).await };
+    let begun = app.tasks.spawn(beginning.in_current_span()).await;
+    begun.map_err(anyhow::Error::from)?
+}
+
+async fn begin_now(app: &App, caller: &Caller, request: &RequestId, turn: Turn) -> Result<Begun> {
     let began = Instant::now();
     check_length(&turn.target)?;
     let place = place(app, caller, &turn.target).await;
@@ -94,6 +104,12 @@ pub(super) async fn begin(
             of_conversation.and_then(|conversation| conversation.model.as_deref());
         route::choose(app, turn.model.as_deref().or(of_conversation))
     });
+    let token_count = match &turn.target {
+        Target::New { text, .. } | Target::Reworded { text, .. } if place.is_ok() => {
+            tokens::count_message(Role::User.as_str(), text.clone()).await
+        }
+        _ => 0,
+    };
     // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.
     let mut tx = match app.begin(caller, request).await {
         Err(Error::Repeated(answer)) => return resume(app, caller, &answer).await,
@@ -102,10 +118,9 @@ pub(super) async fn begin(
     let (place, choice) = (place?, choice.transpose()?);
     let choice = choice.expect("there is one wherever there is a place");
     let system = system_prompt(app, &turn.target, &place);
-    let asked = match write(app, caller, &mut tx, &turn, place, &choice).await? {
+    let asked = match write(app, caller, &mut tx, &turn, token_count, place, &choice).await? {
         Written::Known(row) => {
-            let started = Started::from(&*row);
-            tx.answer(axum::http::StatusCode::OK, &started).await?;
+            tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
             return follow(app, caller, *row, 0);
         }
         Written::Begun(written) => *written,
@@ -116,27 +131,39 @@ pub(super) async fn begin(
         begun,
         project,
     } = asked;
-    let attempts =
-        vec![choice.first_attempt(app, u32::try_from(question.token_count).unwrap_or(0))];
+    let first = choice.pick(app).await?;
+    // Whoever waits for attachments asks nobody yet.
+    let is_noted = question.content.attachments().is_empty();
+    let input = u32::try_from(question.token_count).unwrap_or_default();
+    let attempt = choice.attempt(app, first.as_ref(), input);
+    let text = begun.clone().unwrap_or_default();
     let new = generation::New {
         message: row.id,
+        id: Uuid::new_v4(),
         conversation: row.conversation_id,
         user: caller.user,
         instance: app.chat.instance(),
-        text: begun.clone().unwrap_or_default(),
-        attempts,
+        text: text.clone(),
+        attempts: is_noted.then_some(attempt).into_iter().collect(),
     };
-    generation::begin(&mut tx, new, app.clock.now()).await?;
-    let started = Started::from(&row);
-    tx.answer(axum::http::StatusCode::OK, &started).await?;
+    let id = new.id;
+    let known = Known::of(&row, text.len());
+    let stored = async {
+        generation::begin(&mut tx, new, app.clock.now()).await?;
+        tx.answer(StatusCode::OK, &known).await
+    };
+    if let Err(error) = stored.await {
+        if let Some(picked) = &first {
+            app.providers.unused(picked).await;
+        }
+        return Err(error);
+    }
 
-    let (speaker, stopped) = app
-        .chat
-        .live()
-        .begin(row.id, begun.clone().unwrap_or_default());
+    let started = Started::from(&row);
+    let (speaker, stopped) = app.chat.live().begin(row.id, id, text);
     let at = speaker.len();
     let reader = reader(app, caller, row.id, speaker.listener(at));
-    let telling = relay::tell(app.clone(), row.id, speaker.listener(at));
+    let telling = relay::tell(app.clone(), row.id, id, speaker.listener(at));
     app.tasks.spawn(telling);
     let making = Making {
         app: app.clone(),
@@ -163,6 +190,11 @@ pub(super) async fn begin(
         attempts: Vec::new(),
         context: message::AnswerContext::default(),
         asking: None,
+        id,
+        first,
+        is_noted,
+        using: None,
+        thoughts: String::new(),
     };
     app.chat.make(making.run());
     Ok(Begun { reader, started })
@@ -272,6 +304,7 @@ async fn write(
     caller: &Caller,
     tx: &mut Write,
     turn: &Turn,
+    token_count: u32,
     place: Place,
     choice: &Choice,
 ) -> Result<Written> {
@@ -347,7 +380,6 @@ async fn write(
                 return Err(Error::NotFound("attachment"));
             }
         }
-        let token_count = tokens::count_message(Role::User.as_str(), content.text()).await;
         let new = New {
             parent,
             role: Role::User,
@@ -449,16 +481,29 @@ async fn question_of(
     }
 }
 
+/// What is kept of an answer for a repetition of its request.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Known {
+    message_id: MessageId,
+    /// Where its events begin.
+    at: usize,
+}
+
+impl Known {
+    fn of(row: &message::Model, at: usize) -> Self {
+        Self {
+            message_id: row.id,
+            at,
+        }
+    }
+}
+
 /// Goes on with what the first request with the same `Idempotency-Key` began.
 async fn resume(app: &App, caller: &Caller, answer: &Answer) -> Result<Begun> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Known {
-        message_id: MessageId,
-    }
     let known: Known = serde_json::from_slice(answer.body()).map_err(anyhow::Error::from)?;
     let row = message::get(&app.db, caller.user, known.message_id).await?;
-    follow(app, caller, row, 0)
+    follow(app, caller, row, known.at)
 }
 
 /// Reads an answer from a position on, wherever it is made.
@@ -467,18 +512,7 @@ pub(super) fn follow(app: &App, caller: &Caller, row: message::Model, at: usize)
     if row.role != Role::Assistant {
         return Err(Error::NotFound("answer"));
     }
-    let listener = if row.status != message::Status::Streaming {
-        Listener::of(row, at)
-    } else if let Some(listener) = app.chat.live().listen(id, at) {
-        listener
-    } else {
-        let (listener, speaker) = app.chat.live().repeat(id, at);
-        if let Some(speaker) = speaker {
-            let repeating = relay::repeat(app.clone(), caller.user, id, speaker);
-            app.tasks.spawn(repeating);
-        }
-        listener
-    };
+    let listener = listen(app, caller.user, row, at);
     Ok(Begun {
         reader: reader(app, caller, id, listener),
         started,

@@ -6,6 +6,7 @@ use shared::{
     ids::{ConversationId, MessageId, ProjectId},
     models::{
         conversation::{self, Settings},
+        generation::Stopped,
         message, project,
     },
 };
@@ -15,6 +16,7 @@ use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
+    chat,
     error::{Error, Problems, Result},
     extract::{Json, Path, Query},
     middleware::RequestId,
@@ -202,7 +204,9 @@ pub(super) async fn delete_conversation(
     let row = conversation::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
     row.delete(&mut tx, app.clock.now()).await?;
-    tx.no_content().await
+    let answer = tx.no_content().await?;
+    chat::stop_deleted(&app, caller.user, Stopped::Conversation(id)).await;
+    Ok(answer)
 }
 
 /// A conversation is filed in a project of its own user.

@@ -5,7 +5,8 @@ use shared::{
     ids::{ConversationId, MessageId},
     models::{
         conversation,
-        message::{self, Listed, Rating},
+        generation::Stopped,
+        message::{self, Listed, Rating, Status},
     },
 };
 
@@ -20,6 +21,7 @@ use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
+    chat,
     error::{Problems, Result},
     extract::{Json, Path, Query},
     middleware::RequestId,
@@ -186,8 +188,13 @@ pub(super) async fn delete_message(
     // Again, under the lock.
     let row = message::get(tx.orm(), caller.user, id).await?;
     preconditions.check(row.version)?;
+    let is_streaming = row.status == Status::Streaming;
     message::delete(&mut tx, conversation, row, app.clock.now()).await?;
-    tx.no_content().await
+    let answer = tx.no_content().await?;
+    if is_streaming {
+        chat::stop_deleted(&app, caller.user, Stopped::Message(id)).await;
+    }
+    Ok(answer)
 }
 
 /// Says what the caller thinks of an answer: thumbs up or down, and why.

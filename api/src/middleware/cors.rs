@@ -16,7 +16,9 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, \
     range, traceparent, x-request-id";
 const ANSWER_HEADERS: &str = "content-disposition, content-range, etag, idempotent-replayed, link, location, \
-    ratelimit, ratelimit-limit, ratelimit-policy, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id";
+    ratelimit, ratelimit-limit, ratelimit-policy, ratelimit-remaining, ratelimit-reset, retry-after, \
+    retry-after-ms, x-baatcheet-attempts, x-baatcheet-cost-microusd, x-baatcheet-overhead-ms, x-baatcheet-provider, \
+    x-request-id, x-should-retry";
 /// Two hours, in seconds; Chromium keeps a preflight's answer no longer.
 const MAX_AGE: &str = "7200";
 

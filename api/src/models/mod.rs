@@ -104,7 +104,7 @@ impl From<Choice> for Model {
                 sees_pictures: model.sees_pictures,
                 providers: routes
                     .into_iter()
-                    .map(|(route, _)| ModelProvider {
+                    .map(|route| ModelProvider {
                         name: route.provider,
                         model: route.model,
                         price_microusd_per_million: route.price.map(ModelPrice::from),

@@ -33,6 +33,7 @@ use crate::error::{FieldProblem, Problem};
     modifiers(&Deployment),
     tags(
         (name = "accounts", description = "Creating an account, logging in and out, and changing one's own account"),
+        (name = "admin", description = "How the deployment is, for administrators"),
         (name = "api-keys", description = "Credentials of programs"),
         (name = "attachments", description = "Uploaded files, and the text read from them"),
         (name = "chat", description = "Answers of models: asked for, streamed, resumed, stopped"),

@@ -1,7 +1,7 @@
 //! Handlers of usage.
 
 use axum::extract::State;
-use chrono::TimeDelta;
+use chrono::{Datelike as _, TimeDelta};
 use shared::{
     ids::ConversationId,
     models::{
@@ -40,6 +40,12 @@ pub(super) async fn get_usage(
     let from = from
         .or_else(|| to.checked_sub_signed(DEFAULT_TIME))
         .unwrap_or(to);
+    if [from, to]
+        .iter()
+        .any(|time| !(1..=9999).contains(&time.year()))
+    {
+        return Err(Error::field("/to", "must be a time of the years 1 to 9999"));
+    }
     if from > to {
         return Err(Error::field("/from", "must not be after `to`"));
     }

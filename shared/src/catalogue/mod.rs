@@ -8,6 +8,7 @@ mod price;
 
 use std::collections::HashSet;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use url::Url;
 
@@ -55,6 +56,9 @@ pub struct Provider {
     /// Most requests that one of its keys may make in a day.
     #[serde(default)]
     pub daily_requests_per_key: Option<u64>,
+    /// Where its days end, by the names of the IANA time zone database; UTC unless told otherwise.
+    #[serde(default)]
+    pub reset_zone: Option<String>,
     /// Whether it wants no key, like a server of one's own.
     #[serde(default)]
     pub keyless: bool,
@@ -176,6 +180,12 @@ impl Catalogue {
                 "is there twice"
             } else if !is_name(&provider.name) {
                 "is no name that a provider may have"
+            } else if provider
+                .reset_zone
+                .as_deref()
+                .is_some_and(|zone| TimeZone::get(zone).is_err())
+            {
+                "has an unknown time zone"
             } else if !matches!(provider.base_url.scheme(), "http" | "https") {
                 "has a base URL that is not http(s)://"
             } else {

@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 pub use self::{
     cloudinary::{CloudinaryConfig, SignatureAlgorithm},
     problems::{Problems, given},
-    providers::{AiConfig, ProviderArgs, ProviderConfig, ProviderKey},
+    providers::{AiConfig, BreakerConfig, ProviderArgs, ProviderConfig, ProviderKey},
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
 };

@@ -1,7 +1,8 @@
 //! Providers of artificial intelligence that speak `OpenAI`'s protocol: their keys, and where they are.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, fs, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, fmt, fs, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -9,7 +10,14 @@ use super::{Problems, given};
 use crate::catalogue::{Catalogue, Provider, Quirks};
 
 /// How the names of variables end that may belong to a provider.
-const ENDINGS: [&str; 3] = ["_API_KEYS", "_API_KEY", "_BASE_URL"];
+const ENDINGS: [&str; 4] = [
+    "_API_KEYS",
+    "_API_KEY",
+    "_BASE_URL",
+    "_DAILY_REQUESTS_PER_KEY",
+];
+/// Longest time that a breaker is open, unless it is told to be open longer at first.
+const LONGEST_OPEN_SECONDS: u64 = 300;
 /// Before the number of a key that has a variable of its own.
 const NUMBERED: &str = "_API_KEY_";
 
@@ -25,6 +33,9 @@ pub struct ProviderArgs {
     /// Where the API of Groq is, or any other that speaks like it [default: <https://api.groq.com/openai/v1>]
     #[arg(long, env = "GROQ_BASE_URL")]
     pub groq_base_url: Option<String>,
+    /// Most requests of a key of Groq in a day; 0: no limit [default: 14400]
+    #[arg(long, env = "GROQ_DAILY_REQUESTS_PER_KEY")]
+    pub groq_daily_requests_per_key: Option<String>,
     /// Keys of `OpenRouter`, comma-separated, like KEY or ACCOUNT:KEY; `OPENROUTER_API_KEY_1`, `_2` and so on are read, too [default: none]
     #[arg(long, env = "OPENROUTER_API_KEYS", hide_env_values = true)]
     pub openrouter_api_keys: Option<String>,
@@ -34,6 +45,9 @@ pub struct ProviderArgs {
     /// Where the API of `OpenRouter` is, or any other that speaks like it [default: <https://openrouter.ai/api/v1>]
     #[arg(long, env = "OPENROUTER_BASE_URL")]
     pub openrouter_base_url: Option<String>,
+    /// Most requests of a key of `OpenRouter` in a day; 0: no limit [default: no limit]
+    #[arg(long, env = "OPENROUTER_DAILY_REQUESTS_PER_KEY")]
+    pub openrouter_daily_requests_per_key: Option<String>,
     /// Keys of `DeepSeek`, comma-separated, like KEY or ACCOUNT:KEY; `DEEPSEEK_API_KEY_1`, `_2` and so on are read, too [default: none]
     #[arg(long, env = "DEEPSEEK_API_KEYS", hide_env_values = true)]
     pub deepseek_api_keys: Option<String>,
@@ -43,6 +57,9 @@ pub struct ProviderArgs {
     /// Where the API of `DeepSeek` is, or any other that speaks like it [default: <https://api.deepseek.com>]
     #[arg(long, env = "DEEPSEEK_BASE_URL")]
     pub deepseek_base_url: Option<String>,
+    /// Most requests of a key of `DeepSeek` in a day; 0: no limit [default: no limit]
+    #[arg(long, env = "DEEPSEEK_DAILY_REQUESTS_PER_KEY")]
+    pub deepseek_daily_requests_per_key: Option<String>,
     /// Keys of Google Gemini, comma-separated, like KEY or ACCOUNT:KEY; `GEMINI_API_KEY_1`, `_2` and so on are read, too [default: none]
     #[arg(long, env = "GEMINI_API_KEYS", hide_env_values = true)]
     pub gemini_api_keys: Option<String>,
@@ -52,6 +69,9 @@ pub struct ProviderArgs {
     /// Where the API of Google Gemini is, or any other that speaks like it [default: <https://generativelanguage.googleapis.com/v1beta/openai>]
     #[arg(long, env = "GEMINI_BASE_URL")]
     pub gemini_base_url: Option<String>,
+    /// Most requests of a key of Google Gemini in a day; 0: no limit [default: no limit]
+    #[arg(long, env = "GEMINI_DAILY_REQUESTS_PER_KEY")]
+    pub gemini_daily_requests_per_key: Option<String>,
     /// Keys of `OpenAI`, comma-separated, like KEY or ACCOUNT:KEY: it transcribes where Groq does not, too; `OPENAI_API_KEY_1`, `_2` and so on are read, too [default: none]
     #[arg(long, env = "OPENAI_API_KEYS", hide_env_values = true)]
     pub openai_api_keys: Option<String>,
@@ -61,10 +81,22 @@ pub struct ProviderArgs {
     /// Where the API of `OpenAI` is, or any other that speaks like it [default: <https://api.openai.com/v1>]
     #[arg(long, env = "OPENAI_BASE_URL")]
     pub openai_base_url: Option<String>,
+    /// Most requests of a key of `OpenAI` in a day; 0: no limit [default: no limit]
+    #[arg(long, env = "OPENAI_DAILY_REQUESTS_PER_KEY")]
+    pub openai_daily_requests_per_key: Option<String>,
 
     /// JSON file with models, prices and providers, which go before those built in: see the README [default: none]
     #[arg(long, env = "MODELS_FILE")]
     pub models_file: Option<String>,
+    /// Where the days of all providers end, like Asia/Karachi [default: each provider's own, mostly UTC]
+    #[arg(long, env = "PROVIDER_RESET_ZONE")]
+    pub provider_reset_zone: Option<String>,
+    /// Failures in a row after which a model of a provider is left alone, 1 to 100 [default: 3]
+    #[arg(long, env = "BREAKER_FAILURES")]
+    pub breaker_failures: Option<String>,
+    /// Seconds for which it is left alone first, 1 to 3600; they double each time, up to 300 [default: 20]
+    #[arg(long, env = "BREAKER_OPEN_SECONDS")]
+    pub breaker_open_seconds: Option<String>,
     /// Other variables of the environment that may be a provider's: numbered keys, and those of `MODELS_FILE`.
     #[arg(skip)]
     pub more: BTreeMap<String, String>,
@@ -77,6 +109,23 @@ pub struct AiConfig {
     pub catalogue: Arc<Catalogue>,
     /// Those that have a key, or want none, in the order of the catalogue.
     pub providers: Vec<ProviderConfig>,
+    /// All of them, with and without keys.
+    all: Vec<ProviderConfig>,
+    /// Where days end, whoever the provider is.
+    pub reset_zone: Option<String>,
+    /// When a provider is left alone.
+    pub breaker: BreakerConfig,
+}
+
+/// When a provider is left alone.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakerConfig {
+    /// Failures in a row.
+    pub failures: u32,
+    /// For how long at first.
+    pub open: Duration,
+    /// For how long at most.
+    pub longest: Duration,
 }
 
 /// Where a provider is, and what opens it.
@@ -121,6 +170,15 @@ impl AiConfig {
             .iter()
             .find(|provider| &*provider.name == name)
     }
+
+    /// A provider with keys that are not its configuration's; none where nobody knows it.
+    pub fn with_keys(&self, name: &str, keys: Vec<ProviderKey>) -> Option<ProviderConfig> {
+        let known = self.all.iter().find(|provider| &*provider.name == name)?;
+        Some(ProviderConfig {
+            keys,
+            ..known.clone()
+        })
+    }
 }
 
 impl ProviderArgs {
@@ -137,14 +195,35 @@ impl ProviderArgs {
     /// Checks everything; what is wrong goes to `problems`. Keys are never repeated in a problem.
     pub fn check(&self, problems: &mut Problems) -> AiConfig {
         let catalogue = self.catalogue(problems);
-        let providers = catalogue
+        let all: Vec<ProviderConfig> = catalogue
             .providers
             .iter()
-            .filter_map(|provider| self.provider(provider, problems))
+            .map(|provider| self.provider(provider, problems))
             .collect();
+        let with_keys = all.iter().filter(|provider| !provider.keys.is_empty());
+        let reset_zone = given(&self.provider_reset_zone).map(str::to_owned);
+        if let Some(zone) = &reset_zone
+            && let Err(error) = TimeZone::get(zone)
+        {
+            problems.add("PROVIDER_RESET_ZONE", error.to_string());
+        }
+        let failures = problems.number("BREAKER_FAILURES", &self.breaker_failures, 3, 1..=100);
+        let open = problems.number(
+            "BREAKER_OPEN_SECONDS",
+            &self.breaker_open_seconds,
+            20,
+            1..=3600,
+        );
         AiConfig {
             catalogue: Arc::new(catalogue),
-            providers,
+            providers: with_keys.cloned().collect(),
+            all,
+            reset_zone,
+            breaker: BreakerConfig {
+                failures,
+                open: Duration::from_secs(open),
+                longest: Duration::from_secs(LONGEST_OPEN_SECONDS.max(open)),
+            },
         }
     }
 
@@ -160,7 +239,7 @@ impl ProviderArgs {
         })
     }
 
-    fn provider(&self, provider: &Provider, problems: &mut Problems) -> Option<ProviderConfig> {
+    fn provider(&self, provider: &Provider, problems: &mut Problems) -> ProviderConfig {
         let variable = provider.variable("BASE_URL");
         let base_url = match self.value(&variable) {
             None => provider.base_url.clone(),
@@ -183,13 +262,20 @@ impl ProviderArgs {
                 key: SecretString::default(),
             });
         }
-        (!keys.is_empty()).then(|| ProviderConfig {
+        let variable = provider.variable("DAILY_REQUESTS_PER_KEY");
+        let mut limit = provider.daily_requests_per_key;
+        match self.value(&variable).map(str::parse::<u64>) {
+            None => {}
+            Some(Ok(number)) => limit = (number > 0).then_some(number),
+            Some(Err(error)) => problems.add(variable, error.to_string()),
+        }
+        ProviderConfig {
             name: provider.name.as_str().into(),
             base_url,
             keys,
             quirks: provider.quirks,
-            daily_requests_per_key: provider.daily_requests_per_key,
-        })
+            daily_requests_per_key: limit,
+        }
     }
 
     /// All its keys, each once: first the list, then the one, then the numbered ones by their numbers.
@@ -208,15 +294,12 @@ impl ProviderArgs {
         for variable in variables {
             for text in self.value(&variable).unwrap_or_default().split(',') {
                 match ProviderKey::parse(text.trim()) {
-                    Ok(Some(key)) if keys.iter().all(|known| !known.is_same(&key)) => {
-                        keys.push(key);
-                    }
-                    Ok(_) => {}
+                    Ok(key) => keys.extend(key),
                     Err(problem) => problems.add(variable.clone(), problem),
                 }
             }
         }
-        keys
+        each_once(keys)
     }
 
     /// The value of a variable, whoever read it.
@@ -225,18 +308,38 @@ impl ProviderArgs {
             ("GROQ_API_KEYS", &self.groq_api_keys),
             ("GROQ_API_KEY", &self.groq_api_key),
             ("GROQ_BASE_URL", &self.groq_base_url),
+            (
+                "GROQ_DAILY_REQUESTS_PER_KEY",
+                &self.groq_daily_requests_per_key,
+            ),
             ("OPENROUTER_API_KEYS", &self.openrouter_api_keys),
             ("OPENROUTER_API_KEY", &self.openrouter_api_key),
             ("OPENROUTER_BASE_URL", &self.openrouter_base_url),
+            (
+                "OPENROUTER_DAILY_REQUESTS_PER_KEY",
+                &self.openrouter_daily_requests_per_key,
+            ),
             ("DEEPSEEK_API_KEYS", &self.deepseek_api_keys),
             ("DEEPSEEK_API_KEY", &self.deepseek_api_key),
             ("DEEPSEEK_BASE_URL", &self.deepseek_base_url),
+            (
+                "DEEPSEEK_DAILY_REQUESTS_PER_KEY",
+                &self.deepseek_daily_requests_per_key,
+            ),
             ("GEMINI_API_KEYS", &self.gemini_api_keys),
             ("GEMINI_API_KEY", &self.gemini_api_key),
             ("GEMINI_BASE_URL", &self.gemini_base_url),
+            (
+                "GEMINI_DAILY_REQUESTS_PER_KEY",
+                &self.gemini_daily_requests_per_key,
+            ),
             ("OPENAI_API_KEYS", &self.openai_api_keys),
             ("OPENAI_API_KEY", &self.openai_api_key),
             ("OPENAI_BASE_URL", &self.openai_base_url),
+            (
+                "OPENAI_DAILY_REQUESTS_PER_KEY",
+                &self.openai_daily_requests_per_key,
+            ),
         ];
         let known = known.into_iter().find(|(name, _)| *name == variable);
         match known {
@@ -257,6 +360,23 @@ impl ProviderKey {
             (Some(one), Some(other)) => one == other,
             _ => self.is_same(other),
         }
+    }
+
+    /// Reads a list as it is written in a variable; each key once.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, &'static str> {
+        let keys: Vec<Option<Self>> = text
+            .split(',')
+            .map(|text| Self::parse(text.trim()))
+            .collect::<Result<_, _>>()?;
+        Ok(each_once(keys.into_iter().flatten().collect()))
+    }
+
+    /// Whether another entry is the same key of the same account.
+    pub fn is_same_entry(&self, other: &Self) -> bool {
+        self.account == other.account && self.is_same(other)
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -281,6 +401,16 @@ impl ProviderKey {
             key: key.into(),
         }))
     }
+}
+
+fn each_once(keys: Vec<ProviderKey>) -> Vec<ProviderKey> {
+    let mut once: Vec<ProviderKey> = Vec::with_capacity(keys.len());
+    for key in keys {
+        if once.iter().all(|known| !known.is_same(&key)) {
+            once.push(key);
+        }
+    }
+    once
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ use crate::{
 /// a second.
 const LEASE: &str = "interval '2500 milliseconds'";
 
+/// The engine's time, also late in a transaction that has waited for a lock.
+const NOW: &str = "(job_now() + (clock_timestamp() - now()))";
+
 /// What was asked of providers for an answer: those that failed, and last the one that is asked now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(transparent)]
@@ -32,6 +35,8 @@ pub struct Model {
     /// The message that is being made.
     #[sea_orm(primary_key, auto_increment = false)]
     pub message_id: MessageId,
+    /// This making of it: an answer that is gone on with is made again.
+    pub id: Uuid,
     /// Where it is said.
     pub conversation_id: ConversationId,
     /// Whose it is.
@@ -64,6 +69,8 @@ impl ActiveModelBehavior for ActiveModel {}
 pub struct New {
     /// The message that will be made.
     pub message: MessageId,
+    /// This making of it.
+    pub id: Uuid,
     /// Where it is said.
     pub conversation: ConversationId,
     /// Whose it is.
@@ -79,8 +86,8 @@ pub struct New {
 /// An answer whose lease was renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct Kept {
-    /// Which one.
-    pub message_id: MessageId,
+    /// Which making.
+    pub id: Uuid,
     /// Whether somebody asked to stop it.
     pub is_cancelled: bool,
 }
@@ -92,12 +99,13 @@ pub struct Kept {
 pub async fn begin(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<()> {
     let sql = format!(
         "INSERT INTO generations
-                (message_id, conversation_id, user_id, instance, lease_until, text, begun_bytes, attempts,
+                (message_id, id, conversation_id, user_id, instance, lease_until, text, begun_bytes, attempts,
                  started_at)
-         VALUES ($1, $2, $3, $4, job_now() + {LEASE}, $5, octet_length($5), $6, $7)"
+         VALUES ($1, $2, $3, $4, $5, {NOW} + {LEASE}, $6, octet_length($6), $7, $8)"
     );
     let values = [
         new.message.into(),
+        new.id.into(),
         new.conversation.into(),
         new.user.into(),
         new.instance.into(),
@@ -113,52 +121,69 @@ pub async fn begin(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<()> {
 /// What is to be stored of an answer.
 #[derive(Debug, Clone)]
 pub struct Unsaved {
-    /// Which one.
-    pub message: MessageId,
+    /// Which making.
+    pub id: Uuid,
     /// Everything that was said of it.
     pub text: String,
     /// What was asked of providers for it, if that has changed.
     pub attempts: Option<Vec<Attempt>>,
 }
 
-/// Says that an instance still makes answers, and stores what was said and asked since; tells which are still its own.
+/// Says that answers are still made, and stores what was said and asked since; tells which of them are still there.
+///
+/// A row that somebody has locked is about to end, and needs nothing more.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn keep(
     db: &impl ConnectionTrait,
-    instance: Uuid,
-    own: &[MessageId],
+    own: &[Uuid],
     unsaved: &[Unsaved],
 ) -> Result<Vec<Kept>> {
     let sql = format!(
-        "UPDATE generations g
-            SET lease_until = job_now() + {LEASE},
-                text = coalesce(said.text, g.text),
-                attempts = coalesce(nullif(said.attempts, '')::jsonb, g.attempts)
-           FROM unnest($2::uuid[]) own(id)
-           LEFT JOIN unnest($3::uuid[], $4::text[], $5::text[]) said(id, text, attempts) ON said.id = own.id
-          WHERE g.message_id = own.id AND g.instance = $1
-        RETURNING g.message_id, g.cancel_requested_at IS NOT NULL AS is_cancelled"
+        "WITH free AS (SELECT id FROM generations WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED),
+              kept AS (
+                  UPDATE generations g
+                     SET lease_until = {NOW} + {LEASE},
+                         text = coalesce(said.text, g.text),
+                         attempts = coalesce(nullif(said.attempts, '')::jsonb, g.attempts)
+                    FROM free
+                    LEFT JOIN unnest($2::uuid[], $3::text[], $4::text[]) said(id, text, attempts) ON said.id = free.id
+                   WHERE g.id = free.id)
+         SELECT id, cancel_requested_at IS NOT NULL AS is_cancelled FROM generations WHERE id = ANY($1)"
     );
     let json =
         |attempts: &Vec<Attempt>| serde_json::to_string(attempts).expect("attempts are plain data");
-    let own: Vec<Uuid> = own.iter().map(|id| id.0).collect();
-    let ids: Vec<Uuid> = unsaved.iter().map(|one| one.message.0).collect();
+    let ids: Vec<Uuid> = unsaved.iter().map(|one| one.id).collect();
     let texts: Vec<String> = unsaved.iter().map(|one| one.text.clone()).collect();
     let attempts: Vec<String> = unsaved
         .iter()
         .map(|one| one.attempts.as_ref().map(json).unwrap_or_default())
         .collect();
     let values = [
-        instance.into(),
-        own.into(),
+        own.to_vec().into(),
         ids.into(),
         texts.into(),
         attempts.into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     Ok(Kept::find_by_statement(statement).all(db).await?)
+}
+
+/// Notes what is asked of providers.
+///
+/// # Errors
+/// As the database fails.
+pub async fn note(db: &impl ConnectionTrait, id: Uuid, attempts: &[Attempt]) -> Result<()> {
+    Entity::update_many()
+        .set(ActiveModel {
+            attempts: Set(Attempts(attempts.to_vec())),
+            ..Default::default()
+        })
+        .filter(Column::Id.eq(id))
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// Finds the answer of `user` that is being made.
@@ -176,49 +201,77 @@ pub async fn find(
         .await?)
 }
 
-/// Asks whoever makes an answer of `user` to stop; tells whether anybody does.
+/// Asks whoever makes answers of `user` to stop: a message, or all of a conversation. Tells which ones are made.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn request_cancel(
     db: &impl ConnectionTrait,
     user: UserId,
-    message: MessageId,
+    what: Stopped,
     now: DateTime<Utc>,
-) -> Result<bool> {
+) -> Result<Vec<MessageId>> {
+    let what = match what {
+        Stopped::Message(id) => Column::MessageId.eq(id),
+        Stopped::Conversation(id) => Column::ConversationId.eq(id),
+    };
     let asked = Entity::update_many()
         .set(ActiveModel {
             cancel_requested_at: Set(Some(now)),
             ..Default::default()
         })
-        .filter(Column::MessageId.eq(message))
+        .filter(what)
         .filter(Column::UserId.eq(user))
-        .exec(db)
+        .exec_with_returning(db)
         .await?;
-    Ok(asked.rows_affected > 0)
+    Ok(asked.into_iter().map(|row| row.message_id).collect())
+}
+
+/// What is to be stopped.
+#[derive(Debug, Clone, Copy)]
+pub enum Stopped {
+    /// An answer.
+    Message(MessageId),
+    /// All answers of a conversation.
+    Conversation(ConversationId),
 }
 
 /// Takes an answer to end it; none where another has done so.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn take(tx: &mut Tx, message: MessageId, instance: Uuid) -> Result<Option<Model>> {
-    let sql = "DELETE FROM generations WHERE message_id = $1 AND instance = $2 RETURNING *";
-    let values = [message.into(), instance.into()];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+pub async fn take(tx: &mut Tx, id: Uuid) -> Result<Option<Model>> {
+    let sql = "DELETE FROM generations WHERE id = $1 RETURNING *";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [id.into()]);
     Ok(Entity::find().from_raw_sql(statement).one(tx.orm()).await?)
 }
 
-/// Takes an answer whose instance has not been heard of in time.
+#[derive(FromQueryResult)]
+struct Found {
+    id: Uuid,
+}
+
+/// Finds an answer whose instance has not been heard of in time, and which is not among `own`; others leave it to this
+/// transaction.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn take_abandoned(tx: &mut Tx) -> Result<Option<Model>> {
+pub async fn find_abandoned(tx: &mut Tx, own: &[Uuid]) -> Result<Option<Uuid>> {
     let sql = "
-        DELETE FROM generations WHERE message_id = (
-            SELECT message_id FROM generations WHERE lease_until < job_now()
-             ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING *";
-    let statement = Statement::from_string(DbBackend::Postgres, sql);
-    Ok(Entity::find().from_raw_sql(statement).one(tx.orm()).await?)
+        SELECT id FROM generations WHERE lease_until < job_now() AND id <> ALL($1)
+         ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [own.to_vec().into()]);
+    let found = Found::find_by_statement(statement).one(tx.orm()).await?;
+    Ok(found.map(|found| found.id))
+}
+
+/// Leaves an answer that could not be ended for a minute, so that others are.
+///
+/// # Errors
+/// As the database fails.
+pub async fn postpone(db: &impl ConnectionTrait, id: Uuid) -> Result<()> {
+    let sql = "UPDATE generations SET lease_until = job_now() + interval '1 minute' WHERE id = $1";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [id.into()]);
+    db.execute_raw(statement).await?;
+    Ok(())
 }

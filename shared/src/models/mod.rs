@@ -18,6 +18,7 @@ pub mod message;
 pub mod notification;
 pub mod pending_object;
 pub mod project;
+pub mod provider_key;
 pub mod queue_figure;
 pub mod recognition;
 pub mod search;

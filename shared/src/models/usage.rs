@@ -184,8 +184,11 @@ impl Spent {
 impl Attempt {
     /// What it costs, in millionths of a US dollar; none where nobody knows.
     pub fn cost_microusd(&self) -> Option<i64> {
-        let (_, price) = self.price.as_ref()?;
         let tokens = self.spent.as_ref()?.tokens;
+        if tokens == TokenCounts::default() {
+            return Some(0);
+        }
+        let (_, price) = self.price.as_ref()?;
         Some(price.of(tokens.input, tokens.cached, tokens.output))
     }
 }
@@ -328,7 +331,7 @@ pub async fn sum(db: &impl ConnectionTrait, scope: Scope, by: Option<By>) -> Res
                 coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
                 coalesce(sum(cost_microusd), 0)::bigint AS cost_microusd,
                 count(*) FILTER (WHERE is_estimated) AS estimated,
-                count(*) FILTER (WHERE price_version IS NULL) AS unpriced
+                count(*) FILTER (WHERE cost_microusd IS NULL) AS unpriced
            FROM usage WHERE {place} {group}"
     );
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);

@@ -12,7 +12,7 @@ use fred::{
     interfaces::{ClientLike, EventInterface, KeysInterface, LuaInterface, PubsubInterface},
     prelude::{Builder, Client, Config, ReconnectPolicy},
     types::{
-        Expiration, Message,
+        Expiration, Message, SetOptions,
         config::{TlsConnector, UnresponsiveConfig},
     },
 };
@@ -69,9 +69,24 @@ impl Keys {
         format!("{}jobs:changed", self.0)
     }
 
-    /// Stream: an answer that is being made, numbered by the bytes said so far.
-    pub fn answer(&self, message: MessageId) -> String {
-        format!("{}stream:{message}", self.0)
+    /// Hash: what is counted of a provider's keys, and what is left alone.
+    pub fn provider(&self, name: &str) -> String {
+        format!("{}providers:{name}", self.0)
+    }
+
+    /// When a provider was probed last, and how it was.
+    pub fn provider_health(&self, name: &str) -> String {
+        format!("{}providers:health:{name}", self.0)
+    }
+
+    /// Channel: keys were retired, revived or set.
+    pub fn providers_changed(&self) -> String {
+        format!("{}providers:changed", self.0)
+    }
+
+    /// Stream: an answer that is being made, numbered by the bytes said so far; each making has its own.
+    pub fn answer(&self, message: MessageId, making: uuid::Uuid) -> String {
+        format!("{}stream:{message}:{making}", self.0)
     }
 
     /// Channel: these answers shall be stopped (ids, comma-separated).
@@ -207,6 +222,28 @@ impl Redis {
             false,
         );
         self.bounded(COMMAND_TIMEOUT, Box::pin(set)).await
+    }
+
+    /// Writes a key that goes after `lifetime`, unless it is there; tells whether it was not.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn claim(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        lifetime: Duration,
+    ) -> Result<bool, Error> {
+        let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let set = self.client.set::<Option<String>, _, _>(
+            key,
+            value.as_slice(),
+            Some(Expiration::PX(millis)),
+            Some(SetOptions::NX),
+            false,
+        );
+        let set = self.bounded(COMMAND_TIMEOUT, Box::pin(set)).await?;
+        Ok(set.is_some())
     }
 
     /// Removes keys.

@@ -1,8 +1,8 @@
-//! Streams of Redis: texts that grow, read by whoever comes later.
+//! Streams of Redis, texts that grow, read by whoever comes later; and hashes.
 
 use std::{collections::HashMap, time::Duration};
 
-use fred::interfaces::{KeysInterface as _, StreamsInterface as _};
+use fred::interfaces::{HashesInterface as _, KeysInterface as _, StreamsInterface as _};
 
 use super::{COMMAND_TIMEOUT, Error, Redis};
 
@@ -36,6 +36,15 @@ impl Redis {
             pipeline.all::<()>().await
         });
         self.bounded(COMMAND_TIMEOUT, append).await
+    }
+
+    /// Reads all fields of a hash.
+    ///
+    /// # Errors
+    /// When Redis does not answer within 100 ms.
+    pub async fn read_hash(&self, key: &str) -> Result<HashMap<String, String>, Error> {
+        let read = Box::pin(self.client.hgetall::<HashMap<String, String>, _>(key));
+        self.bounded(COMMAND_TIMEOUT, read).await
     }
 
     /// Reads what of a stream comes after a number.

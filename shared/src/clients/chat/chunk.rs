@@ -13,7 +13,7 @@ const MAX_FINISH_BYTES: usize = 32;
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk {
     #[serde(default)]
-    choices: Vec<Choice>,
+    choices: Option<Vec<Choice>>,
     #[serde(default)]
     usage: Option<Counts>,
     #[serde(default)]
@@ -26,8 +26,14 @@ pub(super) struct Chunk {
 struct Choice {
     #[serde(default)]
     index: u32,
-    #[serde(default, alias = "message")]
+    #[serde(default)]
     delta: Option<Delta>,
+    /// Of a whole answer.
+    #[serde(default)]
+    message: Option<Delta>,
+    /// Moonshot's place for figures.
+    #[serde(default)]
+    usage: Option<Counts>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
@@ -38,6 +44,12 @@ struct Delta {
     content: Option<Value>,
     #[serde(default)]
     refusal: Option<String>,
+    /// Thoughts, as `DeepSeek` and others call them.
+    #[serde(default)]
+    reasoning_content: Option<String>,
+    /// Thoughts, as Groq and `OpenRouter` call them.
+    #[serde(default)]
+    reasoning: Option<String>,
 }
 
 /// Groq's own place for figures.
@@ -79,6 +91,8 @@ struct OutputDetails {
 pub(super) struct Said {
     /// More of the answer.
     pub(super) text: String,
+    /// What the model thought meanwhile.
+    pub(super) thoughts: String,
     /// Why there is no more.
     pub(super) finish: Option<String>,
     /// What was counted.
@@ -93,19 +107,24 @@ impl From<Chunk> for Said {
             usage: chunk
                 .usage
                 .or(chunk.x_groq.and_then(|groq| groq.usage))
-                .map(TokenCounts::from),
+                .and_then(Counts::told),
             error: chunk.error.filter(|error| !error.is_null()).map(|error| {
                 reason_in(&error).unwrap_or_else(|| "it says that something went wrong".to_owned())
             }),
             ..Self::default()
         };
         // More than one was not asked for.
-        for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {
-            if let Some(delta) = choice.delta {
+        let choices = chunk.choices.into_iter().flatten();
+        for choice in choices.filter(|choice| choice.index == 0) {
+            said.usage = said.usage.or(choice.usage.and_then(Counts::told));
+            if let Some(delta) = choice.delta.or(choice.message) {
+                let thoughts = delta.reasoning_content.or(delta.reasoning);
+                said.thoughts.push_str(&thoughts.unwrap_or_default());
                 said.text.push_str(&text_of(delta.content.as_ref()));
                 said.text.push_str(&delta.refusal.unwrap_or_default());
             }
             if let Some(mut reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
+                reason.retain(|c| !c.is_control());
                 reason.truncate(reason.floor_char_boundary(MAX_FINISH_BYTES));
                 said.finish = Some(reason);
             }
@@ -123,6 +142,14 @@ fn text_of(content: Option<&Value>) -> String {
             .filter_map(|part| part["text"].as_str())
             .collect(),
         _ => String::new(),
+    }
+}
+
+impl Counts {
+    /// Nothing but zeros tells nothing.
+    fn told(self) -> Option<TokenCounts> {
+        let counts = TokenCounts::from(self);
+        (counts != TokenCounts::default()).then_some(counts)
     }
 }
 

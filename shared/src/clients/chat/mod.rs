@@ -6,6 +6,7 @@
 
 mod body;
 mod chunk;
+mod limit;
 mod stream;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use self::{
     body::{Part, Prompt, Said, Speaker},
+    limit::Limit,
     stream::{Answer, AnswerError, Ending, Piece},
 };
 use super::retry_after::retry_after;
@@ -24,6 +26,8 @@ use crate::{clock::Clock, config::ProviderConfig};
 
 const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a sign of life.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time without a byte.
 pub const SILENCE: Duration = Duration::from_mins(1);
 /// Largest answer that is no success.
@@ -55,8 +59,8 @@ pub enum AskError {
     Limited {
         /// What was said.
         reason: String,
-        /// When it wants to be asked again.
-        retry_after: Option<Duration>,
+        /// For how long, and whether the day is used up.
+        limit: Limit,
     },
     /// It is away, busy, or out of order.
     #[error("not available: {reason}")]
@@ -134,14 +138,46 @@ impl Models {
         Err(self.refusal(response).await)
     }
 
+    /// Asks a provider for its models, which costs nothing, and tells whether it answers.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn probe(
+        &self,
+        provider: &ProviderConfig,
+        key: &SecretString,
+    ) -> Result<(), AskError> {
+        let base = provider.base_url.as_str().trim_end_matches('/');
+        let url = Url::parse(&format!("{base}/models")).map_err(|error| unavailable(&error))?;
+        let mut request = self.http.get(url).timeout(PROBE_TIMEOUT);
+        if !key.expose_secret().is_empty() {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| unavailable(&anyhow::Error::from(error.without_url())))?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        Err(self.refusal(response).await)
+    }
+
     async fn refusal(&self, response: Response) -> AskError {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_some(response, self.silence).await;
         let reason = chunk::reason_of(&body).unwrap_or_else(|| status.to_string());
-        self.classify(status, &headers, reason)
+        let limit = Limit::read(&headers, &body, self.clock.now());
+        self.classify(status, &headers, limit, reason)
     }
 
-    fn classify(&self, status: StatusCode, headers: &HeaderMap, reason: String) -> AskError {
+    fn classify(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        limit: Limit,
+        reason: String,
+    ) -> AskError {
         let retry_after = retry_after(headers, self.clock.now());
         let code = status.as_u16();
         match code {
@@ -149,10 +185,7 @@ impl Models {
                 status: code,
                 reason,
             },
-            429 => AskError::Limited {
-                reason,
-                retry_after,
-            },
+            429 => AskError::Limited { reason, limit },
             400..=499 if code != 408 => AskError::Refused {
                 status: code,
                 reason,

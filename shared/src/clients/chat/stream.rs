@@ -5,6 +5,7 @@ use std::{collections::VecDeque, fmt, io, pin::Pin, time::Duration};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
 use reqwest::Response;
+use tokio::time::Instant;
 use tokio_util::{
     codec::{FramedRead, LinesCodec, LinesCodecError},
     io::StreamReader,
@@ -30,6 +31,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 const DONE: &str = "[DONE]";
 
 type Lines = Pin<Box<dyn Stream<Item = Result<String, LinesCodecError>> + Send>>;
+/// What has not a word for "nothing came" yet.
+const SILENT: io::ErrorKind = io::ErrorKind::TimedOut;
 
 /// An answer that is being made. Dropping it stops the provider.
 pub struct Answer {
@@ -40,6 +43,8 @@ pub struct Answer {
     /// What was read and not given yet.
     ready: VecDeque<Piece>,
     finish: Option<String>,
+    /// Until when figures are waited for, once the answer has ended.
+    figures_until: Option<Instant>,
     usage: Option<TokenCounts>,
     bytes: usize,
     /// What comes is JSON over several lines, and no stream of events.
@@ -59,6 +64,8 @@ impl fmt::Debug for Answer {
 pub enum Piece {
     /// More words.
     Text(String),
+    /// What the model thinks meanwhile; it is paid for, too.
+    Thought(String),
     /// There are no more.
     End(Ending),
 }
@@ -99,13 +106,13 @@ impl Answer {
             .get(CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok())
             .is_some_and(|kind| kind.contains("json"));
-        let bytes = response.bytes_stream().map_err(io::Error::other);
+        let bytes = impatient(response.bytes_stream().map_err(io::Error::other), silence);
         let lines: Lines = if is_json {
             // One event, over any number of lines.
             Box::pin(futures::stream::once(whole(bytes)))
         } else {
             let codec = LinesCodec::new_with_max_length(MAX_LINE_BYTES);
-            Box::pin(FramedRead::new(StreamReader::new(bytes), codec))
+            Box::pin(FramedRead::new(StreamReader::new(Box::pin(bytes)), codec))
         };
         Self {
             lines,
@@ -113,6 +120,7 @@ impl Answer {
             open: String::new(),
             ready: VecDeque::new(),
             finish: None,
+            figures_until: None,
             usage: None,
             bytes: 0,
             is_bare: false,
@@ -143,12 +151,12 @@ impl Answer {
     }
 
     async fn read_line(&mut self) -> Result<(), AnswerError> {
-        let patience = if self.finish.is_some() {
-            FIGURES.min(self.silence)
-        } else {
-            self.silence
+        let next = self.lines.next();
+        let read = match self.figures_until {
+            Some(until) => tokio::time::timeout_at(until, next).await,
+            None => Ok(next.await),
         };
-        let line = match tokio::time::timeout(patience, self.lines.next()).await {
+        let line = match read {
             Ok(Some(Ok(line))) => line,
             Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {
                 return Err(AnswerError::TooLong);
@@ -163,9 +171,12 @@ impl Answer {
             {
                 return Err(AnswerError::Unreadable("it is no UTF-8".to_owned()));
             }
-            Ok(_) => return Err(AnswerError::Cut),
-            Err(_) => return Err(AnswerError::Silent(patience)),
+            Ok(Some(Err(LinesCodecError::Io(error)))) if error.kind() == SILENT => {
+                return Err(AnswerError::Silent(self.silence));
+            }
+            Ok(_) | Err(_) => return Err(AnswerError::Cut),
         };
+        let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
         // Comments keep the connection open; names and ids of events say nothing here.
         let data = match line.strip_prefix("data:") {
             Some(data) => data.trim(),
@@ -199,7 +210,13 @@ impl Answer {
             self.open.push_str(data);
         }
         let data = if is_part { &self.open } else { data };
-        if data.len() > MAX_ANSWER_BYTES {
+        if data.len()
+            > if is_part {
+                MAX_LINE_BYTES
+            } else {
+                MAX_ANSWER_BYTES
+            }
+        {
             return Err(AnswerError::TooLong);
         }
         match serde_json::from_str::<Chunk>(data) {
@@ -225,16 +242,24 @@ impl Answer {
             self.ready
                 .push_back(Piece::Text(said.text.replace('\0', "")));
         }
+        if !said.thoughts.is_empty() {
+            self.bytes += said.thoughts.len();
+            self.ready.push_back(Piece::Thought(said.thoughts));
+        }
+        let is_told = said.usage.is_some();
         self.usage = said.usage.or(self.usage);
-        self.finish = said.finish.or(self.finish.take());
+        if said.finish.is_some() {
+            self.finish = said.finish;
+            self.figures_until.get_or_insert(Instant::now() + FIGURES);
+        }
         if let Some(reason) = said.error {
             return Err(AnswerError::Said(reason));
         }
         if self.bytes > MAX_ANSWER_BYTES {
             return Err(AnswerError::TooLong);
         }
-        // Nothing is missing any more.
-        if self.finish.is_some() && self.usage.is_some() {
+        // Nothing is missing any more. What was told before the end may have been told too early.
+        if self.finish.is_some() && is_told {
             self.end();
         }
         Ok(())
@@ -262,6 +287,20 @@ impl Answer {
 
 fn unreadable(data: &str, why: &str) -> AnswerError {
     AnswerError::Unreadable(cut(&format!("{why}: {data}")))
+}
+
+/// The same bytes, but an error where none come for too long.
+fn impatient<B: Send + 'static>(
+    bytes: impl Stream<Item = io::Result<B>> + Send + 'static,
+    silence: Duration,
+) -> impl Stream<Item = io::Result<B>> + Send + 'static {
+    futures::stream::unfold(Some(Box::pin(bytes)), move |bytes| async move {
+        let mut bytes = bytes?;
+        match tokio::time::timeout(silence, bytes.next()).await {
+            Ok(next) => next.map(|piece| (piece, Some(bytes))),
+            Err(_) => Some((Err(SILENT.into()), None)),
+        }
+    })
 }
 
 /// A whole answer, as the one line of a stream.
@@ -294,6 +333,7 @@ mod tests {
         loop {
             match answer.next().await {
                 Ok(Some(Piece::Text(more))) => text.push_str(&more),
+                Ok(Some(Piece::Thought(_))) => {}
                 Ok(Some(Piece::End(end))) => return (text, Ok(Some(end))),
                 Ok(None) => return (text, Ok(None)),
                 Err(error) => return (text, Err(error)),

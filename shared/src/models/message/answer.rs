@@ -218,8 +218,14 @@ pub async fn find_sent(
         .filter(Column::ClientId.eq(client_id))
         .order_by_asc(Column::CreatedAt)
         .limit(1);
-    if let Some(conversation) = conversation {
-        found = found.filter(Column::ConversationId.eq(conversation));
+    match conversation {
+        Some(conversation) => found = found.filter(Column::ConversationId.eq(conversation)),
+        // Then it began one, which is still there.
+        None => {
+            found = found.filter(Column::ParentId.is_null()).filter(Expr::cust(
+                "EXISTS (SELECT FROM conversations c WHERE c.id = messages.conversation_id AND c.deleted_at IS NULL)",
+            ));
+        }
     }
     Ok(found.one(db).await?)
 }
@@ -237,6 +243,7 @@ pub async fn find_answer(
         .filter(Column::ConversationId.eq(conversation))
         .filter(Column::ParentId.eq(question))
         .filter(Column::Role.eq(Role::Assistant))
+        .filter(Column::DeletedAt.is_null())
         .order_by_asc(Column::CreatedAt)
         .one(db)
         .await?)

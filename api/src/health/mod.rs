@@ -1,10 +1,15 @@
 //! How the service is.
 
+mod providers;
+
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{clients::storage, database, models::storage_view};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -23,6 +28,11 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(get_ready))
 }
 
+/// Starts what looks now and then.
+pub(crate) fn start(app: &App) {
+    providers::start(app);
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum HealthStatus {
@@ -34,7 +44,7 @@ enum HealthStatus {
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `unhealthy` without Postgres, `degraded` without Redis or with a failing storage.
+    /// `unhealthy` without Postgres, `degraded` without Redis or with a failing storage or provider.
     status: HealthStatus,
     timestamp: DateTime<Utc>,
     /// Seconds since the start.
@@ -50,6 +60,9 @@ struct Services {
     database: Service,
     redis: Service,
     storage: Service,
+    /// Each provider of models that has keys, by its name.
+    #[serde(flatten)]
+    providers: BTreeMap<String, Service>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,13 +120,16 @@ async fn probe_storage(app: &App) -> Service {
     security(()),
 )]
 async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
-    let (database, redis, storage) = tokio::join!(
+    let (database, redis, storage, providers) = tokio::join!(
         probe(database::ping(&app.db)),
         probe(app.redis.ping()),
-        probe_storage(&app)
+        probe_storage(&app),
+        providers::services(&app),
     );
+    let mut services = providers.values();
+    let has_trouble = services.any(|service| service.status != HealthStatus::Healthy);
     let redis_is_down = redis.status != HealthStatus::Healthy;
-    let is_degraded = redis_is_down || storage.status != HealthStatus::Healthy;
+    let is_degraded = redis_is_down || has_trouble || storage.status != HealthStatus::Healthy;
     let is_down = database.status != HealthStatus::Healthy
         || (redis_is_down && app.config.health_redis_required);
     let status = match (is_down, is_degraded) {
@@ -130,6 +146,7 @@ async fn get_health(State(app): State<App>) -> (StatusCode, Json<Health>) {
             database,
             redis,
             storage,
+            providers,
         },
     };
     let code = if is_down {

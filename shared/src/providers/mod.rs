@@ -1,0 +1,563 @@
+//! Whom to ask, and with which key: pools of keys, daily limits, cooldowns, and circuit breakers.
+//!
+//! Keys of one account share its quota, so they are a group: a group that asked too much is left alone, a key that is
+//! refused is retired. What is counted and what is left alone is in Redis, the same for all instances, and changed by
+//! scripts; while Redis is away each process goes on with what it knows itself. Retired keys are in Postgres.
+
+mod budget;
+mod local;
+mod pool;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use sea_orm::DatabaseConnection;
+use secrecy::SecretString;
+use tokio::time::MissedTickBehavior;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::view::{GroupView, KeyView, ModelView, ProviderView};
+use self::{
+    budget::Budget,
+    local::{Place, Wanted},
+    pool::{Pool, Shared},
+};
+use crate::{
+    clients::chat::Limit,
+    clock::Clock,
+    config::{AiConfig, BreakerConfig, ProviderConfig, ProviderKey},
+    database,
+    keyring::Keyring,
+    models::provider_key,
+    redis::{Redis, Script},
+};
+
+/// How long a try lasts at most that looks whether a provider is back, before another one may.
+const PROBE: Duration = Duration::from_secs(30);
+/// Wait after a refusal for too many requests that does not say how long.
+const COOL: Duration = Duration::from_secs(5);
+/// How often it is looked whether others have retired keys or set pools.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// All providers; cheap to clone.
+#[derive(Clone)]
+pub struct Providers(Arc<Inner>);
+
+struct Inner {
+    ai: AiConfig,
+    breaker: BreakerConfig,
+    pools: RwLock<BTreeMap<Arc<str>, Shared>>,
+    budget: Budget,
+    redis: Redis,
+    clock: Clock,
+    keyring: Keyring,
+    pick: Script,
+    note: Script,
+}
+
+/// A key that may be used for one call. What came of it must be told.
+#[derive(Clone)]
+#[must_use = "what came of it must be told"]
+pub struct Picked {
+    pool: Shared,
+    model: String,
+    secret: SecretString,
+    key_id: String,
+    group: String,
+    is_probe: bool,
+}
+
+/// Why nobody can be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNow {
+    /// All keys are used up or left alone for so long.
+    Exhausted(Duration),
+    /// The provider failed too often, and is left alone for so long.
+    Open(Duration),
+    /// No key is taken any more, or all were tried.
+    NoKey,
+}
+
+impl Picked {
+    /// The provider.
+    pub fn provider(&self) -> &ProviderConfig {
+        &self.pool.config
+    }
+
+    /// The key.
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
+    /// Whether it is for a model of a provider.
+    pub fn is_of(&self, provider: &str, model: &str) -> bool {
+        *self.pool.config.name == *provider && self.model == model
+    }
+
+    /// Its id, which tells nothing of it.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The account that it belongs to.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+}
+
+impl Providers {
+    /// Makes the pools. Neither Postgres nor Redis needs to be there yet.
+    pub fn new(ai: AiConfig, redis: Redis, clock: Clock, keyring: Keyring) -> Self {
+        let pools = ai.providers.iter().map(|provider| {
+            let pool = Pool::new(provider.clone(), zone(&ai, provider));
+            (provider.name.clone(), Arc::new(pool))
+        });
+        Self(Arc::new(Inner {
+            breaker: ai.breaker,
+            pools: RwLock::new(pools.collect()),
+            ai,
+            budget: Budget::new(),
+            redis,
+            clock,
+            keyring,
+            pick: Script::new(include_str!("pick.lua")),
+            note: Script::new(include_str!("note.lua")),
+        }))
+    }
+
+    /// Starts to follow what other instances retire, revive and set, until `stop`.
+    ///
+    /// # Errors
+    /// When Redis cannot be subscribed to.
+    pub fn follow(
+        &self,
+        db: &DatabaseConnection,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let redis = &self.0.redis;
+        let mut news = redis.subscribe(&[redis.keys().providers_changed()])?;
+        let (providers, db) = (self.clone(), db.clone());
+        tasks.spawn(stop.run_until_cancelled_owned(async move {
+            let mut tick = tokio::time::interval(LOOK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    _ = news.next() => {}
+                }
+                if let Err(error) = providers.refresh(&db).await {
+                    tracing::debug!(error = %error, "what is known of keys may be old");
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    /// Reads which keys are retired, and which pools are set.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn refresh(&self, db: &DatabaseConnection) -> database::Result<()> {
+        let retired = provider_key::list_retired(db).await?;
+        let set = provider_key::list_pools(db).await?;
+        let mut configured: BTreeMap<Arc<str>, Vec<ProviderKey>> = self
+            .0
+            .ai
+            .providers
+            .iter()
+            .map(|provider| (provider.name.clone(), provider.keys.clone()))
+            .collect();
+        for pool in set {
+            let keys = pool
+                .open_keys(&self.0.keyring)
+                .map_err(|error| error.to_string());
+            match keys.and_then(|text| ProviderKey::parse_all(&text).map_err(str::to_owned)) {
+                Ok(keys) => _ = configured.insert(pool.provider.as_str().into(), keys),
+                Err(error) => {
+                    tracing::error!(provider = pool.provider, error, "its keys cannot be read");
+                }
+            }
+        }
+        let mut pools = self.pools();
+        // One that had keys only by a pool that is gone has none any more.
+        for name in pools.keys() {
+            configured.entry(name.clone()).or_default();
+        }
+        for (name, keys) in configured {
+            let known = pools.get(&name).cloned();
+            let is_same = known.as_ref().is_some_and(|pool| {
+                let known = &pool.config.keys;
+                known.len() == keys.len()
+                    && known
+                        .iter()
+                        .zip(&keys)
+                        .all(|(one, other)| one.is_same_entry(other))
+            });
+            if is_same {
+                continue;
+            }
+            let new = match known {
+                Some(pool) => pool.with_keys(keys),
+                None => match self.0.ai.with_keys(&name, keys) {
+                    Some(config) => {
+                        let zone = zone(&self.0.ai, &config);
+                        Pool::new(config, zone)
+                    }
+                    None => continue,
+                },
+            };
+            tracing::info!(provider = %name, keys = new.config.keys.len(), "the pool of keys is replaced");
+            pools.insert(name, Arc::new(new));
+        }
+        for pool in pools.values() {
+            let name = &pool.config.name;
+            let of = retired.iter().filter(|row| *row.provider == **name);
+            let now: BTreeMap<String, String> = of
+                .map(|row| (row.key_id.clone(), row.reason.clone()))
+                .collect();
+            *pool
+                .retired
+                .write()
+                .expect("nothing panics while it holds this lock") = now;
+        }
+        Ok(())
+    }
+
+    fn pools(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Arc<str>, Shared>> {
+        self.0
+            .pools
+            .write()
+            .expect("nothing panics while it holds this lock")
+    }
+
+    fn pool(&self, provider: &str) -> Option<Shared> {
+        let pools = self
+            .0
+            .pools
+            .read()
+            .expect("nothing panics while it holds this lock");
+        pools.get(provider).cloned()
+    }
+
+    /// Whether a provider has keys, whatever their state.
+    pub fn has(&self, provider: &str) -> bool {
+        self.pool(provider)
+            .is_some_and(|pool| !pool.config.keys.is_empty())
+    }
+
+    /// Whether a provider has this key, or any.
+    pub fn has_key(&self, provider: &str, key_id: Option<&str>) -> bool {
+        self.pool(provider).is_some_and(|pool| {
+            let mut keys = pool.groups.iter().flat_map(|group| &group.keys);
+            keys.any(|key| key_id.is_none_or(|id| key.id == id))
+        })
+    }
+
+    /// Each provider with a key that it takes, to see whether it is there.
+    pub fn probes(&self) -> Vec<(ProviderConfig, SecretString)> {
+        let pools: Vec<Shared> = {
+            let pools = self
+                .0
+                .pools
+                .read()
+                .expect("nothing panics while it holds this lock");
+            pools.values().cloned().collect()
+        };
+        let with_key = pools.into_iter().filter_map(|pool| {
+            let retired = pool.retired();
+            let mut keys = pool.groups.iter().flat_map(|group| &group.keys);
+            let key = keys.find(|key| !retired.contains_key(&key.id))?;
+            Some((pool.config.clone(), key.secret.clone()))
+        });
+        with_key.collect()
+    }
+
+    /// Whether no provider has keys.
+    pub fn is_empty(&self) -> bool {
+        let pools = self
+            .0
+            .pools
+            .read()
+            .expect("nothing panics while it holds this lock");
+        pools.values().all(|pool| pool.config.keys.is_empty())
+    }
+
+    /// Counts a request, of whose number others may be tried again.
+    pub fn count_request(&self) {
+        self.0.budget.request();
+    }
+
+    /// Whether another one may be asked, after one has failed.
+    pub fn may_retry(&self) -> bool {
+        self.0.budget.retry()
+    }
+
+    fn now(&self) -> i64 {
+        self.0.clock.now().timestamp_millis()
+    }
+
+    /// For scripts: nothing, where they should look at the clock of Redis.
+    fn script_now(&self) -> String {
+        let frozen = self.0.clock.frozen_now();
+        frozen.map_or(String::new(), |now| now.timestamp_millis().to_string())
+    }
+
+    /// Picks a key of a provider for a model, as the provider calls it: of the healthy groups one after the other, and of
+    /// their keys one after the other. Those that were tried already are left out.
+    ///
+    /// # Errors
+    /// [`NotNow`].
+    pub async fn pick(
+        &self,
+        provider: &str,
+        model: &str,
+        tried: &[String],
+    ) -> Result<Picked, NotNow> {
+        let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
+        let now = self.now();
+        let arguments = self.pick_arguments(&pool.wanted(model, tried, millis(PROBE), now));
+        let place = if let Some(place) = self.pick_shared(&pool, arguments).await {
+            place
+        } else {
+            let wanted = pool.wanted(model, tried, millis(PROBE), now);
+            pool.local().pick(now, &wanted)
+        };
+        let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
+        match place {
+            Place::Key {
+                index,
+                is_probe,
+                used,
+            } => {
+                let (key, group) = pool.key(index).ok_or(NotNow::NoKey)?;
+                if used == 1 && pool.config.daily_requests_per_key.is_some() {
+                    tracing::info!(provider, key = key.id, "the day of a key begins");
+                }
+                Ok(Picked {
+                    model: model.to_owned(),
+                    secret: key.secret.clone(),
+                    key_id: key.id.clone(),
+                    group: group.name.clone(),
+                    is_probe,
+                    pool: pool.clone(),
+                })
+            }
+            Place::Wait(millis) => {
+                tracing::warn!(provider, waitMs = millis, "all keys are exhausted");
+                Err(NotNow::Exhausted(wait(millis)))
+            }
+            Place::Open(millis) => Err(NotNow::Open(wait(millis))),
+            Place::Nothing => Err(NotNow::NoKey),
+        }
+    }
+
+    fn pick_arguments(&self, wanted: &Wanted<'_>) -> Vec<String> {
+        let mut arguments = vec![
+            self.script_now(),
+            wanted.model.to_owned(),
+            wanted.probe_ms.to_string(),
+            wanted.day_ends.to_string(),
+            wanted
+                .limit
+                .map_or(String::new(), |limit| limit.to_string()),
+            wanted.groups.len().to_string(),
+        ];
+        for (name, keys) in &wanted.groups {
+            arguments.push((*name).to_owned());
+            arguments.push(keys.len().to_string());
+            arguments.extend(keys.iter().map(|key| key.unwrap_or_default().to_owned()));
+        }
+        arguments
+    }
+
+    /// Picks for all instances; none where Redis is away.
+    async fn pick_shared(&self, pool: &Pool, arguments: Vec<String>) -> Option<Place> {
+        let key = self.0.redis.keys().provider(&pool.config.name);
+        let answer = self
+            .0
+            .redis
+            .run(&self.0.pick, vec![key], arguments)
+            .await
+            .ok()?;
+        match *answer.as_slice() {
+            [-1, wait] => Some(Place::Wait(wait)),
+            [-2, wait] => Some(Place::Open(wait)),
+            [-3, _] => Some(Place::Nothing),
+            [index, is_probe, used] => Some(Place::Key {
+                index: usize::try_from(index).ok()?,
+                is_probe: is_probe == 1,
+                used: used.unsigned_abs(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Notes something in Redis; tells what the script answers.
+    async fn note(&self, pool: &Pool, what: &str, arguments: &[&str]) -> Option<i64> {
+        let key = self.0.redis.keys().provider(&pool.config.name);
+        let mut all = vec![self.script_now(), what.to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let answer = self.0.redis.run(&self.0.note, vec![key], all).await.ok()?;
+        answer.first().copied()
+    }
+
+    /// The provider began to answer: it is there.
+    pub async fn answered(&self, picked: &Picked) {
+        let pool = &picked.pool;
+        let failures = pool.failures().remove(&picked.model);
+        if picked.is_probe {
+            pool.local().close(&picked.model);
+            self.note(pool, "close", &[&picked.model]).await;
+            let provider = &pool.config.name;
+            tracing::info!(%provider, model = picked.model, "the provider is back");
+        } else if failures.is_some() {
+            pool.local().close(&picked.model);
+        }
+    }
+
+    /// The provider did not answer, or not to the end.
+    pub async fn failed(&self, picked: &Picked) {
+        let (pool, model) = (&picked.pool, &picked.model);
+        let failures = {
+            let mut failures = pool.failures();
+            let failures = failures.entry(model.clone()).or_default();
+            *failures += 1;
+            *failures
+        };
+        if !picked.is_probe && failures < self.0.breaker.failures {
+            return;
+        }
+        let (first, longest) = (millis(self.0.breaker.open), millis(self.0.breaker.longest));
+        let local = pool.local().open(self.now(), model, first, longest);
+        let (first, longest) = (first.to_string(), longest.to_string());
+        let shared = self.note(pool, "open", &[model, &first, &longest]).await;
+        let provider = &pool.config.name;
+        let open_ms = shared.unwrap_or(local);
+        tracing::warn!(%provider, model, failures, openMs = open_ms, "the provider is left alone");
+    }
+
+    /// Too much was asked with the keys of this account: it is left alone at least for as long as the provider says.
+    pub async fn limited(&self, picked: &Picked, limit: Limit) {
+        let pool = &picked.pool;
+        let now = self.now();
+        if limit.is_daily {
+            let wait = limit.wait.map_or_else(|| pool.day_ends(now) - now, millis);
+            // The quota is the account's.
+            for id in pool.ids_of(&picked.group) {
+                pool.local().spend(now, &id, wait);
+                self.note(pool, "spend", &[&id, &wait.to_string()]).await;
+            }
+        } else {
+            let wait = millis(limit.wait.unwrap_or(COOL));
+            pool.local().cool(now, &picked.group, wait);
+            self.note(pool, "cool", &[&picked.group, &wait.to_string()])
+                .await;
+        }
+        self.end_probe(picked).await;
+        let provider = &pool.config.name;
+        let wait_ms = limit.wait.map(millis);
+        tracing::warn!(%provider, group = picked.group, daily = limit.is_daily, waitMs = wait_ms, "an account asked too much");
+    }
+
+    /// The key is not taken: nobody tries it again until the configuration changes, or somebody revives it.
+    pub async fn retired(&self, db: &DatabaseConnection, picked: &Picked, reason: String) {
+        let (pool, now) = (&picked.pool, self.0.clock.now());
+        let provider = &pool.config.name;
+        tracing::error!(%provider, key = picked.key_id, reason, "a key is retired");
+        pool.retired
+            .write()
+            .expect("nothing panics while it holds this lock")
+            .insert(picked.key_id.clone(), reason.clone());
+        let stored = provider_key::retire(db, provider, &picked.key_id, reason, now).await;
+        match stored {
+            Ok(()) => self.tell().await,
+            Err(error) => tracing::warn!(error = %error, "a retired key is not stored"),
+        }
+        self.end_probe(picked).await;
+    }
+
+    /// The provider was not asked after all, or said nothing of how it is.
+    pub async fn unused(&self, picked: &Picked) {
+        picked.pool.local().give_back(&picked.key_id);
+        self.note(&picked.pool, "return", &[&picked.key_id]).await;
+        self.end_probe(picked).await;
+    }
+
+    /// Nothing is known of how the provider is.
+    pub async fn end_probe(&self, picked: &Picked) {
+        if picked.is_probe {
+            picked.pool.local().end_probe(&picked.model);
+            self.note(&picked.pool, "unprobe", &[&picked.model]).await;
+        }
+    }
+
+    /// Tells all instances to look what has changed.
+    async fn tell(&self) {
+        let channel = self.0.redis.keys().providers_changed();
+        self.0.redis.publish(channel, "changed".to_owned()).await;
+    }
+
+    /// Lets keys of a provider be used again: one, or all, and then also groups and breakers.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn revive(
+        &self,
+        db: &DatabaseConnection,
+        provider: &str,
+        key_id: Option<&str>,
+    ) -> database::Result<()> {
+        provider_key::revive(db, provider, key_id).await?;
+        if let Some(pool) = self.pool(provider).filter(|_| key_id.is_none()) {
+            pool.local().warm();
+            pool.failures().clear();
+            self.note(&pool, "warm", &[]).await;
+        }
+        self.refresh(db).await?;
+        self.tell().await;
+        Ok(())
+    }
+
+    /// Gives a provider other keys, as they are written in a variable; none: those of the configuration.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn set_keys(
+        &self,
+        db: &DatabaseConnection,
+        provider: &str,
+        keys: Option<&str>,
+    ) -> database::Result<()> {
+        match keys {
+            Some(keys) => {
+                let now = self.0.clock.now();
+                provider_key::set_pool(db, &self.0.keyring, provider, keys, now).await?;
+            }
+            None => provider_key::clear_pool(db, provider).await?,
+        }
+        self.refresh(db).await?;
+        self.tell().await;
+        Ok(())
+    }
+}
+
+/// Where a provider's days end.
+fn zone(ai: &AiConfig, provider: &ProviderConfig) -> TimeZone {
+    let of_provider = ai.catalogue.provider(&provider.name);
+    let name = ai
+        .reset_zone
+        .as_deref()
+        .or(of_provider.and_then(|provider| provider.reset_zone.as_deref()));
+    name.and_then(|name| TimeZone::get(name).ok())
+        .unwrap_or(TimeZone::UTC)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

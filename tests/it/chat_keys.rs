@@ -1,0 +1,309 @@
+//! Keys, accounts, daily limits and breakers: whom an answer is asked of.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+use shared::config::ProviderArgs;
+use tests::{
+    Actor, Options, Reply, TestApp, eventually,
+    fakes::provider::{Asked, Provider, Script, Step, delta, end, refusal, stream, words_of},
+};
+
+use crate::{chat::ledger, chat_streams::Instance};
+
+async fn app(providers: ProviderArgs) -> (TestApp, Actor) {
+    let app = TestApp::with(Options {
+        providers,
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    (app, ana)
+}
+
+async fn ask(actor: &Actor) -> Reply {
+    actor
+        .chat(json!({ "message": "Hi", "model": "gpt-4o-mini" }))
+        .await
+}
+
+fn header(reply: &Reply, name: &str) -> u64 {
+    let value = reply
+        .headers
+        .get(name)
+        .unwrap_or_else(|| panic!("no {name}: {}", reply.text));
+    value.to_str().unwrap().parse().unwrap()
+}
+
+/// How often each key was used.
+fn uses(asked: &[Asked]) -> BTreeMap<String, usize> {
+    let mut uses = BTreeMap::new();
+    for one in asked {
+        *uses.entry(one.key.clone()).or_default() += 1;
+    }
+    uses
+}
+
+#[tokio::test]
+async fn calls_take_turns_between_accounts_and_then_between_their_keys() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(provider.args("acme:k1,acme:k2,beta:k3")).await;
+    for _ in 0..8 {
+        ask(&ana).await.expect(200);
+    }
+    let keys: Vec<String> = provider.asked().into_iter().map(|one| one.key).collect();
+    assert_eq!(keys, ["k1", "k3", "k2", "k3", "k1", "k3", "k2", "k3"]);
+    let groups: Vec<Value> = ledger(&app)
+        .await
+        .into_iter()
+        .map(|row| row["key_group"].clone())
+        .collect();
+    assert_eq!(groups[..2], [json!("acme"), json!("beta")]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_account_that_asked_too_much_is_left_alone_for_as_long_as_it_says() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k3" => words_of(&["Yes."]),
+        _ => refusal(429, "Rate limit reached").with("retry-after", "7"),
+    })
+    .await;
+    let (app, ana) = app(provider.args("acme:k1,acme:k2,beta:k3")).await;
+    for _ in 0..6 {
+        ask(&ana).await.expect(200);
+    }
+    // Once; the other key of the account was not even tried.
+    assert_eq!(
+        uses(&provider.asked()),
+        BTreeMap::from([("k1".to_owned(), 1), ("k3".to_owned(), 6)])
+    );
+    app.advance(Duration::from_millis(6_900)).await;
+    for _ in 0..4 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k3"], 10);
+    app.advance(Duration::from_millis(200)).await;
+    for _ in 0..2 {
+        ask(&ana).await.expect(200);
+    }
+    let uses = uses(&provider.asked());
+    assert_eq!(
+        uses.get("k1").unwrap_or(&0) + uses.get("k2").unwrap_or(&0),
+        2,
+        "{uses:?}"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn fourteen_keys_are_used_up_until_the_day_ends() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let keys: Vec<String> = (1..=14).map(|number| format!("k{number}")).collect();
+    let (app, ana) = app(ProviderArgs {
+        openai_daily_requests_per_key: Some("2".to_owned()),
+        ..provider.args(&keys.join(","))
+    })
+    .await;
+    for _ in 0..28 {
+        ask(&ana).await.expect(200);
+    }
+    let used = uses(&provider.asked());
+    assert!(
+        used.len() == 14 && used.values().all(|uses| *uses == 2),
+        "{used:?}"
+    );
+    let refused = ask(&ana).await;
+    // 2026-01-02T03:04:05Z: so long until midnight.
+    let until_midnight = 20 * 3_600 + 55 * 60 + 55;
+    assert_eq!(header(&refused, "retry-after"), until_midnight);
+    assert_eq!(header(&refused, "retry-after-ms"), until_midnight * 1_000);
+    assert_eq!(refused.headers["x-should-retry"], "true");
+    let problem = refused.expect_problem(429, "provider_rate_limited");
+    assert_eq!(problem["retryAfter"], until_midnight);
+    let list = ana.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(
+        list["data"].as_array().unwrap().len(),
+        28,
+        "what is refused leaves nothing"
+    );
+    app.advance(Duration::from_secs(until_midnight)).await;
+    let ana = app.login(&ana).await;
+    for _ in 0..14 {
+        ask(&ana).await.expect(200);
+    }
+    assert!(uses(&provider.asked()).values().all(|uses| *uses == 3));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_that_a_provider_says_is_over_ends_when_it_says() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k1" => refusal(
+            429,
+            "Rate limit reached on requests per day (RPD). Please try again in 1h2m3s.",
+        ),
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    for _ in 0..4 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    app.advance(Duration::from_mins(62)).await;
+    let ana = app.login(&ana).await;
+    ask(&ana).await.expect(200);
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    app.advance(Duration::from_secs(4)).await;
+    for _ in 0..2 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_refused_key_is_retired_for_all_and_for_good() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k1" => refusal(401, "Incorrect API key provided"),
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let app = TestApp::with(Options {
+        live: true,
+        providers: provider.args("k1,k2"),
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    for _ in 0..6 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    // A program that starts later.
+    let other = Instance::start(&app, &provider, &[("OPENAI_API_KEYS", "k1,k2")]).await;
+    eventually("it knows", async || {
+        ask(&other.of(&ana)).await.expect(200);
+        let before = uses(&provider.asked())["k1"];
+        for _ in 0..4 {
+            ask(&other.of(&ana)).await.expect(200);
+        }
+        uses(&provider.asked())["k1"] == before
+    })
+    .await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn keys_that_are_all_refused_are_told_to_be() {
+    let provider = Provider::start(|_| refusal(401, "Incorrect API key provided")).await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    ask(&ana).await.expect_problem(502, "provider_failed");
+    let refused = ask(&ana).await;
+    assert_eq!(refused.headers["x-should-retry"], "false");
+    refused.expect_problem(503, "provider_keys_retired");
+    assert_eq!(provider.asked().len(), 2);
+    app.finish().await;
+}
+
+/// Fails until it is told that it is back; then it holds its answers.
+async fn recovering() -> (Provider, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    let is_back = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = is_back.clone();
+    let answer = move |_: &Asked| -> Script {
+        if seen.load(std::sync::atomic::Ordering::SeqCst) {
+            stream([vec![Step::Hold, delta("Yes.")], end("stop", 3, 1)].concat())
+        } else {
+            refusal(503, "overloaded")
+        }
+    };
+    (Provider::start(answer).await, is_back)
+}
+
+#[tokio::test]
+async fn a_breaker_opens_after_three_failures_and_one_request_of_all_processes_probes() {
+    let (provider, is_back) = recovering().await;
+    let app = TestApp::with(Options {
+        live: true,
+        providers: ProviderArgs {
+            breaker_open_seconds: Some("5".to_owned()),
+            ..provider.args("k1,k2")
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let variables = [("OPENAI_API_KEYS", "k1,k2"), ("BREAKER_OPEN_SECONDS", "5")];
+    let other = Instance::start(&app, &provider, &variables).await;
+    let there = other.of(&ana);
+    ask(&ana).await.expect_problem(502, "provider_failed");
+    ask(&ana).await;
+    assert_eq!(
+        provider.asked().len(),
+        3,
+        "the third failure in a row opens it"
+    );
+    for actor in [&ana, &there] {
+        let refused = ask(actor).await;
+        assert!(header(&refused, "retry-after-ms") <= 5_000);
+        refused.expect_problem(503, "provider_unavailable");
+    }
+    assert_eq!(provider.asked().len(), 3);
+
+    is_back.store(true, std::sync::atomic::Ordering::SeqCst);
+    let streams = async {
+        eventually("one is let through", async || {
+            let replies = futures::future::join_all((0..10).map(|number| {
+                let actor = if number % 2 == 0 { &ana } else { &there };
+                actor.chat(json!({ "message": "Hi", "model": "gpt-4o-mini", "clientId": format!("c-{number}"), "stream": true }))
+            }));
+            // The one that is let through does not end.
+            let _ = tokio::time::timeout(Duration::from_millis(700), replies).await;
+            provider.asked().len() > 3
+        })
+        .await;
+    };
+    streams.await;
+    assert_eq!(provider.asked().len(), 4, "exactly one probe");
+    for actor in [&ana, &there] {
+        ask(actor).await.expect_problem(503, "provider_unavailable");
+    }
+    assert_eq!(provider.asked().len(), 4);
+    provider.release();
+    for actor in [&ana, &there] {
+        eventually("it is closed", async || ask(actor).await.status == 200).await;
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn without_redis_the_same_rules_hold() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k1" => refusal(429, "Rate limit reached").with("retry-after", "60"),
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let app = TestApp::with(Options {
+        redis_url: Some("redis://127.0.0.1:1".to_owned()),
+        providers: ProviderArgs {
+            openai_daily_requests_per_key: Some("3".to_owned()),
+            ..provider.args("k1,k2")
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    for _ in 0..3 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(
+        uses(&provider.asked()),
+        BTreeMap::from([("k1".to_owned(), 1), ("k2".to_owned(), 3)])
+    );
+    let refused = ask(&ana).await;
+    // k1 is left alone for a minute, and k2 is used up until midnight.
+    assert_eq!(header(&refused, "retry-after"), 60);
+    refused.expect_problem(429, "provider_rate_limited");
+    app.finish().await;
+}
