@@ -96,8 +96,14 @@ impl App {
         let watch = Watch::start(db.clone(), &redis, &tasks, closing.clone())?;
         let keyring = config.common.secret.keyring();
         let ai = config.common.ai.clone();
-        let providers = Providers::new(ai, redis.clone(), clock.clone(), keyring.clone());
-        providers.follow(&db, &tasks, closing.clone())?;
+        let providers = Providers::new(
+            ai,
+            db.clone(),
+            redis.clone(),
+            clock.clone(),
+            keyring.clone(),
+        );
+        providers.follow(&tasks, closing.clone())?;
         let models = Models::new(clock.clone())?.with_silence(config.chat.provider_silence);
         Ok(Self(Arc::new(Parts {
             keyring,

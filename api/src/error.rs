@@ -445,6 +445,16 @@ impl From<Error> for Problem {
         let (retry_after, mut headers) = match &error {
             Error::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
             Error::Exhausted { retry_after, .. } => retry_later(*retry_after),
+            Error::AnswerFailed(failed)
+                if [
+                    StatusCode::TOO_MANY_REQUESTS,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                ]
+                .contains(&failed.status) =>
+            {
+                let said = failed.failure.retry_after_ms.map(Duration::from_millis);
+                retry_later(said.unwrap_or(RETRY_LATER))
+            }
             // Asking again does not help.
             Error::KeysRetired { .. } | Error::NoProvider { .. } => {
                 let headers =

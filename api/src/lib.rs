@@ -54,11 +54,11 @@ use crate::{
 };
 
 /// How long requests may go on after a shutdown began; platforms kill after 30 s.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(22);
 /// How long answers of models may go on: then they are interrupted, and their texts stored.
-const ANSWERS_GRACE: Duration = Duration::from_secs(18);
+const ANSWERS_GRACE: Duration = Duration::from_secs(20);
 /// After that, for what tidies up.
-const LAST_TASKS: Duration = Duration::from_secs(2);
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// How a shutdown went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

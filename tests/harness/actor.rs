@@ -184,6 +184,15 @@ pub struct EventStream {
     read: String,
 }
 
+impl From<reqwest::Response> for EventStream {
+    fn from(response: reqwest::Response) -> Self {
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+}
+
 impl EventStream {
     /// Reads the answer to a request, which must be a stream.
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
@@ -195,10 +204,7 @@ impl EventStream {
             let text = response.text().await.unwrap_or_default();
             panic!("{status} is no stream: {text}");
         }
-        Self {
-            response,
-            read: String::new(),
-        }
+        response.into()
     }
 
     /// Waits for the next event; none after the end.

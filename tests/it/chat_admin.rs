@@ -16,7 +16,7 @@ async fn product(provider: &Provider, live: bool) -> (TestApp, Actor, Actor) {
     let app = TestApp::with(Options {
         live,
         providers: ProviderArgs {
-            openai_daily_requests_per_key: Some("9".to_owned()),
+            openai_daily_requests_per_key: Some("900".to_owned()),
             ..provider
                 .args("acme:k1-secret-key,beta:k2-secret-key,beta:k3-secret-key,k4-secret-key")
         },
@@ -65,7 +65,7 @@ async fn administrators_see_keys_masked_and_bring_them_back() {
     let list = eve.get(LIST).await.expect(200);
     assert!(!list.to_string().contains("secret"), "{list}");
     assert_eq!(list["data"][0]["name"], "openai");
-    assert_eq!(list["data"][0]["dailyRequestsPerKey"], 9);
+    assert_eq!(list["data"][0]["dailyRequestsPerKey"], 900);
     let acme = &group(&list, "acme")["keys"][0];
     assert_eq!(acme["masked"], "k1-s…-key");
     assert_eq!(acme["retired"], "401: Incorrect API key provided");
@@ -228,9 +228,16 @@ async fn keys_are_picked_alike_with_and_without_redis() {
     let keyring = app.context.keyring.clone();
     let shared = redis(&app.redis_url, &app.prefix);
     eventually("redis is there", async || shared.ping().await.is_ok()).await;
-    let with = Providers::new(ai.clone(), shared, clock.clone(), keyring.clone());
+    let with = Providers::new(
+        ai.clone(),
+        app.context.db.clone(),
+        shared,
+        clock.clone(),
+        keyring.clone(),
+    );
     let without = Providers::new(
         ai,
+        app.context.db.clone(),
         redis("redis://127.0.0.1:1", "x:"),
         clock.clone(),
         keyring,
@@ -272,5 +279,16 @@ async fn keys_are_picked_alike_with_and_without_redis() {
         }
     }
     assert!(seen.len() > 5, "{seen:?}");
+    // It was Redis that decided.
+    let client = redis::Client::open(app.redis_url.clone()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{}providers:openai", app.prefix);
+    let turns: i64 = redis::cmd("HGET")
+        .arg(key)
+        .arg("turn")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(turns > 100, "{turns}");
     app.finish().await;
 }

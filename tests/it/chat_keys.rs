@@ -307,3 +307,115 @@ async fn without_redis_the_same_rules_hold() {
     refused.expect_problem(429, "provider_rate_limited");
     app.finish().await;
 }
+
+/// A product whose models are at two providers: `OpenAI`, and `OpenRouter` after it.
+fn of_two(first: &Provider, second: &Provider) -> ProviderArgs {
+    ProviderArgs {
+        openrouter_api_keys: Some("or-1,or-2".to_owned()),
+        openrouter_base_url: Some(second.base_url.clone()),
+        ..first.args("k1")
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_stands_in_is_counted_once() {
+    let away = Provider::start(|_| refusal(401, "Incorrect API key provided")).await;
+    let there = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(ProviderArgs {
+        openrouter_daily_requests_per_key: Some("3".to_owned()),
+        ..of_two(&away, &there)
+    })
+    .await;
+    for _ in 0..6 {
+        ask(&ana).await.expect(200);
+    }
+    let used = uses(&there.asked());
+    assert_eq!((used["or-1"], used["or-2"]), (3, 3));
+    ask(&ana).await.expect_problem(429, "provider_rate_limited");
+    assert_eq!(ledger(&app).await.len(), 7, "six answers and one refusal");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_is_limited_while_it_is_asked_tells_the_true_wait() {
+    let provider =
+        Provider::start(|_| refusal(429, "Rate limit reached").with("retry-after", "60")).await;
+    let (app, ana) = app(provider.args("k1")).await;
+    let refused = ask(&ana).await;
+    assert_eq!(header(&refused, "retry-after"), 60);
+    assert_eq!(header(&refused, "retry-after-ms"), 60_000);
+    assert_eq!(refused.headers["x-should-retry"], "true");
+    refused.expect_problem(429, "provider_rate_limited");
+    let refused = ask(&ana).await;
+    assert_eq!(header(&refused, "retry-after"), 60);
+    refused.expect_problem(429, "provider_rate_limited");
+    assert_eq!(provider.asked().len(), 1);
+    app.advance(Duration::from_secs(61)).await;
+    let events = ana
+        .stream(json!({ "message": "Hi", "model": "gpt-4o-mini" }))
+        .await
+        .rest()
+        .await;
+    let last = events.last().unwrap();
+    assert_eq!(
+        (last.name.as_str(), &last.data["retryAfterMs"]),
+        ("error", &json!(60_000))
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_refusal_within_success_is_a_refusal() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k1" => Script {
+            status: 200,
+            headers: vec![("content-type", "application/json".to_owned())],
+            steps: vec![Step::Send(
+                r#"{"error":{"message":"Insufficient credits","code":402}}"#.to_owned(),
+            )],
+        },
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    for _ in 0..4 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_moderated_retires_no_key() {
+    let provider = Provider::start(|asked| match asked.question().as_str() {
+        "Hi" => words_of(&["Yes."]),
+        _ => refusal(
+            403,
+            "Your chosen model requires moderation and your input was flagged",
+        ),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    let body = json!({ "message": "bad words", "model": "gpt-4o-mini" });
+    ana.chat(body).await.expect_problem(502, "provider_refused");
+    assert_eq!(provider.asked().len(), 1);
+    ask(&ana).await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_breaks_off_after_the_first_word_opens_its_breaker_too() {
+    let provider = Provider::start(|_| stream(vec![delta("Hi"), Step::Cut])).await;
+    let (app, ana) = app(provider.args("k1")).await;
+    for _ in 0..3 {
+        ask(&ana).await.expect_problem(502, "provider_failed");
+    }
+    let refused = ask(&ana).await;
+    assert_eq!(header(&refused, "retry-after"), 20);
+    refused.expect_problem(503, "provider_unavailable");
+    assert_eq!(provider.asked().len(), 3);
+    app.advance(Duration::from_secs(21)).await;
+    ask(&ana).await.expect_problem(502, "provider_failed");
+    assert_eq!(provider.asked().len(), 4);
+    app.finish().await;
+}

@@ -48,6 +48,12 @@ impl Instance {
         }
     }
 
+    /// As the kernel ends it.
+    pub(crate) async fn kill(&mut self) {
+        self.process.signal(Signal::KILL);
+        self.process.wait().await;
+    }
+
     pub(crate) fn of(&self, actor: &Actor) -> Actor {
         Actor {
             base: self.base.clone(),
@@ -204,8 +210,7 @@ async fn an_answer_whose_instance_is_killed_is_interrupted_with_its_text() {
         text.as_deref() == Some("One two ")
     })
     .await;
-    other.process.signal(Signal::KILL);
-    other.process.wait().await;
+    other.kill().await;
     let killed = Instant::now();
     let events = here.rest().await;
     assert!(

@@ -145,7 +145,7 @@ fn cases() -> Vec<Case> {
         },
         whole(
             "an error inside success",
-            json(200, r#"{"error":{"message":"no credits","code":402}}"#),
+            json(200, r#"{"error":{"message":"no credits","code":"broken"}}"#),
             "",
             failed,
         ),

@@ -11,6 +11,7 @@ mod chat;
 mod chat_admin;
 mod chat_attachments;
 mod chat_keys;
+mod chat_ledger;
 mod chat_streams;
 mod chat_upstreams;
 mod cloudinary;

@@ -6,6 +6,7 @@ use tests::{
     sound::{convert, say},
 };
 
+use crate::chat::ledger;
 use crate::transcriptions::{SAID, app, get, transcribed, upload};
 
 #[tokio::test]
@@ -174,5 +175,47 @@ async fn when_all_are_away_it_is_tried_again_later() {
         (heard["text"].as_str(), heard["language"].as_str()),
         (Some("السلام علیکم"), Some("ur"))
     );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn sounds_and_answers_draw_on_the_same_keys_and_the_same_ledger() {
+    let groq = TranscriptionServer::by_key(vec![
+        ("gsk_1", refusal(401, "invalid key")),
+        ("gsk_2", verbose("english", "by the other key")),
+    ])
+    .await;
+    let app = app(Some(&groq), None).await;
+    let ana = app.user("ana").await;
+    for _ in 0..2 {
+        transcribed(&app, &ana, say(SAID), &[]).await;
+    }
+    // Once, and never again: not even for an answer.
+    let refused = groq.keys().await;
+    let first = refused.iter().filter(|key| *key == "Bearer gsk_1").count();
+    assert_eq!(first, 1, "{refused:?}");
+    let rows = ledger(&app).await;
+    let outcomes: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|row| {
+            let text = |field: &str| row[field].as_str().unwrap_or_default();
+            (text("outcome"), text("key_group"))
+        })
+        .collect();
+    assert_eq!(outcomes[0], ("failed", "acme"));
+    assert_eq!(
+        (outcomes.len(), outcomes[1].0, outcomes[2].0),
+        (3, "completed", "completed")
+    );
+    let heard = &rows[1];
+    assert_eq!(heard["kind"], "transcription");
+    assert!(heard["attachment_id"].is_string() && heard["audio_ms"].as_i64() > Some(1_000));
+    // Its price is not known, and a refusal costs nothing.
+    assert!(heard["cost_microusd"].is_null() && rows[0]["cost_microusd"] == 0);
+    let retired: Vec<String> = sqlx::query_scalar("SELECT provider FROM retired_keys")
+        .fetch_all(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(retired, ["groq"]);
     app.finish().await;
 }

@@ -15,6 +15,7 @@ use shared::{
     database::{Error, Origin, Tx},
     ids::JobId,
     keyring::Keyring,
+    providers::Providers,
     queue::{End, LiveJob},
     redis::Redis,
     telemetry::report_failed,
@@ -57,6 +58,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Opens PDFs; nothing where it is not installed.
     pub poppler: Option<Poppler>,
+    /// Whom to ask, and with which key.
+    pub providers: Providers,
     /// Writes down what is said; nothing where sounds cannot be decoded.
     pub speech: Option<Speech>,
     /// Does work that must not be able to harm this process.

@@ -22,6 +22,7 @@ use shared::{
     clients::{outbound::Outbound, storage::Storage, transcriber::Transcriber},
     clock::Clock,
     database,
+    providers::Providers,
     redis::Redis,
     telemetry::log_feature,
 };
@@ -72,17 +73,24 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
     let poppler = Poppler::discover(config.poppler.as_deref(), isolation).await;
     let poppler = known("the reading of PDFs", poppler);
     log_feature("reading of PDFs", poppler.is_some(), "POPPLER_PATH");
-    let speech = speech(config, isolation, &clock).await?;
+    let db = database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX);
+    let redis = Redis::connect(&config.common.redis)?;
+    let keyring = config.common.secret.keyring();
+    let ai = config.common.ai.clone();
+    let (pool, times) = (db.clone(), clock.clone());
+    let providers = Providers::new(ai, pool, redis.clone(), times, keyring.clone());
+    let speech = speech(config, isolation, &providers, &clock).await?;
     let has_fonts = exports::has_fonts(&config.fonts);
     log_feature("fonts of exports", has_fonts, "FONT_PATH");
     if !has_fonts {
         tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
     }
     Ok(Context::new(Parts {
-        db: database::connect(&config.common.database, config.pool_max, DEFAULT_POOL_MAX),
-        redis: Redis::connect(&config.common.redis)?,
+        db,
+        redis,
         clock,
-        keyring: config.common.secret.keyring(),
+        keyring,
+        providers,
         storage: Storage::open(&config.common.storage)?,
         outbound: Outbound::new(config.common.outbound_allow.clone())?,
         tesseract,
@@ -99,6 +107,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
 async fn speech(
     config: &WorkerConfig,
     isolation: Isolation,
+    providers: &Providers,
     clock: &Clock,
 ) -> anyhow::Result<Option<Speech>> {
     let config_of = &config.speech;
@@ -114,7 +123,8 @@ async fn speech(
             variable,
         );
         if let Some((provider, model)) = remote {
-            let remote = Transcriber::new(provider.clone(), model.clone(), clock.clone())?;
+            let (name, model) = (provider.name.clone(), model.clone());
+            let remote = Transcriber::new(name, model, providers.clone(), clock.clone())?;
             engines.push(Engine::Remote(remote));
         }
     }
@@ -210,6 +220,7 @@ pub async fn run(
     )?;
 
     let tasks = TaskTracker::new();
+    context.providers.follow(&tasks, stop.clone())?;
     let health_stop = CancellationToken::new();
     tasks.spawn(
         stop.clone()

@@ -62,6 +62,9 @@ pub(super) struct AdminKey {
     /// Milliseconds until its day ends.
     #[schema(example = 3_600_000)]
     resets_in_ms: Option<u64>,
+    /// Milliseconds for which the provider says that nothing is left of its day; null if it does not.
+    #[schema(example = json!(null))]
+    spent_ms: Option<u64>,
     /// Why the provider does not take it; null if it does.
     #[schema(example = "401: Incorrect API key provided")]
     retired: Option<String>,
@@ -134,6 +137,7 @@ impl From<KeyView> for AdminKey {
             masked,
             used,
             resets_in,
+            spent,
             retired,
         } = view;
         Self {
@@ -141,6 +145,7 @@ impl From<KeyView> for AdminKey {
             masked,
             used_today: used,
             resets_in_ms: resets_in.map(millis),
+            spent_ms: spent.map(millis),
             retired,
         }
     }

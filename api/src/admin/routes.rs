@@ -46,7 +46,7 @@ pub(super) async fn revive_provider(
     if !app.providers.has_key(&name, key.as_deref()) {
         return Err(Error::NotFound("key"));
     }
-    app.providers.revive(&app.db, &name, key.as_deref()).await?;
+    app.providers.revive(&name, key.as_deref()).await?;
     list_providers(State(app), AdminCaller).await
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn set_provider_keys(
 ) -> Result<Json<ProviderList>> {
     find(&app, &name)?;
     let keys = Some(input.keys.0.as_str());
-    app.providers.set_keys(&app.db, &name, keys).await?;
+    app.providers.set_keys(&name, keys).await?;
     list_providers(State(app), AdminCaller).await
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn reset_provider_keys(
     Path(name): Path<String>,
 ) -> Result<StatusCode> {
     find(&app, &name)?;
-    app.providers.set_keys(&app.db, &name, None).await?;
+    app.providers.set_keys(&name, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

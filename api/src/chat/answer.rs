@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::{
-    catalogue::{Model, Route},
-    clients::chat::{Answer, AnswerError, AskError, Ending, Piece, Prompt, Said},
+    catalogue::Route,
+    clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Piece, Prompt, Said},
     database::{self, Origin, Tx},
     ids::ProjectId,
     models::{
@@ -76,6 +76,15 @@ pub(super) struct Making {
     pub(super) thoughts: String,
 }
 
+/// What came of a call.
+enum CameTo {
+    Answered,
+    Failed,
+    Limited(Limit),
+    Retired(String),
+    Nothing,
+}
+
 /// How the making went.
 enum Made {
     Whole(Ending),
@@ -130,13 +139,17 @@ impl Making {
                 tokio::time::sleep(self.app.pause(BEFORE_ROUND)).await;
             }
             for route in &routes {
+                // No outage may multiply the traffic.
+                if last.may_heal && !self.app.providers.may_retry() {
+                    return Err(last.failure());
+                }
                 prompt.model.clone_from(&route.model);
-                if let Some(ending) = self.ask(&model, route, &prompt, &mut last).await? {
+                if let Some(ending) = self.ask(&model.id, route, &prompt, &mut last).await? {
                     return Ok(ending);
                 }
             }
             // Only what may have passed by now is tried again.
-            if !last.may_heal || !self.app.providers.may_retry() {
+            if !last.may_heal {
                 break;
             }
         }
@@ -169,7 +182,7 @@ impl Making {
     /// be asked.
     async fn ask(
         &mut self,
-        model: &Model,
+        model: &str,
         route: &Route,
         prompt: &Prompt,
         last: &mut Unanswered,
@@ -177,9 +190,10 @@ impl Making {
         let providers = self.app.providers.clone();
         let mut tried = Vec::new();
         loop {
-            let picked = match self.first.take() {
-                Some(first) if first.is_of(&route.provider, &route.model) => Ok(first),
-                _ => providers.pick(&route.provider, &route.model, &tried).await,
+            let is_it = |first: &mut Picked| first.is_of(&route.provider, &route.model);
+            let picked = match self.first.take_if(is_it) {
+                Some(first) => Ok(first),
+                None => providers.pick(&route.provider, &route.model, &tried).await,
             };
             let picked = match picked {
                 Ok(picked) => picked,
@@ -189,10 +203,10 @@ impl Making {
                 }
             };
             tried.push(picked.key_id().to_owned());
-            let group = picked.group().to_owned();
-            let attempt = route::attempt(&self.app, &model.id, route, group, self.context.tokens);
-            self.begin_attempt(attempt).await;
             self.using = Some(picked.clone());
+            let group = picked.group().to_owned();
+            let attempt = route::attempt(&self.app, model, route, group, self.context.tokens);
+            self.begin_attempt(attempt).await;
             let asked = self
                 .app
                 .chat
@@ -204,48 +218,72 @@ impl Making {
                 Ok(answer) => match self.read(answer, &picked).await {
                     Ok(ending) => return Ok(Some(ending)),
                     Err(error) => {
-                        providers.failed(&picked).await;
-                        self.using = None;
-                        let told = answer_failure(name, &error);
-                        if self.is_begun() {
-                            return Err(told);
+                        let refusal = error.as_refusal().filter(|_| !self.is_begun());
+                        if let Some(refusal) = refusal {
+                            refusal
+                        } else {
+                            self.tell(&picked, CameTo::Failed).await;
+                            let told = answer_failure(name, &error);
+                            if self.is_begun() {
+                                return Err(told);
+                            }
+                            last.failed(told);
+                            return Ok(None);
                         }
-                        last.failed(told);
-                        return Ok(None);
                     }
                 },
-                Err(error) => error,
+                Err(error) => {
+                    self.fail_attempt(error.to_string());
+                    error
+                }
             };
-            self.fail_attempt(error.to_string());
-            self.using = None;
             let told = ask_failure(name, &error);
             match error {
                 AskError::Key { status, reason } => {
                     let reason = format!("{status}: {reason}");
-                    providers.retired(&self.app.db, &picked, reason).await;
+                    self.tell(&picked, CameTo::Retired(reason)).await;
                     last.refused(told);
                 }
                 AskError::Limited { limit, .. } => {
-                    providers.limited(&picked, limit).await;
+                    self.tell(&picked, CameTo::Limited(limit)).await;
                     last.refused(told);
                 }
                 AskError::Unavailable { .. } => {
-                    providers.failed(&picked).await;
+                    self.tell(&picked, CameTo::Failed).await;
                     last.failed(told);
                     return Ok(None);
                 }
-                // It does not have the model; another one may.
-                AskError::Refused { status: 404, .. } => {
-                    providers.end_probe(&picked).await;
+                // It does not have the model, or takes less at once; another one may.
+                AskError::Refused {
+                    status: 404 | 413, ..
+                } => {
+                    self.tell(&picked, CameTo::Nothing).await;
                     last.refused(told);
                     return Ok(None);
                 }
                 AskError::Refused { .. } => {
-                    providers.answered(&picked).await;
+                    self.tell(&picked, CameTo::Answered).await;
                     return Err(told);
                 }
             }
         }
+    }
+
+    /// Tells what came of a call, also where this answer is stopped meanwhile.
+    async fn tell(&mut self, picked: &Picked, came_to: CameTo) {
+        let (providers, picked) = (self.app.providers.clone(), picked.clone());
+        let telling = async move {
+            match came_to {
+                CameTo::Answered => providers.completed(&picked).await,
+                CameTo::Failed => providers.failed(&picked).await,
+                CameTo::Limited(limit) => providers.limited(&picked, limit).await,
+                CameTo::Retired(reason) => providers.retired(&picked, reason).await,
+                CameTo::Nothing => providers.end_probe(&picked).await,
+            }
+        };
+        let told = self.app.tasks.spawn(telling);
+        self.using = None;
+        _ = told.await;
     }
 
     /// Whether anything was said of this answer.
@@ -268,11 +306,12 @@ impl Making {
         let is_noted = self.attempts.is_empty() && self.is_noted;
         self.attempts.push(attempt);
         self.thoughts.clear();
-        if is_noted {
-            self.app.chat.live().note(self.row.id, &self.attempts);
-        } else if let Err(error) = generation::note(&self.app.db, self.id, &self.attempts).await {
+        // What is written later must not be older.
+        self.app.chat.live().note(self.row.id, &self.attempts);
+        if !is_noted
+            && let Err(error) = generation::note(&self.app.db, self.id, &self.attempts).await
+        {
             tracing::warn!(error = %error, "an attempt is not noted yet");
-            self.app.chat.live().note(self.row.id, &self.attempts);
         }
         self.asking = Some((Instant::now(), None));
     }
@@ -327,11 +366,11 @@ impl Making {
             Ok(ending) => {
                 self.close_attempt(Outcome::Completed, None, ending.usage)
                     .await;
-                self.using = None;
+                self.tell(picked, CameTo::Answered).await;
                 self.app.tasks.spawn(answer.drain());
             }
             // It says that it did nothing.
-            Err(AnswerError::Said(reason)) if is_first => self.fail_attempt(reason.clone()),
+            Err(AnswerError::Said(reason, _)) if is_first => self.fail_attempt(reason.clone()),
             Err(error) => {
                 let reason = Some(error.to_string());
                 self.close_attempt(Outcome::Failed, reason, answer.usage())
@@ -402,9 +441,12 @@ impl Making {
 
     /// Stores how it ended, and tells.
     async fn end(mut self, made: Made) {
-        if let Some(picked) = self.using.take().or(self.first.take()) {
+        if let Some(picked) = self.using.take() {
             // Nothing is known of how the provider is.
             self.app.providers.end_probe(&picked).await;
+        }
+        if let Some(picked) = self.first.take() {
+            self.app.providers.unused(&picked).await;
         }
         if let Made::Stopped(Stop::Lost) = made {
             tracing::warn!(messageId = %self.row.id, "an answer was ended by another instance");
@@ -552,6 +594,7 @@ fn failure(code: &str, detail: impl Into<String>) -> Failure {
     Failure {
         code: code.to_owned(),
         detail: detail.into(),
+        retry_after_ms: None,
     }
 }
 
@@ -561,8 +604,10 @@ struct Unanswered {
     last: Option<Failure>,
     /// A failure that may pass by itself.
     may_heal: bool,
-    /// When the first of those who are left alone may be asked again.
-    soonest: Option<Duration>,
+    /// When the first of those who are asked too often may be asked again.
+    exhausted: Option<Duration>,
+    /// When the first of those who failed too often may be asked again.
+    open: Option<Duration>,
 }
 
 impl Unanswered {
@@ -576,27 +621,37 @@ impl Unanswered {
     }
 
     fn not_now(&mut self, why: NotNow) {
-        if let NotNow::Exhausted(wait) | NotNow::Open(wait) = why {
-            self.soonest = Some(self.soonest.map_or(wait, |known| known.min(wait)));
-        }
+        let (known, wait) = match why {
+            NotNow::Exhausted(wait) => (&mut self.exhausted, wait),
+            NotNow::Open(wait) => (&mut self.open, wait),
+            NotNow::NoKey => return,
+        };
+        *known = Some(known.map_or(wait, |known| known.min(wait)));
     }
 
     fn failure(self) -> Failure {
-        match (self.may_heal, self.soonest, self.last) {
-            (false, Some(wait), _) => exhausted(wait),
-            (_, _, Some(last)) => last,
-            (_, _, None) => failure("provider_failed", "no provider could be asked"),
+        let wait = match (self.exhausted, self.open) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let told = match (self.may_heal, self.exhausted, self.open, self.last) {
+            (false, Some(_), _, _) => failure(
+                "provider_rate_limited",
+                "all providers are asked too often now",
+            ),
+            (_, _, _, Some(last)) => last,
+            (_, _, Some(_), None) => failure(
+                "provider_unavailable",
+                "the providers have failed too often, and are left alone for a moment",
+            ),
+            (_, _, None, None) => failure("provider_failed", "no provider could be asked"),
+        };
+        let millis = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        Failure {
+            retry_after_ms: millis,
+            ..told
         }
     }
-}
-
-/// What is told where all keys are used up or left alone.
-fn exhausted(wait: Duration) -> Failure {
-    let seconds = wait.as_secs_f64().ceil();
-    failure(
-        "provider_rate_limited",
-        format!("all providers are asked too often now; try again in {seconds} s"),
-    )
 }
 
 /// What a user is told: who failed, and not what it said of the operator's account.
@@ -610,16 +665,38 @@ fn ask_failure(name: &str, error: &AskError) -> Failure {
         AskError::Unavailable { .. } => {
             failure("provider_failed", format!("{name} is not available"))
         }
-        AskError::Refused { reason, .. } => failure(
+        // What is wrong with a question its user may know; all else is the operator's.
+        AskError::Refused {
+            status: 400 | 422,
+            reason,
+        } => failure(
             "provider_refused",
-            format!("{name} does not take the question: {reason}"),
+            format!("{name} does not take the question: {}", scrub(reason)),
+        ),
+        AskError::Refused { .. } => failure(
+            "provider_refused",
+            format!("{name} does not take the question"),
         ),
     }
 }
 
+/// Without the names of accounts.
+fn scrub(reason: &str) -> String {
+    let is_account = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let marks = ["org-", "org_", "proj_", "proj-", "projects/", "sk-", "gsk_"];
+        marks.iter().any(|mark| word.starts_with(mark))
+    };
+    let words = reason.split(' ');
+    words
+        .map(|word| if is_account(word) { "…" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn answer_failure(name: &str, error: &AnswerError) -> Failure {
     let told = match error {
-        AnswerError::Said(_) => "it gave up".to_owned(),
+        AnswerError::Said(..) => "it gave up".to_owned(),
         AnswerError::Unreadable(_) => "what it said cannot be read".to_owned(),
         AnswerError::Cut | AnswerError::Silent(_) | AnswerError::TooLong => error.to_string(),
     };

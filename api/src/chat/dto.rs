@@ -268,6 +268,10 @@ pub(super) struct AnswerError {
     /// For people.
     #[schema(example = "the answer was cut off")]
     detail: String,
+    /// Milliseconds after which asking again may help, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 7_000)]
+    retry_after_ms: Option<u64>,
     /// The answer, with what was said of it.
     message: Message,
 }
@@ -288,10 +292,15 @@ impl Last {
         let row = message::Model::clone(row);
         match row.status {
             message::Status::Failed | message::Status::Interrupted => {
-                let Failure { code, detail } = failure(&row);
+                let Failure {
+                    code,
+                    detail,
+                    retry_after_ms,
+                } = failure(&row);
                 Self::Error(Box::new(AnswerError {
                     code,
                     detail,
+                    retry_after_ms,
                     message: row.into(),
                 }))
             }
@@ -313,5 +322,6 @@ pub(super) fn failure(row: &message::Model) -> Failure {
     row.error.clone().unwrap_or_else(|| Failure {
         code: "interrupted".to_owned(),
         detail: "the answer was interrupted".to_owned(),
+        retry_after_ms: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr};
 use shared::{
     database::{self, Origin, Tx},
     models::{
@@ -65,6 +65,7 @@ pub(crate) fn start(app: &App, end: &CancellationToken) -> anyhow::Result<()> {
                     kept => kept,
                 };
                 if let Err(error) = swept {
+                    well_since = Instant::now();
                     tracing::debug!(error = %error, "answers could not be kept");
                 }
             }
@@ -77,7 +78,8 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
     let live = app.chat.live();
     let own = live.own();
     if own.is_empty() {
-        return Ok(());
+        // Whether others can say that they are there.
+        return database::ping(db).await;
     }
     let unsaved = live.unsaved();
     let kept = match generation::keep(db, &own, &unsaved).await {
@@ -88,12 +90,17 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
         }
     };
     let mut there = HashSet::new();
+    let mut unsaved = unsaved;
     for kept in kept {
         there.insert(kept.id);
+        if kept.is_kept {
+            unsaved.retain(|one| one.id != kept.id);
+        }
         if kept.is_cancelled {
             live.stop_making(kept.id, Stop::Cancelled);
         }
     }
+    live.unsave(unsaved);
     for id in own.into_iter().filter(|id| !there.contains(id)) {
         // One that has ended meanwhile takes no notice.
         live.stop_making(id, Stop::Lost);
@@ -104,7 +111,14 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
 /// Ends answers that nobody makes any more.
 async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
     loop {
+        let asked = Instant::now();
         let mut tx = Tx::begin(db, &app.redis, Origin::default()).await?;
+        if asked.elapsed() > PATIENCE / 2 {
+            // The database was away: others have not had time to say that they are there.
+            return Err(database::Error::Unavailable(DbErr::Custom(
+                "it was away".to_owned(),
+            )));
+        }
         let own = app.chat.live().own();
         let Some(id) = generation::find_abandoned(&mut tx, &own).await? else {
             return Ok(());
@@ -151,10 +165,7 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
             first_token_ms: None,
         });
     }
-    let project = conversation::get(tx.orm(), found.user_id, found.conversation_id)
-        .await
-        .ok()
-        .and_then(|conversation| conversation.project_id);
+    let project = conversation::project_for_any_user(tx.orm(), found.conversation_id).await?;
     let purpose = Purpose {
         user: Some(found.user_id),
         project,
@@ -172,8 +183,10 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
         error: Some(Failure {
             code: "interrupted".to_owned(),
             detail: "the server went away before the answer ended".to_owned(),
+            retry_after_ms: None,
         }),
-        figures: Some(Figures {
+        // What an answer that was gone on with cost before stays; all of it is in the ledger.
+        figures: (found.begun_bytes == 0).then(|| Figures {
             usage: answer_usage(&attempts, took),
             context: message::AnswerContext::default(),
         }),

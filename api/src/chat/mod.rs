@@ -1,7 +1,8 @@
 //! Answers of models: asked for, streamed, resumed anywhere, stopped, and accounted for.
 //!
 //! An answer is made by a task of its own, whoever listens. While it is made, it is in the memory of its instance, in a
-//! stream of Redis for readers at other instances, and each second in Postgres; in the end it is in its message.
+//! stream of Redis for readers at other instances, and several times a second in Postgres; in the end it is in its
+//! message.
 
 mod answer;
 mod dto;
@@ -91,7 +92,8 @@ impl Chat {
         &self.0.live
     }
 
-    fn instance(&self) -> Uuid {
+    /// How this process is known to the others.
+    pub(crate) fn instance(&self) -> Uuid {
         self.0.instance
     }
 

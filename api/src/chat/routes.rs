@@ -248,7 +248,13 @@ pub(super) async fn read_chat_stream(
             at = begun;
         }
     }
-    if row.status != Status::Streaming && at > row.content.text().len() {
+    // Who has seen more than was stored of an answer that was interrupted has not seen its end.
+    let is_seen = match row.status {
+        Status::Streaming => false,
+        Status::Interrupted => at == row.content.text().len().saturating_add(1),
+        _ => at > row.content.text().len(),
+    };
+    if is_seen {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let begun = follow(&app, &caller, row, at)?;

@@ -131,11 +131,14 @@ async fn begin_now(app: &App, caller: &Caller, request: &RequestId, turn: Turn) 
         begun,
         project,
     } = asked;
-    let first = choice.pick(app).await?;
-    // Whoever waits for attachments asks nobody yet.
+    let mut first = choice.pick(app).await?;
+    // Whoever waits for attachments asks nobody yet, and later with another key.
     let is_noted = question.content.attachments().is_empty();
     let input = u32::try_from(question.token_count).unwrap_or_default();
     let attempt = choice.attempt(app, first.as_ref(), input);
+    if !is_noted && let Some(picked) = first.take() {
+        app.providers.unused(&picked).await;
+    }
     let text = begun.clone().unwrap_or_default();
     let new = generation::New {
         message: row.id,

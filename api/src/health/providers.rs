@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -35,26 +36,42 @@ pub(super) fn start(app: &App) {
     let (probing, closing) = (app.clone(), app.closing.clone());
     app.tasks
         .spawn(closing.run_until_cancelled_owned(async move {
+            let mut last = BTreeMap::new();
             let mut tick = tokio::time::interval(LOOK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tick.tick().await;
-                probe_all(&probing).await;
+                probe_all(&probing, &mut last).await;
             }
         }));
 }
 
-async fn probe_all(app: &App) {
+async fn probe_all(app: &App, last: &mut BTreeMap<Arc<str>, Instant>) {
     let keys = app.redis.keys().clone();
+    let me = app.chat.instance().as_bytes().to_vec();
     for (provider, key) in app.providers.probes() {
         let turn = format!("{}:turn", keys.provider_health(&provider.name));
         // Without Redis nobody knows whose turn it is, and nobody could be told.
-        if !matches!(
-            app.redis.claim(&turn, b"1".to_vec(), PROBE_EVERY).await,
-            Ok(true)
-        ) {
+        let is_turn = match app.redis.claim(&turn, me.clone(), PROBE_EVERY).await {
+            Ok(true) => true,
+            // Redis may have heard us, and we not its answer.
+            Ok(false) => {
+                let is_due = last
+                    .get(&provider.name)
+                    .is_none_or(|last| last.elapsed() > PROBE_EVERY);
+                is_due
+                    && app
+                        .redis
+                        .get(&turn)
+                        .await
+                        .is_ok_and(|whose| whose.as_ref() == Some(&me))
+            }
+            Err(_) => false,
+        };
+        if !is_turn {
             continue;
         }
+        last.insert(provider.name.clone(), Instant::now());
         let asked = Instant::now();
         let answer = app.chat.probe(&provider, &key).await;
         let probed = Probed {
@@ -80,7 +97,7 @@ pub(super) async fn services(app: &App) -> BTreeMap<String, Service> {
         let probed: Option<Probed> = known.and_then(|json| serde_json::from_slice(&json).ok());
         let mut all = view.groups.iter().flat_map(|group| &group.keys);
         let is_refused = all.all(|key| key.retired.is_some());
-        let is_open = !view.models.is_empty();
+        let is_open = view.models.iter().any(|model| model.open.is_some());
         let is_away = probed.is_some_and(|probed| !probed.is_well);
         let (status, hint) = if is_refused {
             let hint = "it takes none of our keys: see GET /api/v1/admin/providers";

@@ -74,6 +74,8 @@ pub struct Quirks {
     pub max_completion_tokens: bool,
     /// Highest temperature that it takes.
     pub max_temperature: f64,
+    /// Whether `x-ratelimit-remaining-requests` counts the requests of a day; elsewhere it counts those of a minute.
+    pub daily_request_headers: bool,
 }
 
 impl Default for Quirks {
@@ -82,6 +84,7 @@ impl Default for Quirks {
             stream_options: true,
             max_completion_tokens: false,
             max_temperature: 2.0,
+            daily_request_headers: false,
         }
     }
 }

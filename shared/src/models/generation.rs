@@ -90,6 +90,8 @@ pub struct Kept {
     pub id: Uuid,
     /// Whether somebody asked to stop it.
     pub is_cancelled: bool,
+    /// Whether its lease was renewed and its text stored; else somebody else has locked it.
+    pub is_kept: bool,
 }
 
 /// Begins an answer, with its lease: by the database's clock, whoever looks at it.
@@ -150,7 +152,8 @@ pub async fn keep(
                     FROM free
                     LEFT JOIN unnest($2::uuid[], $3::text[], $4::text[]) said(id, text, attempts) ON said.id = free.id
                    WHERE g.id = free.id)
-         SELECT id, cancel_requested_at IS NOT NULL AS is_cancelled FROM generations WHERE id = ANY($1)"
+         SELECT id, cancel_requested_at IS NOT NULL AS is_cancelled, id IN (SELECT id FROM free) AS is_kept
+           FROM generations WHERE id = ANY($1)"
     );
     let json =
         |attempts: &Vec<Attempt>| serde_json::to_string(attempts).expect("attempts are plain data");

@@ -144,6 +144,9 @@ pub struct Attempt {
     pub price: Option<(String, Price)>,
     /// Tokens of the question, as they are counted here.
     pub input_tokens: u32,
+    /// Length of a sound.
+    #[serde(default)]
+    pub audio_ms: Option<i64>,
     /// When it is asked.
     pub started_at: DateTime<Utc>,
     /// What came of it, once that is known.
@@ -184,8 +187,10 @@ impl Spent {
 impl Attempt {
     /// What it costs, in millionths of a US dollar; none where nobody knows.
     pub fn cost_microusd(&self) -> Option<i64> {
-        let tokens = self.spent.as_ref()?.tokens;
-        if tokens == TokenCounts::default() {
+        let spent = self.spent.as_ref()?;
+        let tokens = spent.tokens;
+        let is_heard = self.audio_ms.is_some() && spent.outcome == Outcome::Completed;
+        if tokens == TokenCounts::default() && !is_heard {
             return Some(0);
         }
         let (_, price) = self.price.as_ref()?;
@@ -234,7 +239,7 @@ fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<A
         cached_tokens: Set(tokens.cached.into()),
         output_tokens: Set(tokens.output.into()),
         reasoning_tokens: Set(tokens.reasoning.into()),
-        audio_ms: Set(None),
+        audio_ms: Set(attempt.audio_ms),
         is_estimated: Set(spent.is_estimated),
         price_version: Set(attempt.price.as_ref().map(|(version, _)| version.clone())),
         cost_microusd: Set(attempt.cost_microusd()),

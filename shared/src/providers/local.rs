@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-/// Stands for no limit, and for a day of which nothing is left.
-const ALL: u64 = 1_000_000_000_000_000;
+/// A day, in milliseconds.
+const DAY: i64 = 86_400_000;
 
 /// Times are in milliseconds since 1970.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Local {
     turn: usize,
+    /// Of a group.
+    turns: BTreeMap<String, usize>,
     /// Of a key: how often it was used, and when its day ends.
     days: BTreeMap<String, (u64, i64)>,
+    /// Of a key: until when nothing is left of its day.
+    spent: BTreeMap<String, i64>,
     /// Of a group: until when it is left alone.
     cool: BTreeMap<String, i64>,
     /// Of a model.
@@ -23,8 +27,8 @@ struct Breaker {
     open: i64,
     /// How often it opened in a row.
     times: u32,
-    /// Until when somebody else tries.
-    probe: Option<i64>,
+    /// Until when somebody else tries, and the mark of that.
+    probe: Option<(i64, u32)>,
 }
 
 /// What is asked for.
@@ -33,12 +37,25 @@ pub(super) struct Wanted<'a> {
     pub(super) model: &'a str,
     /// How long a probe may take, in milliseconds.
     pub(super) probe_ms: i64,
+    /// By which a probe is known.
+    pub(super) mark: u32,
     /// When a day ends that begins now.
     pub(super) day_ends: i64,
     /// Most uses of a key in a day.
     pub(super) limit: Option<u64>,
-    /// Names of groups, and ids of their keys; none for those that must not be used.
-    pub(super) groups: Vec<(&'a str, Vec<Option<&'a str>>)>,
+    /// Names of groups, and their keys.
+    pub(super) groups: Vec<(&'a str, Vec<Slot<'a>>)>,
+}
+
+/// A key that may be wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot<'a> {
+    /// It may be used.
+    Free(&'a str),
+    /// It was tried already, but tells how long to wait.
+    Tried(&'a str),
+    /// It is retired.
+    Out,
 }
 
 /// What is had.
@@ -52,6 +69,8 @@ pub(super) enum Place {
         is_probe: bool,
         /// How often it is used today, this time too.
         used: u64,
+        /// How often the breaker opened in a row.
+        times: u32,
     },
     /// All keys are used up or cool for so long, in milliseconds.
     Wait(i64),
@@ -61,58 +80,99 @@ pub(super) enum Place {
     Nothing,
 }
 
+/// A key that can be had.
+struct Candidate<'a> {
+    id: &'a str,
+    index: usize,
+    used: u64,
+    ends: i64,
+}
+
 impl Local {
     pub(super) fn pick(&mut self, now: i64, wanted: &Wanted<'_>) -> Place {
-        let mut is_probe = false;
-        if let Some(breaker) = self.breakers.get(wanted.model) {
-            let until = breaker.probe.unwrap_or(0).max(breaker.open);
+        let breaker = self.breakers.get(wanted.model).copied();
+        if let Some(breaker) = breaker {
+            let probe = breaker.probe.map_or(0, |(until, _)| until);
+            let until = probe.max(breaker.open);
             if now < until {
                 return Place::Open(until - now);
             }
-            is_probe = true;
         }
-        let limit = wanted.limit.unwrap_or(ALL);
-        let groups = wanted.groups.len();
-        let turn = self.turn;
-        self.turn = self.turn.wrapping_add(1);
+        // The clock that said when the day ends may be behind.
+        let behind = if wanted.day_ends <= now { DAY } else { 0 };
+        let day_ends = wanted.day_ends + behind;
         let mut soonest: Option<i64> = None;
-        let mut wait = |at: i64| soonest = Some(soonest.map_or(at, |known| known.min(at)));
-        for step in 0..groups {
-            let number = (turn + step) % groups;
-            let (name, keys) = &wanted.groups[number];
-            let before: usize = wanted.groups[..number]
-                .iter()
-                .map(|(_, keys)| keys.len())
-                .sum();
-            if let Some(&cool) = self.cool.get(*name).filter(|cool| now < **cool) {
-                if keys.iter().any(Option::is_some) {
-                    wait(cool);
-                }
-                continue;
-            }
-            for step in 0..keys.len() {
-                let index = (turn / groups + step) % keys.len();
-                let Some(id) = keys[index] else { continue };
-                let known = self.days.get(id).copied();
-                let (used, ends) = known
-                    .filter(|(_, ends)| now < *ends)
-                    .unwrap_or((0, wanted.day_ends));
-                if used >= limit {
-                    wait(ends);
-                    continue;
-                }
-                self.days.insert(id.to_owned(), (used + 1, ends));
-                if let Some(breaker) = self.breakers.get_mut(wanted.model) {
-                    breaker.probe = Some(now + wanted.probe_ms);
-                }
-                return Place::Key {
-                    index: before + index,
-                    is_probe,
-                    used: used + 1,
+        let mut groups: Vec<(&str, Vec<Candidate<'_>>)> = Vec::new();
+        let mut place = 0;
+        for (name, keys) in &wanted.groups {
+            let mut free = Vec::new();
+            for (index, slot) in keys.iter().enumerate() {
+                let (id, is_tried) = match slot {
+                    Slot::Free(id) => (*id, false),
+                    Slot::Tried(id) => (*id, true),
+                    Slot::Out => continue,
                 };
+                let known = self.days.get(id).filter(|(_, ends)| now < *ends);
+                let (used, ends) = known.copied().unwrap_or((0, day_ends));
+                let mut until = self.cool.get(*name).copied().unwrap_or(0);
+                until = until.max(self.spent.get(id).copied().unwrap_or(0));
+                if wanted.limit.is_some_and(|limit| used >= limit) {
+                    until = until.max(ends);
+                }
+                if now < until {
+                    soonest = Some(soonest.map_or(until, |known| known.min(until)));
+                } else if !is_tried {
+                    free.push(Candidate {
+                        id,
+                        index: place + index,
+                        used,
+                        ends,
+                    });
+                }
+            }
+            place += keys.len();
+            if !free.is_empty() {
+                groups.push((name, free));
             }
         }
-        soonest.map_or(Place::Nothing, |at| Place::Wait(at - now))
+        if groups.is_empty() {
+            return soonest.map_or(Place::Nothing, |at| Place::Wait(at - now));
+        }
+        let (name, keys) = &groups[self.turn % groups.len()];
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turns.entry((*name).to_owned()).or_default();
+        let key = &keys[*turn % keys.len()];
+        *turn = turn.wrapping_add(1);
+        self.days
+            .insert(key.id.to_owned(), (key.used + 1, key.ends));
+        if let Some(breaker) = self.breakers.get_mut(wanted.model) {
+            breaker.probe = Some((now + wanted.probe_ms, wanted.mark));
+        }
+        Place::Key {
+            index: key.index,
+            is_probe: breaker.is_some(),
+            used: key.used + 1,
+            times: breaker.map_or(0, |breaker| breaker.times),
+        }
+    }
+
+    /// What Redis counted.
+    pub(super) fn count(&mut self, now: i64, key: &str, used: u64, day_ends: i64) {
+        let known = self.days.get(key).filter(|(_, ends)| now < *ends);
+        let ends = known.map_or(day_ends, |(_, ends)| *ends);
+        self.days.insert(key.to_owned(), (used, ends));
+    }
+
+    /// For how long this process knows that a group is to be left alone.
+    pub(super) fn cool_ms(&self, now: i64, group: &str) -> Option<i64> {
+        let until = self.cool.get(group).filter(|until| now < **until)?;
+        Some(until - now)
+    }
+
+    /// For how long a breaker that this process opened lets nobody through.
+    pub(super) fn open_ms(&self, now: i64, model: &str) -> Option<i64> {
+        let breaker = self.breakers.get(model)?;
+        (now < breaker.open).then(|| breaker.open - now)
     }
 
     /// Leaves a group alone; never shorter than it was asked for before.
@@ -121,30 +181,45 @@ impl Local {
         *cool = (*cool).max(now + millis);
     }
 
-    /// Nothing is left of the day of a key.
+    /// Nothing is left of the day of a key; never shorter than it was said before.
     pub(super) fn spend(&mut self, now: i64, key: &str, millis: i64) {
-        self.days.insert(key.to_owned(), (ALL, now + millis));
+        let spent = self.spent.entry(key.to_owned()).or_default();
+        *spent = (*spent).max(now + millis);
     }
 
     /// A key was not used after all.
     pub(super) fn give_back(&mut self, key: &str) {
-        if let Some((used, _)) = self.days.get_mut(key).filter(|(used, _)| *used < ALL) {
+        if let Some((used, _)) = self.days.get_mut(key) {
             *used = used.saturating_sub(1);
         }
     }
 
-    /// Lets nobody through for some time, which doubles with each time in a row.
-    pub(super) fn open(&mut self, now: i64, model: &str, first: i64, longest: i64) -> i64 {
-        let breaker = self.breakers.entry(model.to_owned()).or_default();
-        if now < breaker.open {
-            return breaker.open - now;
+    /// Lets nobody through for some time, which doubles with each time in a row. What was begun before it opened the last
+    /// time says nothing any more.
+    pub(super) fn open(
+        &mut self,
+        now: i64,
+        model: &str,
+        first: i64,
+        longest: i64,
+        times: u32,
+    ) -> i64 {
+        let known = self.breakers.get(model).copied().unwrap_or_default();
+        if known.times != times {
+            return 0;
+        }
+        if now < known.open {
+            return known.open - now;
         }
         let wait = first
-            .saturating_mul(1_i64.checked_shl(breaker.times).unwrap_or(i64::MAX))
+            .saturating_mul(1_i64.checked_shl(times.min(40)).unwrap_or(i64::MAX))
             .clamp(0, longest);
-        breaker.times = (breaker.times + 1).min(32);
-        breaker.open = now + wait;
-        breaker.probe = None;
+        let breaker = Breaker {
+            open: now + wait,
+            times: times + 1,
+            probe: None,
+        };
+        self.breakers.insert(model.to_owned(), breaker);
         wait
     }
 
@@ -154,8 +229,10 @@ impl Local {
     }
 
     /// A try came to nothing that tells whether the provider is back.
-    pub(super) fn end_probe(&mut self, model: &str) {
-        if let Some(breaker) = self.breakers.get_mut(model) {
+    pub(super) fn end_probe(&mut self, model: &str, mark: u32) {
+        if let Some(breaker) = self.breakers.get_mut(model)
+            && breaker.probe.is_some_and(|(_, known)| known == mark)
+        {
             breaker.probe = None;
         }
     }
@@ -164,6 +241,7 @@ impl Local {
     pub(super) fn warm(&mut self) {
         *self = Self {
             turn: self.turn,
+            turns: std::mem::take(&mut self.turns),
             ..Self::default()
         };
     }
@@ -174,6 +252,9 @@ impl Local {
         for (key, (used, ends)) in &self.days {
             fields.insert(format!("n:{key}"), i64::try_from(*used).unwrap_or(i64::MAX));
             fields.insert(format!("r:{key}"), *ends);
+        }
+        for (key, until) in &self.spent {
+            fields.insert(format!("s:{key}"), *until);
         }
         for (group, until) in &self.cool {
             fields.insert(format!("c:{group}"), *until);
@@ -194,11 +275,12 @@ mod tests {
         Wanted {
             model: "m",
             probe_ms: 60_000,
+            mark: 1,
             day_ends: 1_000_000,
             limit,
             groups: groups
                 .iter()
-                .map(|(name, keys)| (*name, keys.iter().map(|key| Some(*key)).collect()))
+                .map(|(name, keys)| (*name, keys.iter().map(|key| Slot::Free(key)).collect()))
                 .collect(),
         }
     }
@@ -233,32 +315,44 @@ mod tests {
         assert_eq!(local.pick(10, &wanted), Place::Wait(999_990));
         local.give_back("2");
         assert_eq!(index(local.pick(10, &wanted)), 1);
+        // Both must be over.
         local.cool(10, "a", 5_000);
-        assert_eq!(local.pick(10, &wanted), Place::Wait(5_000));
+        assert_eq!(local.pick(10, &wanted), Place::Wait(999_990));
         assert!(matches!(
             local.pick(1_000_000, &wanted),
             Place::Key { used: 1, .. }
         ));
         local.spend(1_000_000, "1", 50);
+        local.spend(1_000_000, "1", 5);
         local.spend(1_000_000, "2", 90);
         assert_eq!(local.pick(1_000_010, &wanted), Place::Wait(40));
+        let place = local.pick(1_000_050, &wanted);
+        assert!(matches!(place, Place::Key { index: 0, .. }), "{place:?}");
     }
 
     #[test]
     fn a_breaker_lets_one_through_at_a_time_and_waits_longer_each_time() {
         let mut local = Local::default();
         let wanted = wanted(&[("a", &["1"])], None);
-        assert_eq!(local.open(0, "m", 20_000, 300_000), 20_000);
+        assert_eq!(local.open(0, "m", 20_000, 300_000, 0), 20_000);
         assert_eq!(local.pick(19_999, &wanted), Place::Open(1));
         let probe = local.pick(20_000, &wanted);
         assert!(matches!(probe, Place::Key { is_probe: true, .. }));
         assert_eq!(local.pick(20_001, &wanted), Place::Open(59_999));
-        assert_eq!(local.open(20_001, "m", 20_000, 300_000), 40_000);
-        for expected in [80_000, 160_000, 300_000, 300_000] {
-            assert_eq!(
-                local.open(i64::from(u32::MAX) * expected, "m", 20_000, 300_000),
-                expected
-            );
+        // Somebody else's end of a probe is not this one's.
+        local.end_probe("m", 2);
+        assert_eq!(local.pick(20_001, &wanted), Place::Open(59_999));
+        local.end_probe("m", 1);
+        assert!(matches!(
+            local.pick(20_001, &wanted),
+            Place::Key { times: 1, .. }
+        ));
+        // What was begun before it opened says nothing any more.
+        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 0), 0);
+        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 1), 40_000);
+        for (times, expected) in [(2, 80_000), (3, 160_000), (4, 300_000), (5, 300_000)] {
+            let now = i64::from(times) * 1_000_000;
+            assert_eq!(local.open(now, "m", 20_000, 300_000, times), expected);
         }
         local.close("m");
         assert!(matches!(
@@ -274,10 +368,13 @@ mod tests {
     fn nothing_is_had_where_no_key_may_be_used() {
         let mut local = Local::default();
         let mut wanted = wanted(&[("a", &["1"])], None);
-        wanted.groups[0].1[0] = None;
+        wanted.groups[0].1[0] = Slot::Out;
         assert_eq!(local.pick(0, &wanted), Place::Nothing);
         local.cool(0, "a", 100);
         assert_eq!(local.pick(0, &wanted), Place::Nothing);
+        wanted.groups[0].1[0] = Slot::Tried("1");
+        assert_eq!(local.pick(0, &wanted), Place::Wait(100));
+        assert_eq!(local.pick(100, &wanted), Place::Nothing);
         wanted.groups.clear();
         assert_eq!(local.pick(0, &wanted), Place::Nothing);
     }

@@ -11,7 +11,10 @@ mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::view::{GroupView, KeyView, ModelView, ProviderView};
 use self::{
     budget::Budget,
-    local::{Place, Wanted},
+    local::{Place, Slot, Wanted},
     pool::{Pool, Shared},
 };
 use crate::{
@@ -32,13 +35,15 @@ use crate::{
     clock::Clock,
     config::{AiConfig, BreakerConfig, ProviderConfig, ProviderKey},
     database,
-    keyring::Keyring,
+    keyring::{Keyring, random},
     models::provider_key,
     redis::{Redis, Script},
 };
 
 /// How long a try lasts at most that looks whether a provider is back, before another one may.
-const PROBE: Duration = Duration::from_secs(30);
+const PROBE: Duration = Duration::from_secs(75);
+/// Longest wait for a script. A process that goes on without Redis counts by itself, which is worse than to wait a little.
+const SCRIPT_TIME: Duration = Duration::from_millis(250);
 /// Wait after a refusal for too many requests that does not say how long.
 const COOL: Duration = Duration::from_secs(5);
 /// How often it is looked whether others have retired keys or set pools.
@@ -53,6 +58,7 @@ struct Inner {
     breaker: BreakerConfig,
     pools: RwLock<BTreeMap<Arc<str>, Shared>>,
     budget: Budget,
+    db: DatabaseConnection,
     redis: Redis,
     clock: Clock,
     keyring: Keyring,
@@ -69,7 +75,14 @@ pub struct Picked {
     secret: SecretString,
     key_id: String,
     group: String,
-    is_probe: bool,
+    /// Whether it is used to see if the provider is back, and that is not known yet.
+    probe: Arc<AtomicBool>,
+    /// By which the probe is known.
+    mark: u32,
+    /// How often the breaker had opened.
+    times: u32,
+    /// Whether Redis has counted it.
+    is_shared: bool,
 }
 
 /// Why nobody can be asked now.
@@ -112,7 +125,13 @@ impl Picked {
 
 impl Providers {
     /// Makes the pools. Neither Postgres nor Redis needs to be there yet.
-    pub fn new(ai: AiConfig, redis: Redis, clock: Clock, keyring: Keyring) -> Self {
+    pub fn new(
+        ai: AiConfig,
+        db: DatabaseConnection,
+        redis: Redis,
+        clock: Clock,
+        keyring: Keyring,
+    ) -> Self {
         let pools = ai.providers.iter().map(|provider| {
             let pool = Pool::new(provider.clone(), zone(&ai, provider));
             (provider.name.clone(), Arc::new(pool))
@@ -122,6 +141,7 @@ impl Providers {
             pools: RwLock::new(pools.collect()),
             ai,
             budget: Budget::new(),
+            db,
             redis,
             clock,
             keyring,
@@ -134,15 +154,10 @@ impl Providers {
     ///
     /// # Errors
     /// When Redis cannot be subscribed to.
-    pub fn follow(
-        &self,
-        db: &DatabaseConnection,
-        tasks: &TaskTracker,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub fn follow(&self, tasks: &TaskTracker, stop: CancellationToken) -> anyhow::Result<()> {
         let redis = &self.0.redis;
         let mut news = redis.subscribe(&[redis.keys().providers_changed()])?;
-        let (providers, db) = (self.clone(), db.clone());
+        let providers = self.clone();
         tasks.spawn(stop.run_until_cancelled_owned(async move {
             let mut tick = tokio::time::interval(LOOK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,7 +166,7 @@ impl Providers {
                     _ = tick.tick() => {}
                     _ = news.next() => {}
                 }
-                if let Err(error) = providers.refresh(&db).await {
+                if let Err(error) = providers.refresh().await {
                     tracing::debug!(error = %error, "what is known of keys may be old");
                 }
             }
@@ -163,7 +178,8 @@ impl Providers {
     ///
     /// # Errors
     /// As the database fails.
-    pub async fn refresh(&self, db: &DatabaseConnection) -> database::Result<()> {
+    pub async fn refresh(&self) -> database::Result<()> {
+        let db = &self.0.db;
         let retired = provider_key::list_retired(db).await?;
         let set = provider_key::list_pools(db).await?;
         let mut configured: BTreeMap<Arc<str>, Vec<ProviderKey>> = self
@@ -320,40 +336,69 @@ impl Providers {
         tried: &[String],
     ) -> Result<Picked, NotNow> {
         let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
-        let now = self.now();
-        let arguments = self.pick_arguments(&pool.wanted(model, tried, millis(PROBE), now));
-        let place = if let Some(place) = self.pick_shared(&pool, arguments).await {
-            place
-        } else {
-            let wanted = pool.wanted(model, tried, millis(PROBE), now);
-            pool.local().pick(now, &wanted)
-        };
         let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
-        match place {
-            Place::Key {
-                index,
-                is_probe,
-                used,
-            } => {
-                let (key, group) = pool.key(index).ok_or(NotNow::NoKey)?;
-                if used == 1 && pool.config.daily_requests_per_key.is_some() {
-                    tracing::info!(provider, key = key.id, "the day of a key begins");
-                }
-                Ok(Picked {
-                    model: model.to_owned(),
-                    secret: key.secret.clone(),
-                    key_id: key.id.clone(),
-                    group: group.name.clone(),
+        // Decided here, whatever Redis knows.
+        if let Some(millis) = pool.local().open_ms(self.now(), model) {
+            return Err(NotNow::Open(wait(millis)));
+        }
+        let probe = (millis(PROBE), u32::from_le_bytes(random()));
+        let mut again = pool.groups.len();
+        loop {
+            let now = self.now();
+            let arguments = self.pick_arguments(&pool.wanted(model, tried, probe, now));
+            let shared = self.pick_shared(&pool, arguments).await;
+            let is_shared = shared.is_some();
+            let place = if let Some(place) = shared {
+                place
+            } else {
+                let wanted = pool.wanted(model, tried, probe, now);
+                pool.local().pick(now, &wanted)
+            };
+            let (index, is_probe, used, times) = match place {
+                Place::Key {
+                    index,
                     is_probe,
-                    pool: pool.clone(),
-                })
+                    used,
+                    times,
+                } => (index, is_probe, used, times),
+                Place::Wait(millis) => {
+                    if tried.is_empty() {
+                        tracing::warn!(provider, waitMs = millis, "all keys are exhausted");
+                    }
+                    return Err(NotNow::Exhausted(wait(millis)));
+                }
+                Place::Open(millis) => return Err(NotNow::Open(wait(millis))),
+                Place::Nothing => return Err(NotNow::NoKey),
+            };
+            let (key, group) = pool.key(index).ok_or(NotNow::NoKey)?;
+            let picked = Picked {
+                model: model.to_owned(),
+                secret: key.secret.clone(),
+                key_id: key.id.clone(),
+                group: group.name.clone(),
+                probe: Arc::new(AtomicBool::new(is_probe)),
+                mark: probe.1,
+                times,
+                is_shared,
+                pool: pool.clone(),
+            };
+            if is_shared {
+                // What Redis was not told while it was away.
+                let cool = pool.local().cool_ms(now, &picked.group);
+                if let Some(cool) = cool.filter(|_| again > 0) {
+                    again -= 1;
+                    self.unused(&picked).await;
+                    self.note(&pool, "cool", &[&picked.group, &cool.to_string()])
+                        .await;
+                    continue;
+                }
+                let day_ends = pool.day_ends(now);
+                pool.local().count(now, &picked.key_id, used, day_ends);
             }
-            Place::Wait(millis) => {
-                tracing::warn!(provider, waitMs = millis, "all keys are exhausted");
-                Err(NotNow::Exhausted(wait(millis)))
+            if used == 1 && pool.config.daily_requests_per_key.is_some() {
+                tracing::info!(provider, key = picked.key_id, "the day of a key begins");
             }
-            Place::Open(millis) => Err(NotNow::Open(wait(millis))),
-            Place::Nothing => Err(NotNow::NoKey),
+            return Ok(picked);
         }
     }
 
@@ -362,6 +407,7 @@ impl Providers {
             self.script_now(),
             wanted.model.to_owned(),
             wanted.probe_ms.to_string(),
+            wanted.mark.to_string(),
             wanted.day_ends.to_string(),
             wanted
                 .limit
@@ -371,75 +417,94 @@ impl Providers {
         for (name, keys) in &wanted.groups {
             arguments.push((*name).to_owned());
             arguments.push(keys.len().to_string());
-            arguments.extend(keys.iter().map(|key| key.unwrap_or_default().to_owned()));
+            arguments.extend(keys.iter().map(|slot| match slot {
+                Slot::Free(id) => (*id).to_owned(),
+                Slot::Tried(id) => format!("-{id}"),
+                Slot::Out => String::new(),
+            }));
         }
         arguments
     }
 
     /// Picks for all instances; none where Redis is away.
     async fn pick_shared(&self, pool: &Pool, arguments: Vec<String>) -> Option<Place> {
-        let key = self.0.redis.keys().provider(&pool.config.name);
-        let answer = self
-            .0
-            .redis
-            .run(&self.0.pick, vec![key], arguments)
-            .await
-            .ok()?;
+        let answer = self.run(&self.0.pick, pool, arguments).await?;
         match *answer.as_slice() {
             [-1, wait] => Some(Place::Wait(wait)),
             [-2, wait] => Some(Place::Open(wait)),
             [-3, _] => Some(Place::Nothing),
-            [index, is_probe, used] => Some(Place::Key {
+            [index, is_probe, used, times] => Some(Place::Key {
                 index: usize::try_from(index).ok()?,
                 is_probe: is_probe == 1,
                 used: used.unsigned_abs(),
+                times: u32::try_from(times).ok()?,
             }),
             _ => None,
         }
     }
 
+    async fn run(&self, script: &Script, pool: &Pool, arguments: Vec<String>) -> Option<Vec<i64>> {
+        let key = self.0.redis.keys().provider(&pool.config.name);
+        let ran = self
+            .0
+            .redis
+            .run_within(SCRIPT_TIME, script, vec![key], arguments);
+        ran.await
+            .inspect_err(|error| tracing::debug!(error = %error, "keys are picked without redis"))
+            .ok()
+    }
+
     /// Notes something in Redis; tells what the script answers.
     async fn note(&self, pool: &Pool, what: &str, arguments: &[&str]) -> Option<i64> {
-        let key = self.0.redis.keys().provider(&pool.config.name);
         let mut all = vec![self.script_now(), what.to_owned()];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let answer = self.0.redis.run(&self.0.note, vec![key], all).await.ok()?;
+        let answer = self.run(&self.0.note, pool, all).await?;
         answer.first().copied()
     }
 
     /// The provider began to answer: it is there.
     pub async fn answered(&self, picked: &Picked) {
-        let pool = &picked.pool;
-        let failures = pool.failures().remove(&picked.model);
-        if picked.is_probe {
+        if picked.probe.swap(false, Ordering::Relaxed) {
+            let pool = &picked.pool;
             pool.local().close(&picked.model);
+            pool.failures().remove(&picked.model);
             self.note(pool, "close", &[&picked.model]).await;
             let provider = &pool.config.name;
             tracing::info!(%provider, model = picked.model, "the provider is back");
-        } else if failures.is_some() {
-            pool.local().close(&picked.model);
         }
+    }
+
+    /// The provider answered to the end.
+    pub async fn completed(&self, picked: &Picked) {
+        self.answered(picked).await;
+        picked.pool.failures().remove(&picked.model);
     }
 
     /// The provider did not answer, or not to the end.
     pub async fn failed(&self, picked: &Picked) {
         let (pool, model) = (&picked.pool, &picked.model);
-        let failures = {
+        let is_probe = picked.probe.swap(false, Ordering::Relaxed);
+        {
             let mut failures = pool.failures();
-            let failures = failures.entry(model.clone()).or_default();
-            *failures += 1;
-            *failures
-        };
-        if !picked.is_probe && failures < self.0.breaker.failures {
-            return;
+            let number = failures.entry(model.clone()).or_default();
+            *number += 1;
+            if !is_probe && *number < self.0.breaker.failures {
+                return;
+            }
+            failures.remove(model);
         }
         let (first, longest) = (millis(self.0.breaker.open), millis(self.0.breaker.longest));
-        let local = pool.local().open(self.now(), model, first, longest);
-        let (first, longest) = (first.to_string(), longest.to_string());
-        let shared = self.note(pool, "open", &[model, &first, &longest]).await;
+        let times = picked.times;
+        let local = pool.local().open(self.now(), model, first, longest, times);
+        let (first, longest, times) = (first.to_string(), longest.to_string(), times.to_string());
+        let shared = self
+            .note(pool, "open", &[model, &first, &longest, &times])
+            .await;
         let provider = &pool.config.name;
         let open_ms = shared.unwrap_or(local);
-        tracing::warn!(%provider, model, failures, openMs = open_ms, "the provider is left alone");
+        if open_ms > 0 {
+            tracing::warn!(%provider, model, openMs = open_ms, "the provider is left alone");
+        }
     }
 
     /// Too much was asked with the keys of this account: it is left alone at least for as long as the provider says.
@@ -466,7 +531,8 @@ impl Providers {
     }
 
     /// The key is not taken: nobody tries it again until the configuration changes, or somebody revives it.
-    pub async fn retired(&self, db: &DatabaseConnection, picked: &Picked, reason: String) {
+    pub async fn retired(&self, picked: &Picked, reason: String) {
+        let db = &self.0.db;
         let (pool, now) = (&picked.pool, self.0.clock.now());
         let provider = &pool.config.name;
         tracing::error!(%provider, key = picked.key_id, reason, "a key is retired");
@@ -482,18 +548,22 @@ impl Providers {
         self.end_probe(picked).await;
     }
 
-    /// The provider was not asked after all, or said nothing of how it is.
+    /// The provider was not asked after all.
     pub async fn unused(&self, picked: &Picked) {
         picked.pool.local().give_back(&picked.key_id);
-        self.note(&picked.pool, "return", &[&picked.key_id]).await;
+        if picked.is_shared {
+            self.note(&picked.pool, "return", &[&picked.key_id]).await;
+        }
         self.end_probe(picked).await;
     }
 
     /// Nothing is known of how the provider is.
     pub async fn end_probe(&self, picked: &Picked) {
-        if picked.is_probe {
-            picked.pool.local().end_probe(&picked.model);
-            self.note(&picked.pool, "unprobe", &[&picked.model]).await;
+        if picked.probe.swap(false, Ordering::Relaxed) {
+            let (pool, model) = (&picked.pool, &picked.model);
+            pool.local().end_probe(model, picked.mark);
+            let mark = picked.mark.to_string();
+            self.note(pool, "unprobe", &[model, &mark]).await;
         }
     }
 
@@ -507,19 +577,14 @@ impl Providers {
     ///
     /// # Errors
     /// As the database fails.
-    pub async fn revive(
-        &self,
-        db: &DatabaseConnection,
-        provider: &str,
-        key_id: Option<&str>,
-    ) -> database::Result<()> {
-        provider_key::revive(db, provider, key_id).await?;
+    pub async fn revive(&self, provider: &str, key_id: Option<&str>) -> database::Result<()> {
+        provider_key::revive(&self.0.db, provider, key_id).await?;
         if let Some(pool) = self.pool(provider).filter(|_| key_id.is_none()) {
             pool.local().warm();
             pool.failures().clear();
             self.note(&pool, "warm", &[]).await;
         }
-        self.refresh(db).await?;
+        self.refresh().await?;
         self.tell().await;
         Ok(())
     }
@@ -528,20 +593,15 @@ impl Providers {
     ///
     /// # Errors
     /// As the database fails.
-    pub async fn set_keys(
-        &self,
-        db: &DatabaseConnection,
-        provider: &str,
-        keys: Option<&str>,
-    ) -> database::Result<()> {
+    pub async fn set_keys(&self, provider: &str, keys: Option<&str>) -> database::Result<()> {
         match keys {
             Some(keys) => {
                 let now = self.0.clock.now();
-                provider_key::set_pool(db, &self.0.keyring, provider, keys, now).await?;
+                provider_key::set_pool(&self.0.db, &self.0.keyring, provider, keys, now).await?;
             }
-            None => provider_key::clear_pool(db, provider).await?,
+            None => provider_key::clear_pool(&self.0.db, provider).await?,
         }
-        self.refresh(db).await?;
+        self.refresh().await?;
         self.tell().await;
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::local::{Local, Wanted};
+use super::local::{Local, Slot, Wanted};
 use crate::{
     config::{ProviderConfig, ProviderKey},
     keyring::sha256,
@@ -50,7 +50,7 @@ impl Pool {
     pub(super) fn new(config: ProviderConfig, zone: TimeZone) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for key in &config.keys {
-            let id = id(&config.name, key);
+            let id = id(&config, key);
             let name = key.account.clone().unwrap_or_else(|| id.clone());
             let key = Key {
                 id,
@@ -131,20 +131,27 @@ impl Pool {
         &'a self,
         model: &'a str,
         tried: &[String],
-        probe_ms: i64,
+        (probe_ms, mark): (i64, u32),
         now: i64,
     ) -> Wanted<'a> {
         let retired = self.retired();
         let groups = self.groups.iter().map(|group| {
             let keys = group.keys.iter().map(|key| {
-                let is_out = retired.contains_key(&key.id) || tried.contains(&key.id);
-                (!is_out).then_some(key.id.as_str())
+                let id = key.id.as_str();
+                if retired.contains_key(id) {
+                    Slot::Out
+                } else if tried.iter().any(|tried| tried == id) {
+                    Slot::Tried(id)
+                } else {
+                    Slot::Free(id)
+                }
             });
             (group.name.as_str(), keys.collect())
         });
         Wanted {
             model,
             probe_ms,
+            mark,
             day_ends: self.day_ends(now),
             limit: self.config.daily_requests_per_key,
             groups: groups.collect(),
@@ -174,8 +181,10 @@ impl Key {
     }
 }
 
-fn id(provider: &str, key: &ProviderKey) -> String {
-    let text = format!("{provider}\0{}", key.key.expose_secret());
+/// Another address is another configuration, in which a key that was refused may be taken.
+fn id(config: &ProviderConfig, key: &ProviderKey) -> String {
+    let (name, url) = (&config.name, &config.base_url);
+    let text = format!("{name}\0{url}\0{}", key.key.expose_secret());
     let mut id = hex::encode(sha256(text.as_bytes()));
     id.truncate(ID_CHARACTERS);
     id

@@ -41,6 +41,8 @@ pub struct KeyView {
     pub used: Option<u64>,
     /// In how long its day ends.
     pub resets_in: Option<Duration>,
+    /// For how long the provider says that nothing is left of its day.
+    pub spent: Option<Duration>,
     /// Why it is not taken.
     pub retired: Option<String>,
 }
@@ -73,7 +75,7 @@ impl Providers {
             Some(Duration::from_millis((until - now).unsigned_abs()))
         };
         let mut views = Vec::new();
-        for pool in pools {
+        for pool in pools.into_iter().filter(|pool| !pool.groups.is_empty()) {
             let key = self.0.redis.keys().provider(&pool.config.name);
             let known: BTreeMap<String, i64> = match self.0.redis.read_hash(&key).await {
                 Ok(fields) => fields
@@ -92,11 +94,13 @@ impl Providers {
                     .iter()
                     .map(|key| {
                         let resets_in = left(field("r", &key.id));
+                        let spent = left(field("s", &key.id));
                         KeyView {
                             id: key.id.clone(),
                             masked: key.masked(),
                             used: resets_in.and(field("n", &key.id)).map(i64::unsigned_abs),
                             resets_in,
+                            spent,
                             retired: retired.get(&key.id).cloned(),
                         }
                     })

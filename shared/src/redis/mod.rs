@@ -29,6 +29,8 @@ use crate::{
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longest wait that anybody may ask for.
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// Longest wait for a message to be published: the commit it follows is done, the caller waits for an answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
 /// Longest wait for a script: it stands before work that must not wait for it.
@@ -154,7 +156,7 @@ impl Redis {
         builder
             .set_policy(ReconnectPolicy::new_linear(0, 3_000, 100))
             .with_performance_config(|performance| {
-                performance.default_command_timeout = COMMAND_TIMEOUT;
+                performance.default_command_timeout = LONGEST_TIMEOUT;
             })
             .with_connection_config(|connection| {
                 connection.connection_timeout = Duration::from_secs(2);
@@ -265,6 +267,21 @@ impl Redis {
         keys: Vec<String>,
         arguments: Vec<String>,
     ) -> Result<Vec<i64>, Error> {
+        self.run_within(SCRIPT_TIMEOUT, script, keys, arguments)
+            .await
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// When Redis does not answer within the limit.
+    pub async fn run_within(
+        &self,
+        limit: Duration,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<String>,
+    ) -> Result<Vec<i64>, Error> {
         let client = &self.client;
         let run = Box::pin(async move {
             match client
@@ -277,7 +294,7 @@ impl Redis {
                 ran => ran,
             }
         });
-        self.bounded(SCRIPT_TIMEOUT, run).await
+        self.bounded(limit.min(LONGEST_TIMEOUT), run).await
     }
 
     /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error

@@ -5,12 +5,15 @@ use futures::FutureExt as _;
 use serde_json::json;
 use shared::{
     attachment_text,
+    clients::transcriber::Asked,
     jobs::TranscribeAudio,
     language::Language,
     models::{
         attachment, conversation,
         transcription::{self, Transcript},
+        usage::{self, Attempt, Kind, Outcome as Spending, Purpose, Spent},
     },
+    tokens::TokenCounts,
 };
 
 use super::{Failure, Outcome, Run, reading::load};
@@ -53,11 +56,12 @@ impl Run for TranscribeAudio {
             }
             .boxed()
         };
+        let mut asked = Vec::new();
         let heard = speech
-            .transcribe(&file, folder.path(), hints, &progress)
-            .await
-            .map_err(explain)?;
-        store(ctx, &attachment, heard).await
+            .transcribe(&file, folder.path(), hints, &progress, &mut asked)
+            .await;
+        account(ctx, &attachment, asked).await?;
+        store(ctx, &attachment, heard.map_err(explain)?).await
     }
 }
 
@@ -103,6 +107,55 @@ fn explain(error: SpeechError) -> anyhow::Error {
         }
     };
     anyhow::Error::new(error).context(failure)
+}
+
+/// Writes what servers were asked into the ledger, whatever becomes of the job. They tell no tokens, and their prices by
+/// the minute are not known here.
+async fn account(
+    ctx: &JobContext,
+    attachment: &attachment::Model,
+    asked: Vec<Asked>,
+) -> anyhow::Result<()> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let project = match attachment.conversation_id {
+        Some(id) => conversation::project_for_any_user(&ctx.db, id).await?,
+        None => None,
+    };
+    let purpose = Purpose {
+        user: Some(attachment.user_id),
+        project,
+        conversation: attachment.conversation_id,
+        message: attachment.message_id,
+        attachment: Some(attachment.id),
+    };
+    let attempt = |asked: Asked| Attempt {
+        provider: asked.provider,
+        provider_model: asked.model.clone(),
+        model: asked.model,
+        key_group: asked.key_group,
+        price: None,
+        input_tokens: 0,
+        audio_ms: Some(asked.audio_ms),
+        started_at: asked.at,
+        spent: Some(Spent {
+            outcome: match asked.error {
+                None => Spending::Completed,
+                Some(_) => Spending::Failed,
+            },
+            error: asked.error,
+            tokens: TokenCounts::default(),
+            is_estimated: false,
+            latency_ms: u32::try_from(asked.took.as_millis()).unwrap_or(u32::MAX),
+            first_token_ms: None,
+        }),
+    };
+    let attempts: Vec<Attempt> = asked.into_iter().map(attempt).collect();
+    let mut tx = ctx.begin().await?;
+    usage::record(&mut tx, Kind::Transcription, purpose, &attempts).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Stores what was heard and ends the job, if this run still owns it; then those who want the text find it in Redis.

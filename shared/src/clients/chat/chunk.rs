@@ -97,8 +97,8 @@ pub(super) struct Said {
     pub(super) finish: Option<String>,
     /// What was counted.
     pub(super) usage: Option<TokenCounts>,
-    /// What went wrong.
-    pub(super) error: Option<String>,
+    /// What went wrong, and its status, if it has one.
+    pub(super) error: Option<(String, Option<u16>)>,
 }
 
 impl From<Chunk> for Said {
@@ -109,7 +109,14 @@ impl From<Chunk> for Said {
                 .or(chunk.x_groq.and_then(|groq| groq.usage))
                 .and_then(Counts::told),
             error: chunk.error.filter(|error| !error.is_null()).map(|error| {
-                reason_in(&error).unwrap_or_else(|| "it says that something went wrong".to_owned())
+                let reason = reason_in(&error);
+                let code = ["code", "status"]
+                    .iter()
+                    .find_map(|name| status_in(&error[*name]));
+                (
+                    reason.unwrap_or_else(|| "it says that something went wrong".to_owned()),
+                    code,
+                )
             }),
             ..Self::default()
         };
@@ -180,6 +187,18 @@ impl From<Counts> for TokenCounts {
 )]
 fn count(number: Option<f64>) -> u32 {
     number.unwrap_or_default() as u32
+}
+
+/// A status of HTTP, as a number or in a text.
+fn status_in(value: &Value) -> Option<u16> {
+    let number = match value {
+        Value::Number(number) => number.as_u64()?,
+        Value::String(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    u16::try_from(number)
+        .ok()
+        .filter(|code| (400..600).contains(code))
 }
 
 /// What a body that is no success says, as far as it says something.
@@ -271,10 +290,8 @@ mod tests {
             assert_eq!(reason_of(body.as_bytes()).as_deref(), reason, "{body}");
         }
         let late = said(r#"{"choices":[],"error":{"code":502}}"#);
-        assert_eq!(
-            late.error.as_deref(),
-            Some("it says that something went wrong")
-        );
+        let told = ("it says that something went wrong".to_owned(), Some(502));
+        assert_eq!(late.error, Some(told));
         assert_eq!(said(r#"{"error":null}"#), Said::default());
     }
 }

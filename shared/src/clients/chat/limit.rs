@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
-use crate::clients::retry_after;
+use crate::{catalogue::Quirks, clients::retry_after};
 
 /// Nobody is left alone for longer than this, whatever they say.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -34,14 +34,16 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Reads what an answer with status 429 says.
-    pub fn read(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Self {
+    /// Reads what an answer with status 429 of a provider with these quirks says.
+    pub fn read(headers: &HeaderMap, body: &[u8], quirks: &Quirks, now: DateTime<Utc>) -> Self {
         let body = String::from_utf8_lossy(body).to_lowercase();
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // Groq counts requests by days.
         let is_spent = header("x-ratelimit-remaining-requests") == Some("0");
         let is_daily = DAILY.iter().any(|word| body.contains(word))
-            || (is_spent && header("x-ratelimit-remaining-tokens") != Some("0"));
+            || (quirks.daily_request_headers
+                && is_spent
+                && header("x-ratelimit-remaining-tokens") != Some("0"));
         let millis = header("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
         let said = [
             retry_after(headers, now),
@@ -122,7 +124,11 @@ mod tests {
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let limit = Limit::read(&headers, body.as_bytes(), now);
+        let quirks = Quirks {
+            daily_request_headers: true,
+            ..Quirks::default()
+        };
+        let limit = Limit::read(&headers, body.as_bytes(), &quirks, now);
         (limit.wait.map(|wait| wait.as_millis()), limit.is_daily)
     }
 

@@ -22,10 +22,18 @@ pub use self::{
     stream::{Answer, AnswerError, Ending, Piece},
 };
 use super::retry_after::retry_after;
-use crate::{clock::Clock, config::ProviderConfig};
+use crate::{catalogue::Quirks, clock::Clock, config::ProviderConfig};
 
 const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What providers say with 402 and 403 where the question is the trouble, and not the key: `OpenRouter` moderates, and reckons
+/// with the longest answer.
+const QUESTION: [&str; 4] = [
+    "moderation",
+    "flagged",
+    "fewer max_tokens",
+    "content policy",
+];
 /// Longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time without a byte.
@@ -135,7 +143,7 @@ impl Models {
         if response.status().is_success() {
             return Ok(Answer::read(response, self.silence));
         }
-        Err(self.refusal(response).await)
+        Err(self.refusal(response, &provider.quirks).await)
     }
 
     /// Asks a provider for its models, which costs nothing, and tells whether it answers.
@@ -160,14 +168,14 @@ impl Models {
         if response.status().is_success() {
             return Ok(());
         }
-        Err(self.refusal(response).await)
+        Err(self.refusal(response, &provider.quirks).await)
     }
 
-    async fn refusal(&self, response: Response) -> AskError {
+    async fn refusal(&self, response: Response, quirks: &Quirks) -> AskError {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_some(response, self.silence).await;
         let reason = chunk::reason_of(&body).unwrap_or_else(|| status.to_string());
-        let limit = Limit::read(&headers, &body, self.clock.now());
+        let limit = Limit::read(&headers, &body, quirks, self.clock.now());
         self.classify(status, &headers, limit, reason)
     }
 
@@ -181,6 +189,17 @@ impl Models {
         let retry_after = retry_after(headers, self.clock.now());
         let code = status.as_u16();
         match code {
+            // It is the question that is refused, or what it may cost; every key would be.
+            402 | 403
+                if QUESTION
+                    .iter()
+                    .any(|word| reason.to_lowercase().contains(word)) =>
+            {
+                AskError::Refused {
+                    status: code,
+                    reason,
+                }
+            }
             401..=403 => AskError::Key {
                 status: code,
                 reason,
@@ -194,6 +213,25 @@ impl Models {
                 reason: format!("{code}: {reason}"),
                 retry_after,
             },
+        }
+    }
+}
+
+impl AnswerError {
+    /// What it would have been with a status of its own: some providers say 200 before they know.
+    pub fn as_refusal(&self) -> Option<AskError> {
+        let Self::Said(reason, Some(status)) = self else {
+            return None;
+        };
+        let (status, reason) = (*status, reason.clone());
+        match status {
+            401 | 402 => Some(AskError::Key { status, reason }),
+            429 => Some(AskError::Limited {
+                reason,
+                limit: Limit::default(),
+            }),
+            400 | 403 | 404 | 413 | 422 => Some(AskError::Refused { status, reason }),
+            _ => None,
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Ending {
 pub enum AnswerError {
     /// The provider says so.
     #[error("the provider gave up: {0}")]
-    Said(String),
+    Said(String, Option<u16>),
     /// The connection ended before the answer did.
     #[error("the answer was cut off")]
     Cut,
@@ -252,8 +252,8 @@ impl Answer {
             self.finish = said.finish;
             self.figures_until.get_or_insert(Instant::now() + FIGURES);
         }
-        if let Some(reason) = said.error {
-            return Err(AnswerError::Said(reason));
+        if let Some((reason, code)) = said.error {
+            return Err(AnswerError::Said(reason, code));
         }
         if self.bytes > MAX_ANSWER_BYTES {
             return Err(AnswerError::TooLong);

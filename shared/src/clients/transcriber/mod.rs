@@ -6,17 +6,15 @@
 mod answer;
 
 use std::{
-    collections::VecDeque,
+    fmt,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use reqwest::{
     Body, Client, Response,
     multipart::{Form, Part},
@@ -24,14 +22,13 @@ use reqwest::{
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::io::ReaderStream;
-use url::Url;
 
 use self::answer::Answer;
-use super::retry_after::retry_after;
+use super::{chat::Limit, retry_after::retry_after};
 use crate::{
     clock::Clock,
-    config::{ProviderConfig, ProviderKey},
     language::Language,
+    providers::{NotNow, Picked, Providers},
     speech::Heard,
     telemetry::report_step,
 };
@@ -52,14 +49,38 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 const MAX_MESSAGE_CHARACTERS: usize = 300;
 
 /// A server; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Transcriber {
     http: Client,
-    url: Url,
-    provider: ProviderConfig,
+    name: Arc<str>,
     model: String,
+    providers: Providers,
     clock: Clock,
-    next_key: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for Transcriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transcriber({} at {})", self.model, self.name)
+    }
+}
+
+/// A time that a server was asked, for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The provider.
+    pub provider: String,
+    /// The model.
+    pub model: String,
+    /// The account whose key was used.
+    pub key_group: String,
+    /// When it was asked.
+    pub at: DateTime<Utc>,
+    /// Length of what it was to hear, in milliseconds.
+    pub audio_ms: i64,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it heard nothing.
+    pub error: Option<String>,
 }
 
 /// Why a server heard nothing.
@@ -101,10 +122,7 @@ enum Failed {
     /// Another key may be taken.
     Key(String),
     /// A key of another account may have quota left.
-    Limited {
-        reason: String,
-        retry_after: Option<Duration>,
-    },
+    Limited { reason: String, limit: Limit },
     /// The same may succeed later.
     Passing {
         reason: String,
@@ -115,32 +133,34 @@ enum Failed {
 }
 
 impl Transcriber {
-    /// Makes the client of a provider's `model`.
+    /// Makes the client of a provider's `model`; `providers` has its keys.
     ///
     /// # Errors
     /// When no root certificates can be loaded.
-    pub fn new(provider: ProviderConfig, model: String, clock: Clock) -> anyhow::Result<Self> {
+    pub fn new(
+        name: Arc<str>,
+        model: String,
+        providers: Providers,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         let http = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .build()?;
-        let base = provider.base_url.as_str().trim_end_matches('/');
-        let url = Url::parse(&format!("{base}/audio/transcriptions"))?;
         Ok(Self {
             http,
-            url,
-            provider,
+            name,
             model,
+            providers,
             clock,
-            next_key: Arc::default(),
         })
     }
 
     /// The provider.
     pub fn name(&self) -> &str {
-        &self.provider.name
+        &self.name
     }
 
     /// The model.
@@ -149,6 +169,7 @@ impl Transcriber {
     }
 
     /// Has a file transcribed, of at most 25 MB, which lasts `seconds`. `language` says what is spoken, if that is known.
+    /// Each time that the server is asked goes to `asked`.
     ///
     /// A key that is refused, and those of an account that has used up its quota, make room for the others. What may heal is
     /// tried twice more, after what the server asks for.
@@ -161,60 +182,79 @@ impl Transcriber {
         media_type: &str,
         seconds: f64,
         language: Option<Language>,
+        asked: &mut Vec<Asked>,
     ) -> Result<Heard, TranscribeError> {
-        let keys = &self.provider.keys;
-        // Each call begins with another one.
-        let first = self.next_key.fetch_add(1, Ordering::Relaxed) % keys.len();
-        let mut left: VecDeque<&ProviderKey> = keys[first..].iter().chain(&keys[..first]).collect();
-        let mut used_up: Vec<&ProviderKey> = Vec::new();
-        let mut soonest: Option<Duration> = None;
-        let mut tries = 0;
-        while let Some(key) = left.front().copied() {
-            let failed = match self.ask(key, file, media_type, seconds, language).await {
-                Ok(heard) => return Ok(heard),
-                Err(failed) => failed,
-            };
-            let (reason, wait) = match failed {
-                Failed::Final(error) => return Err(error),
-                Failed::Key(reason) => {
-                    left.pop_front();
-                    if left.is_empty() && used_up.is_empty() {
-                        let provider = self.provider.name.clone();
-                        return Err(TranscribeError::Refused { provider, reason });
-                    }
-                    (reason, soonest)
+        let mut tried: Vec<String> = Vec::new();
+        let mut rounds = 0;
+        let mut refused = "none of our keys is taken".to_owned();
+        // Of the accounts that are asked too often: what the last one said, and for how long to wait for the first.
+        let mut limited: Option<(String, Option<Duration>)> = None;
+        loop {
+            let picked = match self.providers.pick(&self.name, &self.model, &tried).await {
+                Ok(picked) => picked,
+                Err(NotNow::Exhausted(wait) | NotNow::Open(wait)) => {
+                    let reason = "it is asked too often, or has failed too often".to_owned();
+                    self.wait(&mut rounds, reason, Some(wait)).await?;
+                    tried.clear();
+                    continue;
                 }
-                Failed::Limited {
-                    reason,
-                    retry_after,
-                } => {
-                    used_up.extend(left.iter().filter(|other| key.shares_quota(other)));
-                    left.retain(|other| !key.shares_quota(other));
-                    soonest = match (soonest, retry_after) {
-                        (Some(one), Some(other)) => Some(one.min(other)),
-                        (one, other) => one.or(other),
+                Err(NotNow::NoKey) => {
+                    let Some((reason, wait)) = limited.take() else {
+                        let provider = self.name.clone();
+                        return Err(TranscribeError::Refused {
+                            provider,
+                            reason: refused,
+                        });
                     };
-                    (reason, soonest)
-                }
-                Failed::Passing {
-                    reason,
-                    retry_after,
-                } => {
-                    left.rotate_left(1);
-                    left.extend(used_up.drain(..));
-                    self.wait(&mut tries, reason, retry_after).await?;
+                    self.wait(&mut rounds, reason, wait).await?;
+                    tried.clear();
                     continue;
                 }
             };
-            if left.is_empty() {
-                left.extend(used_up.drain(..));
-                soonest = None;
-                self.wait(&mut tries, reason, wait).await?;
+            tried.push(picked.key_id().to_owned());
+            let (at, began) = (self.clock.now(), Instant::now());
+            let heard = self.ask(&picked, file, media_type, seconds, language).await;
+            asked.push(Asked {
+                provider: self.name.to_string(),
+                model: self.model.clone(),
+                key_group: picked.group().to_owned(),
+                at,
+                audio_ms: millis(seconds),
+                took: began.elapsed(),
+                error: heard.as_ref().err().map(Failed::reason),
+            });
+            match heard {
+                Ok(heard) => {
+                    self.providers.completed(&picked).await;
+                    return Ok(heard);
+                }
+                Err(Failed::Final(error)) => {
+                    self.providers.end_probe(&picked).await;
+                    return Err(error);
+                }
+                Err(Failed::Key(reason)) => {
+                    self.providers.retired(&picked, reason.clone()).await;
+                    refused = reason;
+                }
+                Err(Failed::Limited { reason, limit }) => {
+                    self.providers.limited(&picked, limit).await;
+                    let known = limited.take().and_then(|(_, wait)| wait);
+                    let soonest = match (known, limit.wait) {
+                        (Some(one), Some(other)) => Some(one.min(other)),
+                        (one, other) => one.or(other),
+                    };
+                    limited = Some((reason, soonest));
+                }
+                Err(Failed::Passing {
+                    reason,
+                    retry_after,
+                }) => {
+                    self.providers.failed(&picked).await;
+                    self.wait(&mut rounds, reason, retry_after).await?;
+                    tried.clear();
+                }
             }
         }
-        unreachable!(
-            "a provider has at least one key, and the last one that is refused ends the loop"
-        )
     }
 
     /// Waits for the next try, if there is one.
@@ -224,12 +264,12 @@ impl Transcriber {
         reason: String,
         retry_after: Option<Duration>,
     ) -> Result<(), TranscribeError> {
-        report_step(&self.provider.name, true, || reason.clone());
+        report_step(&self.name, true, || reason.clone());
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(*tries));
         *tries += 1;
         if *tries > RETRIES || wait > LONGEST_WAIT {
             return Err(TranscribeError::Unavailable {
-                provider: self.provider.name.clone(),
+                provider: self.name.clone(),
                 reason,
                 retry_after,
             });
@@ -240,24 +280,25 @@ impl Transcriber {
 
     async fn ask(
         &self,
-        key: &ProviderKey,
+        picked: &Picked,
         file: &Path,
         media_type: &str,
         seconds: f64,
         language: Option<Language>,
     ) -> Result<Heard, Failed> {
         let form = self.form(file, media_type, language).await?;
-        let request = self
-            .http
-            .post(self.url.clone())
-            .bearer_auth(key.key.expose_secret())
-            .multipart(form);
+        let base = picked.provider().base_url.as_str().trim_end_matches('/');
+        let mut request = self.http.post(format!("{base}/audio/transcriptions"));
+        // A server of one's own may want none.
+        if !picked.secret().expose_secret().is_empty() {
+            request = request.bearer_auth(picked.secret().expose_secret());
+        }
+        let request = request.multipart(form);
         let response = request.send().await.map_err(passing)?;
-        let status = response.status();
-        let wait = retry_after(response.headers(), self.clock.now());
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = read(response).await?;
         if !status.is_success() {
-            return Err(self.refusal(status, wait, &body));
+            return Err(self.refusal(picked, status, &headers, &body));
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| Failed::Passing {
             reason: format!("its answer cannot be read: {error}"),
@@ -297,8 +338,15 @@ impl Transcriber {
         Ok(form.part("file", part))
     }
 
-    fn refusal(&self, status: StatusCode, wait: Option<Duration>, body: &[u8]) -> Failed {
-        let provider = self.provider.name.clone();
+    fn refusal(
+        &self,
+        picked: &Picked,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Failed {
+        let provider = self.name.clone();
+        let now = self.clock.now();
         let reason = match message(body) {
             Some(message) => format!("{} {message}", status.as_u16()),
             None => status.as_u16().to_string(),
@@ -308,13 +356,32 @@ impl Transcriber {
             404 => Failed::Final(TranscribeError::Refused { provider, reason }),
             429 => Failed::Limited {
                 reason,
-                retry_after: wait,
+                limit: Limit::read(headers, body, &picked.provider().quirks, now),
             },
             408 | 409 | 500.. => Failed::Passing {
                 reason,
-                retry_after: wait,
+                retry_after: retry_after(headers, now),
             },
             _ => Failed::Final(TranscribeError::NotTaken { provider, reason }),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float is cut to what fits"
+)]
+fn millis(seconds: f64) -> i64 {
+    (seconds * 1_000.0).round() as i64
+}
+
+impl Failed {
+    fn reason(&self) -> String {
+        match self {
+            Self::Key(reason) | Self::Limited { reason, .. } | Self::Passing { reason, .. } => {
+                reason.clone()
+            }
+            Self::Final(error) => error.to_string(),
         }
     }
 }

@@ -223,6 +223,23 @@ pub async fn language_for_any_user(
     Ok(language.flatten())
 }
 
+/// The project in which a conversation is filed, for the ledger.
+///
+/// # Errors
+/// As the database fails.
+pub async fn project_for_any_user(
+    db: &impl ConnectionTrait,
+    id: ConversationId,
+) -> Result<Option<ProjectId>> {
+    let project: Option<Option<ProjectId>> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::ProjectId)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(project.flatten())
+}
+
 /// Lists conversations of `user`, the ones with the latest message first.
 ///
 /// # Errors

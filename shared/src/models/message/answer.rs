@@ -165,7 +165,9 @@ pub async fn end_answer(
     row.status = Set(ended.status);
     row.finish_reason = Set(ended.finish_reason);
     row.error = Set(ended.error);
-    row.figures = Set(ended.figures);
+    if ended.figures.is_some() {
+        row.figures = Set(ended.figures);
+    }
     if ended.provider.is_some() {
         row.provider = Set(ended.provider);
     }

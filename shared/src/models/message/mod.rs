@@ -121,6 +121,14 @@ pub struct Failure {
     /// For people.
     #[schema(example = "the answer was cut off")]
     pub detail: String,
+    /// Milliseconds after which asking again may help, if that is known.
+    #[serde(
+        rename = "retryAfterMs",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(example = 7_000)]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// What an answer was made of, and what it cost.

@@ -14,7 +14,9 @@ use std::{path::Path, time::Duration};
 
 use futures::future::BoxFuture;
 use shared::{
-    clients::transcriber::Transcriber, language::Language, models::transcription::Transcript,
+    clients::transcriber::{Asked, Transcriber},
+    language::Language,
+    models::transcription::Transcript,
     speech::Heard,
 };
 use tokio::sync::OnceCell;
@@ -94,7 +96,7 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// Writes down what is said in a file; `folder` is for what is made on the way. Dropping the future kills the
+    /// Writes down what is said in a file; `folder` is for what is made on the way. What servers were asked goes to `asked`. Dropping the future kills the
     /// programs and closes the connections.
     ///
     /// # Errors
@@ -105,6 +107,7 @@ impl Speech {
         folder: &Path,
         hints: Hints,
         progress: &Progress<'_>,
+        asked: &mut Vec<Asked>,
     ) -> Result<Transcript, SpeechError> {
         self.ffmpeg.probe(file, self.longest).await?;
         let raw = folder.join("sound.raw");
@@ -120,7 +123,7 @@ impl Speech {
         for (number, part) in parts.iter().enumerate() {
             progress(number + 1, parts.len()).await;
             if !part.is_silent {
-                let heard = self.hear(&mut chain, &raw, part, folder).await?;
+                let heard = self.hear(&mut chain, &raw, part, folder, asked).await?;
                 all.push(heard.later(part.begin_seconds()));
             }
         }
@@ -143,6 +146,7 @@ impl Speech {
         raw: &Path,
         part: &Part,
         folder: &Path,
+        all_asked: &mut Vec<Asked>,
     ) -> Result<Heard, SpeechError> {
         // Each is made for the first engine that wants it.
         let (packed, plain) = (OnceCell::new(), OnceCell::new());
@@ -154,7 +158,8 @@ impl Speech {
                     let file = folder.join("part.flac");
                     let pack = || self.ffmpeg.pack(raw, part, &file);
                     packed.get_or_try_init(pack).await?;
-                    let heard = remote.transcribe(&file, "audio/flac", part.seconds(), asked);
+                    let seconds = part.seconds();
+                    let heard = remote.transcribe(&file, "audio/flac", seconds, asked, all_asked);
                     heard.await.map_err(EngineError::from)
                 }
                 Engine::Whisper(whisper) => {
