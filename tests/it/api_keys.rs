@@ -218,6 +218,12 @@ fn operations() -> Vec<(Method, String)> {
 async fn a_key_does_what_its_scopes_allow_on_every_route() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
+    // Nothing but scopes shall be in the way.
+    sqlx::query("UPDATE users SET role = 'admin'")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    let ana = app.login(&ana).await;
     let reader = program(&ana, &make(&ana, &["read"]).await);
     let writer = program(&ana, &make(&ana, &["write"]).await);
     let operations = operations();

@@ -419,3 +419,51 @@ async fn a_provider_that_breaks_off_after_the_first_word_opens_its_breaker_too()
     assert_eq!(provider.asked().len(), 4);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_model_that_may_not_be_used_retires_no_key_and_a_failed_question_may_be_sent_again() {
+    let provider = Provider::start(|asked| match asked.body["model"].as_str() {
+        Some("gpt-4o") => Script {
+            status: 403,
+            headers: vec![("content-type", "application/json".to_owned())],
+            steps: vec![Step::Send(
+                r#"{"error":{"message":"Project `p` does not have access to model `gpt-4o`","code":"model_not_found"}}"#.to_owned(),
+            )],
+        },
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1")).await;
+    let body = json!({ "message": "Hi", "model": "gpt-4o", "clientId": "c-1" });
+    ana.chat(body).await.expect_problem(502, "provider_refused");
+    ask(&ana).await.expect(200);
+    // The same message again, at a model that may be used.
+    let body = json!({ "message": "Hi", "model": "gpt-4o-mini", "clientId": "c-1" });
+    let answer = ana.chat(body.clone()).await.expect(200);
+    let again = ana.chat(body).await.expect(200);
+    assert_eq!(again["message"]["id"], answer["message"]["id"]);
+    assert_eq!(again["message"]["content"][0]["text"], "Yes.");
+    let conversations = ana.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(conversations["data"].as_array().unwrap().len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_names_no_model_gets_one_whose_keys_are_taken() {
+    let away = Provider::start(|_| refusal(401, "Incorrect API key provided")).await;
+    let there = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(ProviderArgs {
+        groq_api_keys: Some("gsk_1".to_owned()),
+        groq_base_url: Some(away.base_url.clone()),
+        ..there.args("k1")
+    })
+    .await;
+    ana.chat(json!({ "message": "Hi" }))
+        .await
+        .expect_problem(502, "provider_failed");
+    let answer = ana.chat(json!({ "message": "Hi" })).await.expect(200);
+    assert_eq!(answer["message"]["provider"], "openai");
+    let models = ana.get("/api/v1/models").await.expect(200);
+    assert!(!models.to_string().contains("groq"), "{models}");
+    app.finish().await;
+}

@@ -253,9 +253,10 @@ impl Making {
                     last.failed(told);
                     return Ok(None);
                 }
-                // It does not have the model, or takes less at once; another one may.
+                // It does not have the model, takes less at once, or does not like the question; another one may.
                 AskError::Refused {
-                    status: 404 | 413, ..
+                    status: 402..=404 | 413,
+                    ..
                 } => {
                     self.tell(&picked, CameTo::Nothing).await;
                     last.refused(told);

@@ -122,7 +122,12 @@ impl Choice {
 pub(crate) fn choose(app: &App, asked: Option<&str>) -> Result<Choice> {
     let catalogue = &app.config.common.ai.catalogue;
     let Some(id) = asked.or(app.config.chat.default_model.as_deref()) else {
-        return usable(app).next().ok_or_else(|| no_provider(app, None));
+        let with_keys = || {
+            let mut models = app.config.common.ai.catalogue.models.iter();
+            models.find_map(|model| routes(app, model))
+        };
+        let first = usable(app).next().or_else(with_keys);
+        return first.ok_or_else(|| no_provider(app, None));
     };
     if id == catalogue::ECHO && is_alone(app) {
         return Ok(Choice::Echo);
@@ -144,9 +149,16 @@ pub(crate) fn choose(app: &App, asked: Option<&str>) -> Result<Choice> {
 pub(crate) fn usable(app: &App) -> impl Iterator<Item = Choice> {
     let models = &app.config.common.ai.catalogue.models;
     let echo = is_alone(app).then_some(Choice::Echo);
+    let can_ask = |choice: &Choice| match choice {
+        Choice::Model(_, routes) => routes
+            .iter()
+            .any(|route| app.providers.can_ask(&route.provider)),
+        Choice::Echo => true,
+    };
     models
         .iter()
         .filter_map(|model| routes(app, model))
+        .filter(move |choice| can_ask(choice))
         .chain(echo)
 }
 

@@ -353,7 +353,15 @@ async fn write(
                 return Err(Refusal::ClientIdReused.into());
             }
             let answer = message::find_answer(tx.orm(), row.conversation_id, row.id).await?;
-            if let Some(answer) = answer {
+            // One that failed before a word was said is tried again.
+            let has_failed = |answer: &message::Model| {
+                let status = answer.status;
+                matches!(
+                    status,
+                    message::Status::Failed | message::Status::Interrupted
+                ) && answer.content.0.is_empty()
+            };
+            if let Some(answer) = answer.filter(|answer| !has_failed(answer)) {
                 return Ok(Written::Known(Box::new(answer)));
             }
         }

@@ -267,6 +267,15 @@ impl Providers {
             .is_some_and(|pool| !pool.config.keys.is_empty())
     }
 
+    /// Whether a provider has a key that it takes.
+    pub fn can_ask(&self, provider: &str) -> bool {
+        self.pool(provider).is_some_and(|pool| {
+            let retired = pool.retired();
+            let mut keys = pool.groups.iter().flat_map(|group| &group.keys);
+            keys.any(|key| !retired.contains_key(&key.id))
+        })
+    }
+
     /// Whether a provider has this key, or any.
     pub fn has_key(&self, provider: &str, key_id: Option<&str>) -> bool {
         self.pool(provider).is_some_and(|pool| {

@@ -1,11 +1,14 @@
 //! Writing down what is said in a sound.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use serde_json::json;
 use shared::{
     attachment_text,
     clients::transcriber::Asked,
+    database,
     jobs::TranscribeAudio,
     language::Language,
     models::{
@@ -25,6 +28,9 @@ use crate::{
     },
 };
 
+/// How often it is tried to write into the ledger while the database is away, and the pause between.
+const RECORD_TRIES: u32 = 240;
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
 /// Percent done when the parts begin, and what they are worth together.
 const PARTS_BEGIN: usize = 10;
 const PARTS_SHARE: usize = 85;
@@ -60,7 +66,7 @@ impl Run for TranscribeAudio {
         let heard = speech
             .transcribe(&file, folder.path(), hints, &progress, &mut asked)
             .await;
-        account(ctx, &attachment, asked).await?;
+        account(ctx, &attachment, asked).await;
         store(ctx, &attachment, heard.map_err(explain)?).await
     }
 }
@@ -111,14 +117,32 @@ fn explain(error: SpeechError) -> anyhow::Error {
 
 /// Writes what servers were asked into the ledger, whatever becomes of the job. They tell no tokens, and their prices by
 /// the minute are not known here.
-async fn account(
+///
+/// What was heard is worth more than its row: a database that is away is waited for, and all else is for the log.
+async fn account(ctx: &JobContext, attachment: &attachment::Model, asked: Vec<Asked>) {
+    if asked.is_empty() {
+        return;
+    }
+    let attempts: Vec<Attempt> = asked.into_iter().map(attempt).collect();
+    for _ in 0..RECORD_TRIES {
+        match record(ctx, attachment, &attempts).await {
+            Err(database::Error::Unavailable(_)) => tokio::time::sleep(RECORD_AGAIN).await,
+            Ok(()) => return,
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                tracing::error!(error = %format!("{error:#}"), "what a transcription took is not in the ledger");
+                return;
+            }
+        }
+    }
+    tracing::error!("what a transcription took is not in the ledger: the database is away");
+}
+
+async fn record(
     ctx: &JobContext,
     attachment: &attachment::Model,
-    asked: Vec<Asked>,
-) -> anyhow::Result<()> {
-    if asked.is_empty() {
-        return Ok(());
-    }
+    attempts: &[Attempt],
+) -> database::Result<()> {
     let project = match attachment.conversation_id {
         Some(id) => conversation::project_for_any_user(&ctx.db, id).await?,
         None => None,
@@ -130,7 +154,14 @@ async fn account(
         message: attachment.message_id,
         attachment: Some(attachment.id),
     };
-    let attempt = |asked: Asked| Attempt {
+    let mut tx = ctx.begin().await?;
+    usage::record(&mut tx, Kind::Transcription, purpose, attempts).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn attempt(asked: Asked) -> Attempt {
+    Attempt {
         provider: asked.provider,
         provider_model: asked.model.clone(),
         model: asked.model,
@@ -150,12 +181,7 @@ async fn account(
             latency_ms: u32::try_from(asked.took.as_millis()).unwrap_or(u32::MAX),
             first_token_ms: None,
         }),
-    };
-    let attempts: Vec<Attempt> = asked.into_iter().map(attempt).collect();
-    let mut tx = ctx.begin().await?;
-    usage::record(&mut tx, Kind::Transcription, purpose, &attempts).await?;
-    tx.commit().await?;
-    Ok(())
+    }
 }
 
 /// Stores what was heard and ends the job, if this run still owns it; then those who want the text find it in Redis.
@@ -181,8 +207,6 @@ async fn store(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

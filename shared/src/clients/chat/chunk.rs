@@ -216,6 +216,18 @@ pub(super) fn reason_of(body: &[u8]) -> Option<String> {
     }
 }
 
+/// The code of an error, where it is a word.
+pub(super) fn code_of(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let error = body.get(0).unwrap_or(&body).get("error")?;
+    Some(
+        error["code"]
+            .as_str()
+            .or(error["type"].as_str())?
+            .to_owned(),
+    )
+}
+
 /// The message of an error, wherever it is.
 fn reason_in(value: &Value) -> Option<String> {
     let error = value.get("error").unwrap_or(value);

@@ -11,6 +11,7 @@ mod stream;
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -34,6 +35,18 @@ const QUESTION: [&str; 4] = [
     "fewer max_tokens",
     "content policy",
 ];
+/// What they say where an account may not use a model, or nobody may from where we are.
+const NO_SUCH: [&str; 5] = [
+    "model_not_found",
+    "model_permission",
+    "access to model",
+    "blocked at the",
+    "location is not supported",
+];
+/// What Gemini says of a key with 400.
+const BAD_KEY: [&str; 3] = ["api key not valid", "api_key_invalid", "api key expired"];
+/// What they say with 429 where waiting does not help.
+const NO_MONEY: [&str; 3] = ["insufficient_quota", "billing_hard_limit", "limit: 0,"];
 /// Longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time without a byte.
@@ -174,46 +187,62 @@ impl Models {
     async fn refusal(&self, response: Response, quirks: &Quirks) -> AskError {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_some(response, self.silence).await;
-        let reason = chunk::reason_of(&body).unwrap_or_else(|| status.to_string());
-        let limit = Limit::read(&headers, &body, quirks, self.clock.now());
-        self.classify(status, &headers, limit, reason)
+        refusal(status, &headers, &body, quirks, self.clock.now())
     }
+}
 
-    fn classify(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        limit: Limit,
-        reason: String,
-    ) -> AskError {
-        let retry_after = retry_after(headers, self.clock.now());
-        let code = status.as_u16();
-        match code {
-            // It is the question that is refused, or what it may cost; every key would be.
-            402 | 403
-                if QUESTION
-                    .iter()
-                    .any(|word| reason.to_lowercase().contains(word)) =>
-            {
-                AskError::Refused {
-                    status: code,
-                    reason,
-                }
-            }
-            401..=403 => AskError::Key {
-                status: code,
-                reason,
-            },
-            429 => AskError::Limited { reason, limit },
-            400..=499 if code != 408 => AskError::Refused {
-                status: code,
-                reason,
-            },
-            _ => AskError::Unavailable {
-                reason: format!("{code}: {reason}"),
-                retry_after,
-            },
-        }
+/// What an answer that is no success means for the key, its account, and the question.
+pub fn refusal(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    quirks: &Quirks,
+    now: DateTime<Utc>,
+) -> AskError {
+    let code = status.as_u16();
+    let reason = chunk::reason_of(body).unwrap_or_else(|| status.to_string());
+    let said = format!("{} {reason}", chunk::code_of(body).unwrap_or_default()).to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let is_page = body.trim_ascii_start().starts_with(b"<");
+    match code {
+        400 if says(&BAD_KEY) => AskError::Key {
+            status: code,
+            reason,
+        },
+        // Of this model, or from here, nothing is to be had; the key may be good for others.
+        400 | 403 if says(&NO_SUCH) => AskError::Refused {
+            status: 404,
+            reason,
+        },
+        402 | 403 if says(&QUESTION) && !says(&["afford 0"]) => AskError::Refused {
+            status: code,
+            reason,
+        },
+        // A page for people comes from something that stands before the provider.
+        403 if is_page => AskError::Unavailable {
+            reason: format!("{code}: {reason}"),
+            retry_after: None,
+        },
+        401..=403 => AskError::Key {
+            status: code,
+            reason,
+        },
+        429 if says(&NO_MONEY) => AskError::Key {
+            status: code,
+            reason,
+        },
+        429 => AskError::Limited {
+            reason,
+            limit: Limit::read(headers, body, quirks, now),
+        },
+        400..=499 if code != 408 => AskError::Refused {
+            status: code,
+            reason,
+        },
+        _ => AskError::Unavailable {
+            reason: format!("{code}: {reason}"),
+            retry_after: retry_after(headers, now),
+        },
     }
 }
 
@@ -260,4 +289,95 @@ async fn read_some(mut response: Response, silence: Duration) -> Vec<u8> {
 fn cut(reason: &str) -> String {
     let line = reason.replace(char::is_control, " ");
     line.chars().take(MAX_REASON_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_told_apart() {
+        let kind = |status: u16, body: &str| {
+            let now = DateTime::UNIX_EPOCH;
+            let status = StatusCode::from_u16(status).unwrap();
+            let (headers, quirks) = (HeaderMap::new(), Quirks::default());
+            match refusal(status, &headers, body.as_bytes(), &quirks, now) {
+                AskError::Key { .. } => "key".to_owned(),
+                AskError::Limited { .. } => "limited".to_owned(),
+                AskError::Unavailable { .. } => "unavailable".to_owned(),
+                AskError::Refused { status, .. } => format!("refused {status}"),
+            }
+        };
+        let error = |code: &str, message: &str| {
+            format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)
+        };
+        for (status, code, message, expected) in [
+            (401, "invalid_api_key", "Incorrect API key provided", "key"),
+            (402, "", "Insufficient Balance", "key"),
+            (403, "", "Your account is suspended", "key"),
+            (
+                403,
+                "model_not_found",
+                "Project x does not have access to model y",
+                "refused 404",
+            ),
+            (
+                403,
+                "model_permission_blocked_org",
+                "The model is blocked",
+                "refused 404",
+            ),
+            (403, "", "Your input was flagged", "refused 403"),
+            (
+                402,
+                "",
+                "requires more credits, or fewer max_tokens. You can only afford 12",
+                "refused 402",
+            ),
+            (
+                402,
+                "",
+                "requires more credits, or fewer max_tokens. You can only afford 0",
+                "key",
+            ),
+            (
+                400,
+                "",
+                "API key not valid. Please pass a valid API key.",
+                "key",
+            ),
+            (
+                400,
+                "",
+                "User location is not supported for the API use.",
+                "refused 404",
+            ),
+            (
+                400,
+                "",
+                "maximum context length is 8192 tokens",
+                "refused 400",
+            ),
+            (
+                429,
+                "insufficient_quota",
+                "You exceeded your current quota",
+                "key",
+            ),
+            (429, "rate_limit_exceeded", "Rate limit reached", "limited"),
+            (408, "", "", "unavailable"),
+            (503, "", "overloaded", "unavailable"),
+        ] {
+            assert_eq!(
+                kind(status, &error(code, message)),
+                expected,
+                "{status} {code} {message}"
+            );
+        }
+        assert_eq!(
+            kind(403, "<!DOCTYPE html><title>Sorry</title>"),
+            "unavailable"
+        );
+        assert_eq!(kind(401, ""), "key");
+    }
 }

@@ -24,7 +24,10 @@ use secrecy::ExposeSecret as _;
 use tokio_util::io::ReaderStream;
 
 use self::answer::Answer;
-use super::{chat::Limit, retry_after::retry_after};
+use super::{
+    chat::{AskError, Limit, refusal},
+    retry_after::retry_after,
+};
 use crate::{
     clock::Clock,
     language::Language,
@@ -351,18 +354,23 @@ impl Transcriber {
             Some(message) => format!("{} {message}", status.as_u16()),
             None => status.as_u16().to_string(),
         };
-        match status.as_u16() {
-            401..=403 => Failed::Key(reason),
-            404 => Failed::Final(TranscribeError::Refused { provider, reason }),
-            429 => Failed::Limited {
+        match refusal(status, headers, body, &picked.provider().quirks, now) {
+            AskError::Key { .. } => Failed::Key(reason),
+            AskError::Limited { limit, .. } => Failed::Limited { reason, limit },
+            AskError::Unavailable { retry_after, .. } => Failed::Passing {
                 reason,
-                limit: Limit::read(headers, body, &picked.provider().quirks, now),
+                retry_after,
             },
-            408 | 409 | 500.. => Failed::Passing {
+            AskError::Refused { status: 409, .. } => Failed::Passing {
                 reason,
                 retry_after: retry_after(headers, now),
             },
-            _ => Failed::Final(TranscribeError::NotTaken { provider, reason }),
+            AskError::Refused { status: 404, .. } => {
+                Failed::Final(TranscribeError::Refused { provider, reason })
+            }
+            AskError::Refused { .. } => {
+                Failed::Final(TranscribeError::NotTaken { provider, reason })
+            }
         }
     }
 }

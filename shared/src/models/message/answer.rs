@@ -232,7 +232,7 @@ pub async fn find_sent(
     Ok(found.one(db).await?)
 }
 
-/// Finds the first answer to a message.
+/// Finds the first answer to a message; one that failed before a word was said only where there is no other.
 ///
 /// # Errors
 /// As the database fails.
@@ -246,6 +246,9 @@ pub async fn find_answer(
         .filter(Column::ParentId.eq(question))
         .filter(Column::Role.eq(Role::Assistant))
         .filter(Column::DeletedAt.is_null())
+        .order_by_asc(Expr::cust(
+            "status IN ('failed', 'interrupted') AND size_bytes = 0",
+        ))
         .order_by_asc(Column::CreatedAt)
         .one(db)
         .await?)
