@@ -12,7 +12,7 @@ use shared::{
         message::{self, AnswerContext, AnswerUsage, Ended, Failure, Figures, Role, Status},
         usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
     },
-    providers::{NotNow, Picked},
+    providers::Picked,
     tokens::{self, TokenCounts},
 };
 use tokio::{sync::watch, time::Instant};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     echo,
+    failure::{Unanswered, answer_failure, ask_failure, failure},
     live::{Speaker, Stop},
     prompt::{Asked, Prompted, prompt},
     route::{self, Choice},
@@ -589,117 +590,4 @@ pub(super) fn answer_usage(attempts: &[Attempt], took: Duration) -> AnswerUsage 
 
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn failure(code: &str, detail: impl Into<String>) -> Failure {
-    Failure {
-        code: code.to_owned(),
-        detail: detail.into(),
-        retry_after_ms: None,
-    }
-}
-
-/// Why nobody answered so far.
-#[derive(Default)]
-struct Unanswered {
-    last: Option<Failure>,
-    /// A failure that may pass by itself.
-    may_heal: bool,
-    /// When the first of those who are asked too often may be asked again.
-    exhausted: Option<Duration>,
-    /// When the first of those who failed too often may be asked again.
-    open: Option<Duration>,
-}
-
-impl Unanswered {
-    fn failed(&mut self, failure: Failure) {
-        self.last = Some(failure);
-        self.may_heal = true;
-    }
-
-    fn refused(&mut self, failure: Failure) {
-        self.last.get_or_insert(failure);
-    }
-
-    fn not_now(&mut self, why: NotNow) {
-        let (known, wait) = match why {
-            NotNow::Exhausted(wait) => (&mut self.exhausted, wait),
-            NotNow::Open(wait) => (&mut self.open, wait),
-            NotNow::NoKey => return,
-        };
-        *known = Some(known.map_or(wait, |known| known.min(wait)));
-    }
-
-    fn failure(self) -> Failure {
-        let wait = match (self.exhausted, self.open) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        let told = match (self.may_heal, self.exhausted, self.open, self.last) {
-            (false, Some(_), _, _) => failure(
-                "provider_rate_limited",
-                "all providers are asked too often now",
-            ),
-            (_, _, _, Some(last)) => last,
-            (_, _, Some(_), None) => failure(
-                "provider_unavailable",
-                "the providers have failed too often, and are left alone for a moment",
-            ),
-            (_, _, None, None) => failure("provider_failed", "no provider could be asked"),
-        };
-        let millis = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        Failure {
-            retry_after_ms: millis,
-            ..told
-        }
-    }
-}
-
-/// What a user is told: who failed, and not what it said of the operator's account.
-fn ask_failure(name: &str, error: &AskError) -> Failure {
-    match error {
-        AskError::Key { .. } => failure("provider_failed", format!("{name} refuses our key")),
-        AskError::Limited { .. } => failure(
-            "provider_rate_limited",
-            format!("{name} is asked too often now"),
-        ),
-        AskError::Unavailable { .. } => {
-            failure("provider_failed", format!("{name} is not available"))
-        }
-        // What is wrong with a question its user may know; all else is the operator's.
-        AskError::Refused {
-            status: 400 | 422,
-            reason,
-        } => failure(
-            "provider_refused",
-            format!("{name} does not take the question: {}", scrub(reason)),
-        ),
-        AskError::Refused { .. } => failure(
-            "provider_refused",
-            format!("{name} does not take the question"),
-        ),
-    }
-}
-
-/// Without the names of accounts.
-fn scrub(reason: &str) -> String {
-    let is_account = |word: &str| {
-        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-        let marks = ["org-", "org_", "proj_", "proj-", "projects/", "sk-", "gsk_"];
-        marks.iter().any(|mark| word.starts_with(mark))
-    };
-    let words = reason.split(' ');
-    words
-        .map(|word| if is_account(word) { "…" } else { word })
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn answer_failure(name: &str, error: &AnswerError) -> Failure {
-    let told = match error {
-        AnswerError::Said(..) => "it gave up".to_owned(),
-        AnswerError::Unreadable(_) => "what it said cannot be read".to_owned(),
-        AnswerError::Cut | AnswerError::Silent(_) | AnswerError::TooLong => error.to_string(),
-    };
-    failure("provider_failed", format!("{name}: {told}"))
 }

@@ -8,6 +8,7 @@ mod answer;
 mod dto;
 mod echo;
 mod events;
+mod failure;
 mod keeper;
 mod live;
 mod prompt;
