@@ -214,6 +214,18 @@ pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> D
     SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
 }
 
+/// Waits until everything that was committed so far would survive the end of the database's server.
+///
+/// # Errors
+/// As the database fails.
+pub async fn flush(db: &impl ConnectionTrait) -> Result<()> {
+    // The least that is written to the log, so that the commit waits for it and for all before it.
+    let sql = "SELECT pg_logical_emit_message(true, 'baatcheet', '')";
+    db.execute_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await?;
+    Ok(())
+}
+
 /// On whose behalf a transaction acts; its jobs inherit it.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {

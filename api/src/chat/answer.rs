@@ -10,6 +10,7 @@ use shared::{
     models::{
         generation,
         message::{self, AnswerContext, AnswerUsage, Ended, Failure, Figures, Role, Status},
+        turn::EndedTurn,
         usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
     },
     providers::Picked,
@@ -531,10 +532,7 @@ impl Making {
     /// Ends the answer, unless another has done so.
     async fn store(&self, ended: Ended) -> database::Result<Option<message::Model>> {
         let app = &self.app;
-        let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
-        if generation::take(&mut tx, self.id).await?.is_none() {
-            return Ok(None);
-        }
+        let now = app.clock.now();
         let row = self.row.clone();
         let purpose = Purpose {
             user: Some(row.user_id),
@@ -543,8 +541,21 @@ impl Making {
             message: Some(row.id),
             attachment: None,
         };
+        let turn = EndedTurn {
+            generation: self.id,
+            answer: row.clone(),
+            ended: ended.clone(),
+            ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
+            at: now,
+        };
+        if let Some(row) = app.chat.end(turn).await? {
+            return Ok(Some(row));
+        }
+        let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
+        if generation::take(&mut tx, self.id).await?.is_none() {
+            return Ok(None);
+        }
         usage::record(&mut tx, Kind::Chat, purpose, &self.attempts).await?;
-        let now = app.clock.now();
         let row = message::end_answer(
             &mut tx,
             row.user_id,

@@ -5,6 +5,7 @@
 //! message.
 
 mod answer;
+mod batch;
 mod dto;
 mod echo;
 mod events;
@@ -12,28 +13,38 @@ mod failure;
 mod keeper;
 mod live;
 mod prompt;
+mod quick;
 mod relay;
 pub(crate) mod route;
 mod routes;
 mod shown;
+mod store;
 mod turn;
 
 use std::sync::Arc;
 
+use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
 use shared::{
     clients::chat::{AskError, Models},
     config::ProviderConfig,
     database,
     ids::UserId,
-    models::generation::{self, Stopped},
+    models::{
+        generation::{self, Stopped},
+        message,
+        turn::{Begun, EndedTurn, NewTurn},
+    },
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 pub(crate) use self::keeper::start;
-use self::live::{Live, Stop};
+use self::{
+    batch::{Batch, Flush},
+    live::{Live, Stop},
+};
 use crate::{app::App, extract::BodyLimit};
 
 /// The longest message takes twelve bytes a character where a client escapes all of it.
@@ -71,18 +82,43 @@ struct Parts {
     making: TaskTracker,
     /// No more answers are begun.
     stopping: CancellationToken,
+    begins: Batch<NewTurn>,
+    ends: Batch<EndedTurn>,
+    flushes: Batch<Flush>,
 }
 
 impl Chat {
     /// Makes it; `stopping` is cancelled when no answers shall be begun any more.
-    pub(crate) fn new(models: Models, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(
+        models: Models,
+        db: &DatabaseConnection,
+        stopping: CancellationToken,
+    ) -> Self {
         Self(Arc::new(Parts {
             models,
             live: Live::default(),
             instance: Uuid::new_v4(),
             making: TaskTracker::new(),
             stopping,
+            begins: Batch::start(db),
+            ends: Batch::start(db),
+            flushes: Batch::start(db),
         }))
+    }
+
+    /// Stores the beginning of an answer with those of others. None where it must be stored by itself.
+    async fn begin(&self, turn: NewTurn) -> database::Result<Option<Begun>> {
+        self.0.begins.write(turn).await
+    }
+
+    /// Stores the end of an answer with those of others. None where it must be stored by itself.
+    async fn end(&self, turn: EndedTurn) -> database::Result<Option<message::Model>> {
+        self.0.ends.write(turn).await
+    }
+
+    /// Waits until what was begun so far would survive the end of the database's server.
+    async fn flush(&self) -> database::Result<()> {
+        self.0.flushes.write(Flush).await
     }
 
     fn models(&self) -> &Models {

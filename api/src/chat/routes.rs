@@ -17,7 +17,10 @@ use shared::{
 
 use super::{
     answer::Options,
-    dto::{AnswerAgain, ChatCompletion, CreateChatCompletion, ReadStream, ResendMessage, Started},
+    dto::{
+        AnswerAgain, ChatCompletion, CreateChatCompletion, MaxTokens, ReadStream, ResendMessage,
+        Started, Temperature,
+    },
     events::{stream, whole},
     live::{Heard, Stop},
     turn::{Begun, Target, Turn, begin, follow},
@@ -79,11 +82,9 @@ pub(super) async fn create_chat_completion(
             attachments: input.attachment_ids.0,
         },
         model: input.model.map(|name| name.0),
-        options: Options {
-            temperature: input.temperature.map(|number| number.0),
-            max_tokens: input.max_tokens.map(|number| number.0),
-        },
+        options: options(input.temperature, input.max_tokens),
         client_id: input.client_id.map(|text| text.0),
+        is_streamed: input.stream,
     };
     answer(begin(&app, &caller, &request, turn).await?, input.stream).await
 }
@@ -167,11 +168,9 @@ pub(super) async fn resend_message(
             attachments: input.attachment_ids.map(|ids| ids.0),
         },
         model: input.model.map(|name| name.0),
-        options: Options {
-            temperature: input.temperature.map(|number| number.0),
-            max_tokens: input.max_tokens.map(|number| number.0),
-        },
+        options: options(input.temperature, input.max_tokens),
         client_id: input.client_id.map(|text| text.0),
+        is_streamed: input.stream,
     };
     answer(begin(&app, &caller, &request, turn).await?, input.stream).await
 }
@@ -187,13 +186,18 @@ async fn again(
     let turn = Turn {
         target,
         model: input.model.map(|name| name.0),
-        options: Options {
-            temperature: input.temperature.map(|number| number.0),
-            max_tokens: input.max_tokens.map(|number| number.0),
-        },
+        options: options(input.temperature, input.max_tokens),
         client_id: None,
+        is_streamed: input.stream,
     };
     answer(begin(app, caller, request, turn).await?, input.stream).await
+}
+
+fn options(temperature: Option<Temperature>, max_tokens: Option<MaxTokens>) -> Options {
+    Options {
+        temperature: temperature.map(|number| number.0),
+        max_tokens: max_tokens.map(|number| number.0),
+    }
 }
 
 async fn answer(begun: Begun, is_stream: bool) -> Result<Response> {

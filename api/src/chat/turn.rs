@@ -2,35 +2,34 @@
 
 use axum::http::StatusCode;
 use shared::{
-    database::{self, Origin, Refusal},
+    database::Origin,
     ids::{AttachmentId, ConversationId, MessageId, ProjectId},
     models::{
-        attachment, conversation, generation,
-        message::{self, Asked, Content, New, NewAnswer, Part, Role},
+        conversation,
+        message::{self, Role},
         project,
     },
     tokens,
 };
 use tokio::time::Instant;
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use super::{
     answer::{Making, Options},
     dto::{MESSAGE_MAX, Started},
     events::{Reader, listen},
     live::Listener,
-    prompt, relay,
+    prompt, quick, relay,
     route::{self, Choice},
+    store::{Stored, Written, store, write},
 };
 use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
     error::{Error, Result},
-    messages::send_message::{Parent, find_parent},
+    messages::send_message::Parent,
     middleware::RequestId,
-    write::Write,
 };
 
 /// What is asked for.
@@ -42,6 +41,8 @@ pub(super) struct Turn {
     pub(super) options: Options,
     /// The client's own id of the message.
     pub(super) client_id: Option<String>,
+    /// Whether the client hears the answer word by word.
+    pub(super) is_streamed: bool,
 }
 
 /// What is answered.
@@ -75,10 +76,10 @@ pub(super) struct Begun {
 }
 
 /// Where an answer is given.
-struct Place {
+pub(super) struct Place {
     /// None where the conversation is begun with it.
-    conversation: Option<conversation::Model>,
-    project: Option<project::Model>,
+    pub(super) conversation: Option<conversation::Model>,
+    pub(super) project: Option<project::Model>,
 }
 
 /// Begins an answer. A client that goes away meanwhile leaves none half begun.
@@ -89,118 +90,141 @@ pub(super) async fn begin(
     turn: Turn,
 ) -> Result<Begun> {
     let (owned, caller, request) = (app.clone(), *caller, request.clone());
-    let beginning = async move { begin_now(&owned, &caller, &request, turn).await };
+    let beginning = async move {
+        let began = Instant::now();
+        let asking = Asking {
+            app: &owned,
+            caller: &caller,
+            request: &request,
+            began,
+        };
+        asking.begin(turn).await
+    };
     let begun = app.tasks.spawn(beginning.in_current_span()).await;
     begun.map_err(anyhow::Error::from)?
 }
 
-async fn begin_now(app: &App, caller: &Caller, request: &RequestId, turn: Turn) -> Result<Begun> {
-    let began = Instant::now();
-    check_length(&turn.target)?;
-    let place = place(app, caller, &turn.target).await;
-    let choice = place.as_ref().ok().map(|place| {
-        let of_conversation = place.conversation.as_ref();
-        let of_conversation =
-            of_conversation.and_then(|conversation| conversation.model.as_deref());
-        route::choose(app, turn.model.as_deref().or(of_conversation))
-    });
-    let token_count = match &turn.target {
-        Target::New { text, .. } | Target::Reworded { text, .. } if place.is_ok() => {
-            tokens::count_message(Role::User.as_str(), text.clone()).await
+/// Who asks.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    request: &'a RequestId,
+    /// Since when.
+    began: Instant,
+}
+
+impl Asking<'_> {
+    async fn begin(self, turn: Turn) -> Result<Begun> {
+        let Self {
+            app,
+            caller,
+            request,
+            ..
+        } = self;
+        check_length(&turn.target)?;
+        let place = place(app, caller, &turn.target).await;
+        let choice = place.as_ref().ok().map(|place| {
+            let of_conversation = place.conversation.as_ref();
+            let of_conversation =
+                of_conversation.and_then(|conversation| conversation.model.as_deref());
+            route::choose(app, turn.model.as_deref().or(of_conversation))
+        });
+        let token_count = match &turn.target {
+            Target::New { text, .. } | Target::Reworded { text, .. } if place.is_ok() => {
+                tokens::count_message(Role::User.as_str(), text.clone()).await
+            }
+            _ => 0,
+        };
+        if let (Ok(place), Some(Ok(choice))) = (&place, &choice)
+            && let Some(new) = quick::turn(app, caller, &turn, token_count, place)
+            && request.repeatable.is_none()
+            && let Some(stored) = quick::begin(app, new, place, choice).await?
+        {
+            let system = system_prompt(app, &turn.target, place);
+            let begun = self.make(choice.clone(), turn.options, stored, system);
+            // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
+            if turn.is_streamed {
+                app.chat.flush().await?;
+            }
+            return Ok(begun);
         }
-        _ => 0,
-    };
-    // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.
-    let mut tx = match app.begin(caller, request).await {
-        Err(Error::Repeated(answer)) => return resume(app, caller, &answer).await,
-        tx => tx?,
-    };
-    let (place, choice) = (place?, choice.transpose()?);
-    let choice = choice.expect("there is one wherever there is a place");
-    let system = system_prompt(app, &turn.target, &place);
-    let asked = match write(app, caller, &mut tx, &turn, token_count, place, &choice).await? {
-        Written::Known(row) => {
-            tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
-            return follow(app, caller, *row, 0);
-        }
-        Written::Begun(written) => *written,
-    };
-    let WrittenAnswer {
-        question,
-        row,
-        begun,
-        project,
-    } = asked;
-    let mut first = choice.pick(app).await?;
-    // Whoever waits for attachments asks nobody yet, and later with another key.
-    let is_noted = question.content.attachments().is_empty();
-    let input = u32::try_from(question.token_count).unwrap_or_default();
-    let attempt = choice.attempt(app, first.as_ref(), input);
-    if !is_noted && let Some(picked) = first.take() {
-        app.providers.unused(&picked).await;
-    }
-    let text = begun.clone().unwrap_or_default();
-    let new = generation::New {
-        message: row.id,
-        id: Uuid::new_v4(),
-        conversation: row.conversation_id,
-        user: caller.user,
-        instance: app.chat.instance(),
-        text: text.clone(),
-        attempts: is_noted.then_some(attempt).into_iter().collect(),
-    };
-    let id = new.id;
-    let known = Known::of(&row, text.len());
-    let stored = async {
-        generation::begin(&mut tx, new, app.clock.now()).await?;
-        tx.answer(StatusCode::OK, &known).await
-    };
-    if let Err(error) = stored.await {
-        if let Some(picked) = &first {
-            app.providers.unused(picked).await;
-        }
-        return Err(error);
+        // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.
+        let mut tx = match app.begin(caller, request).await {
+            Err(Error::Repeated(answer)) => return resume(app, caller, &answer).await,
+            tx => tx?,
+        };
+        let (place, choice) = (place?, choice.transpose()?);
+        let choice = choice.expect("there is one wherever there is a place");
+        let system = system_prompt(app, &turn.target, &place);
+        let asked = match write(app, caller, &mut tx, &turn, token_count, place, &choice).await? {
+            Written::Known(row) => {
+                tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
+                return follow(app, caller, *row, 0);
+            }
+            Written::Begun(written) => *written,
+        };
+        let stored = store(app, caller, tx, asked, &choice).await?;
+        Ok(self.make(choice, turn.options, stored, system))
     }
 
-    let started = Started::from(&row);
-    let (speaker, stopped) = app.chat.live().begin(row.id, id, text);
-    let at = speaker.len();
-    let reader = reader(app, caller, row.id, speaker.listener(at));
-    let telling = relay::tell(app.clone(), row.id, id, speaker.listener(at));
-    app.tasks.spawn(telling);
-    let making = Making {
-        app: app.clone(),
-        origin: Origin {
-            user: Some(caller.user),
-            request_id: Some(request.id.clone()),
-            traceparent: request.traceparent.clone(),
-        },
-        asked: prompt::Asked {
-            user: caller.user,
-            conversation: row.conversation_id,
-            question,
-            begun,
-            system,
-            sees_pictures: choice.sees_pictures(),
-        },
-        choice,
-        options: turn.options,
-        row,
-        project,
-        speaker,
-        stopped,
-        began,
-        attempts: Vec::new(),
-        context: message::AnswerContext::default(),
-        asking: None,
-        id,
-        first,
-        is_noted,
-        using: None,
-        thoughts: String::new(),
-    };
-    app.chat.make(making.run());
-    Ok(Begun { reader, started })
+    /// Has an answer made.
+    fn make(
+        self,
+        choice: Choice,
+        options: Options,
+        stored: Stored,
+        system: Option<String>,
+    ) -> Begun {
+        let Self {
+            app,
+            caller,
+            request,
+            began,
+        } = self;
+        let Stored { row, .. } = stored;
+        let started = Started::from(&row);
+        let text = stored.begun.clone().unwrap_or_default();
+        let id = stored.generation;
+        let (speaker, stopped) = app.chat.live().begin(row.id, id, text);
+        let at = speaker.len();
+        let reader = reader(app, caller, row.id, speaker.listener(at));
+        let telling = relay::tell(app.clone(), row.id, id, speaker.listener(at));
+        app.tasks.spawn(telling);
+        let making = Making {
+            app: app.clone(),
+            origin: Origin {
+                user: Some(caller.user),
+                request_id: Some(request.id.clone()),
+                traceparent: request.traceparent.clone(),
+            },
+            asked: prompt::Asked {
+                user: caller.user,
+                conversation: row.conversation_id,
+                question: stored.question,
+                begun: stored.begun,
+                system,
+                sees_pictures: choice.sees_pictures(),
+            },
+            choice,
+            options,
+            row,
+            project: stored.project,
+            speaker,
+            stopped,
+            began,
+            attempts: Vec::new(),
+            context: message::AnswerContext::default(),
+            asking: None,
+            id,
+            first: stored.first,
+            is_noted: stored.is_noted,
+            using: None,
+            thoughts: String::new(),
+        };
+        app.chat.make(making.run());
+        Begun { reader, started }
+    }
 }
 
 fn check_length(target: &Target) -> Result<()> {
@@ -285,224 +309,17 @@ fn system_prompt(app: &App, target: &Target, place: &Place) -> Option<String> {
         .or_else(|| app.config.chat.default_system_prompt.clone())
 }
 
-/// What was found or stored.
-enum Written {
-    /// The answer to the same message, which was sent before.
-    Known(Box<message::Model>),
-    /// An answer that is to be made.
-    Begun(Box<WrittenAnswer>),
-}
-
-struct WrittenAnswer {
-    question: message::Model,
-    row: message::Model,
-    /// What was said before.
-    begun: Option<String>,
-    project: Option<ProjectId>,
-}
-
-/// Stores the question and the beginning of the answer.
-async fn write(
-    app: &App,
-    caller: &Caller,
-    tx: &mut Write,
-    turn: &Turn,
-    token_count: u32,
-    place: Place,
-    choice: &Choice,
-) -> Result<Written> {
-    let now = app.clock.now();
-    let answer = NewAnswer {
-        model: choice.id().to_owned(),
-        provider: Some(choice.first_provider().to_owned()),
-    };
-    let mut new_question = None;
-    match &turn.target {
-        Target::New {
-            text, attachments, ..
-        } => new_question = Some(content(text, attachments)),
-        Target::Reworded {
-            message,
-            text,
-            attachments,
-        } => {
-            let row = message::get(tx.orm(), caller.user, *message).await?;
-            if row.role != Role::User {
-                return Err(Refusal::MessageNotEditable.into());
-            }
-            let attachments = attachments
-                .clone()
-                .unwrap_or_else(|| row.content.attachments());
-            if text.trim().is_empty() && attachments.is_empty() {
-                return Err(Error::field("/message", "must not be empty"));
-            }
-            new_question = Some(content(text, &attachments));
-        }
-        Target::Anew(_) | Target::Onward(_) => {}
-    }
-    let begun_before = place
-        .conversation
-        .as_ref()
-        .map(|conversation| conversation.id);
-    let mut known = None;
-    if let (Some(client_id), Some(content)) = (&turn.client_id, &new_question) {
-        message::hold_client_id(tx, caller.user, client_id).await?;
-        known = message::find_sent(tx.orm(), caller.user, begun_before, client_id).await?;
-        if let Some(row) = &known {
-            if row.content != *content || row.deleted_at.is_some() {
-                return Err(Refusal::ClientIdReused.into());
-            }
-            let answer = message::find_answer(tx.orm(), row.conversation_id, row.id).await?;
-            // One that failed before a word was said is tried again.
-            let has_failed = |answer: &message::Model| {
-                let status = answer.status;
-                matches!(
-                    status,
-                    message::Status::Failed | message::Status::Interrupted
-                ) && answer.content.0.is_empty()
-            };
-            if let Some(answer) = answer.filter(|answer| !has_failed(answer)) {
-                return Ok(Written::Known(Box::new(answer)));
-            }
-        }
-    }
-    let conversation = match (
-        begun_before.or(known.as_ref().map(|row| row.conversation_id)),
-        &turn.target,
-    ) {
-        (Some(id), _) => conversation::get_for_update(tx, caller.user, id).await?,
-        (None, target) => begin_conversation(tx, caller, turn, target, now).await?,
-    };
-    let project = conversation.project_id;
-    if let Some(content) = new_question.filter(|_| known.is_none()) {
-        let parent = match &turn.target {
-            Target::New { parent, .. } => find_parent(tx, &conversation, *parent).await?,
-            Target::Reworded { message, .. } => {
-                message::get(tx.orm(), caller.user, *message)
-                    .await?
-                    .parent_id
-            }
-            Target::Anew(_) | Target::Onward(_) => None,
-        };
-        let shown = content.attachments();
-        if !shown.is_empty() {
-            let unusable = attachment::find_unusable(tx, caller.user, conversation.id, &shown);
-            if !unusable.await?.is_empty() {
-                return Err(Error::NotFound("attachment"));
-            }
-        }
-        let new = New {
-            parent,
-            role: Role::User,
-            content,
-            token_count,
-            client_id: turn.client_id.clone(),
-        };
-        let begun = message::begin_answer(tx, conversation, Asked::New(new), answer, now).await?;
-        let (question, row) = begun;
-        let question = question.expect("it is new");
-        return Ok(begin_with(question, row, None, project));
-    }
-    if let Target::Onward(id) = &turn.target {
-        let row = message::get(tx.orm(), caller.user, *id).await?;
-        let question = question_of(tx, caller, &row).await?;
-        let begun = row.content.text();
-        let row = message::begin_again(tx, &conversation, row, answer).await?;
-        return Ok(begin_with(question, row, Some(begun), project));
-    }
-    let question = match (known, &turn.target) {
-        (Some(row), _) => row,
-        (None, Target::Anew(id)) => {
-            let row = message::get(tx.orm(), caller.user, *id).await?;
-            question_of(tx, caller, &row).await?
-        }
-        (None, _) => unreachable!("a new question was stored above"),
-    };
-    let asked = Asked::Known(question.id);
-    let (_, row) = message::begin_answer(tx, conversation, asked, answer, now).await?;
-    Ok(begin_with(question, row, None, project))
-}
-
-fn begin_with(
-    question: message::Model,
-    row: message::Model,
-    begun: Option<String>,
-    project: Option<ProjectId>,
-) -> Written {
-    Written::Begun(Box::new(WrittenAnswer {
-        question,
-        row,
-        begun,
-        project,
-    }))
-}
-
-fn content(text: &str, attachments: &[AttachmentId]) -> Content {
-    let text = (!text.is_empty()).then(|| Part::Text {
-        text: text.to_owned(),
-    });
-    let attachments = attachments
-        .iter()
-        .map(|id| Part::Attachment { attachment_id: *id });
-    Content(text.into_iter().chain(attachments).collect())
-}
-
-async fn begin_conversation(
-    tx: &mut Write,
-    caller: &Caller,
-    turn: &Turn,
-    target: &Target,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<conversation::Model> {
-    let Target::New {
-        project,
-        system_prompt,
-        ..
-    } = target
-    else {
-        unreachable!("every other message has a conversation");
-    };
-    if let Some(project) = project {
-        project::hold(tx, caller.user, *project).await?;
-    }
-    let settings = conversation::Settings {
-        project: *project,
-        system_prompt: system_prompt.clone(),
-        model: turn.model.clone(),
-        ..conversation::Settings::default()
-    };
-    Ok(conversation::create(tx, caller.user, settings, now).await?)
-}
-
-/// The message that is answered: itself, or the one above an answer.
-async fn question_of(
-    tx: &mut Write,
-    caller: &Caller,
-    row: &message::Model,
-) -> Result<message::Model> {
-    let question = match (row.role, row.parent_id) {
-        (Role::User, _) => return Ok(row.clone()),
-        (Role::Assistant, Some(parent)) => message::get(tx.orm(), caller.user, parent).await,
-        _ => return Err(Refusal::MessageNotAnswerable.into()),
-    };
-    match question {
-        Ok(question) if question.role == Role::User => Ok(question),
-        Ok(_) | Err(database::Error::NotFound(_)) => Err(Refusal::MessageNotAnswerable.into()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// What is kept of an answer for a repetition of its request.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Known {
+pub(super) struct Known {
     message_id: MessageId,
     /// Where its events begin.
     at: usize,
 }
 
 impl Known {
-    fn of(row: &message::Model, at: usize) -> Self {
+    pub(super) fn of(row: &message::Model, at: usize) -> Self {
         Self {
             message_id: row.id,
             at,

@@ -18,10 +18,9 @@ use crate::{
 
 /// How long an instance may be silent before its answers are held for interrupted, in SQL. It is heard of several times
 /// a second.
-const LEASE: &str = "interval '2500 milliseconds'";
-
-/// The engine's time, also late in a transaction that has waited for a lock.
-const NOW: &str = "(job_now() + (clock_timestamp() - now()))";
+/// It counts from the engine's time, also late in a transaction that has waited for a lock.
+pub(super) const LEASE_UNTIL: &str =
+    "job_now() + (clock_timestamp() - now()) + interval '2500 milliseconds'";
 
 /// What was asked of providers for an answer: those that failed, and last the one that is asked now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
@@ -103,7 +102,7 @@ pub async fn begin(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<()> {
         "INSERT INTO generations
                 (message_id, id, conversation_id, user_id, instance, lease_until, text, begun_bytes, attempts,
                  started_at)
-         VALUES ($1, $2, $3, $4, $5, {NOW} + {LEASE}, $6, octet_length($6), $7, $8)"
+         VALUES ($1, $2, $3, $4, $5, {LEASE_UNTIL}, $6, octet_length($6), $7, $8)"
     );
     let values = [
         new.message.into(),
@@ -146,7 +145,7 @@ pub async fn keep(
         "WITH free AS (SELECT id FROM generations WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED),
               kept AS (
                   UPDATE generations g
-                     SET lease_until = {NOW} + {LEASE},
+                     SET lease_until = {LEASE_UNTIL},
                          text = coalesce(said.text, g.text),
                          attempts = coalesce(nullif(said.attempts, '')::jsonb, g.attempts)
                     FROM free

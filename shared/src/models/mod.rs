@@ -26,6 +26,7 @@ pub mod session;
 pub mod storage_view;
 pub mod stored_object;
 pub mod transcription;
+pub mod turn;
 pub mod usage;
 pub mod user;
 pub mod webhook;

@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, Statement, entity::prelude::*,
+    ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _, Statement,
+    entity::prelude::*,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,8 +19,9 @@ use crate::{
 };
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An answer.
     #[sea_orm(string_value = "chat")]
@@ -51,7 +53,7 @@ pub enum Outcome {
 }
 
 /// A row of `usage`.
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize)]
 #[sea_orm(table_name = "usage")]
 pub struct Model {
     /// Its id.
@@ -203,12 +205,11 @@ impl Attempt {
 /// # Errors
 /// As the database fails.
 pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attempt]) -> Result<()> {
-    let rows: Vec<ActiveModel> = attempts
-        .iter()
-        .zip(1..)
-        .filter_map(|(attempt, number)| row(kind, purpose, attempt, number))
-        .collect();
+    let rows = rows(kind, purpose, attempts);
     if !rows.is_empty() {
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_active_model().reset_all());
         Entity::insert_many(rows)
             .exec_without_returning(tx.orm())
             .await?;
@@ -216,36 +217,45 @@ pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attem
     Ok(())
 }
 
-fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<ActiveModel> {
+/// The rows of what was asked, as far as it is known what came of it.
+pub fn rows(kind: Kind, purpose: Purpose, attempts: &[Attempt]) -> Vec<Model> {
+    attempts
+        .iter()
+        .zip(1..)
+        .filter_map(|(attempt, number)| row(kind, purpose, attempt, number))
+        .collect()
+}
+
+fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<Model> {
     let spent = attempt.spent.as_ref()?;
     let tokens = spent.tokens;
     let millis = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    Some(ActiveModel {
-        id: Set(UsageId::new()),
-        user_id: Set(purpose.user),
-        project_id: Set(purpose.project),
-        conversation_id: Set(purpose.conversation),
-        message_id: Set(purpose.message),
-        attachment_id: Set(purpose.attachment),
-        kind: Set(kind),
-        attempt: Set(number),
-        provider: Set(attempt.provider.clone()),
-        model: Set(attempt.model.clone()),
-        provider_model: Set(attempt.provider_model.clone()),
-        key_group: Set(attempt.key_group.clone()),
-        outcome: Set(spent.outcome),
-        error: Set(spent.error.clone()),
-        input_tokens: Set(tokens.input.into()),
-        cached_tokens: Set(tokens.cached.into()),
-        output_tokens: Set(tokens.output.into()),
-        reasoning_tokens: Set(tokens.reasoning.into()),
-        audio_ms: Set(attempt.audio_ms),
-        is_estimated: Set(spent.is_estimated),
-        price_version: Set(attempt.price.as_ref().map(|(version, _)| version.clone())),
-        cost_microusd: Set(attempt.cost_microusd()),
-        latency_ms: Set(millis(spent.latency_ms)),
-        first_token_ms: Set(spent.first_token_ms.map(millis)),
-        created_at: Set(attempt.started_at),
+    Some(Model {
+        id: UsageId::new(),
+        user_id: purpose.user,
+        project_id: purpose.project,
+        conversation_id: purpose.conversation,
+        message_id: purpose.message,
+        attachment_id: purpose.attachment,
+        kind,
+        attempt: number,
+        provider: attempt.provider.clone(),
+        model: attempt.model.clone(),
+        provider_model: attempt.provider_model.clone(),
+        key_group: attempt.key_group.clone(),
+        outcome: spent.outcome,
+        error: spent.error.clone(),
+        input_tokens: tokens.input.into(),
+        cached_tokens: tokens.cached.into(),
+        output_tokens: tokens.output.into(),
+        reasoning_tokens: tokens.reasoning.into(),
+        audio_ms: attempt.audio_ms,
+        is_estimated: spent.is_estimated,
+        price_version: attempt.price.as_ref().map(|(version, _)| version.clone()),
+        cost_microusd: attempt.cost_microusd(),
+        latency_ms: millis(spent.latency_ms),
+        first_token_ms: spent.first_token_ms.map(millis),
+        created_at: attempt.started_at,
     })
 }
 

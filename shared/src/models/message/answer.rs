@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::{
-    ActiveModel, Column, Content, Entity, Failure, Figures, Model, New, Part, Rating, Role, Status,
+    ActiveModel, Column, Content, Entity, Failure, Figures, Model, New, Rating, Role, Status,
     write::{count, insert, next_time, row},
 };
 use crate::{
@@ -77,14 +77,7 @@ pub async fn begin_answer(
         }
         Asked::Known(id) => (None, id, at),
     };
-    let new = New {
-        parent: Some(parent),
-        role: Role::Assistant,
-        content: Content::default(),
-        token_count: 0,
-        client_id: None,
-    };
-    let mut begun = row(&conversation, new, at);
+    let mut begun = row(&conversation, New::answer(parent), at);
     begun.status = Set(Status::Streaming);
     begun.model = Set(Some(answer.model));
     begun.provider = Set(answer.provider);
@@ -153,10 +146,7 @@ pub async fn end_answer(
     };
     let (version, before) = (message.version + 1, message.token_count);
     let tokens = i32::try_from(ended.token_count).unwrap_or(i32::MAX);
-    let content = match ended.text {
-        text if text.is_empty() => Content::default(),
-        text => Content(vec![Part::Text { text }]),
-    };
+    let content = Content::of_text(ended.text);
     let is_shown = message.deleted_at.is_none();
     let mut row: ActiveModel = message.into();
     row.size_bytes = Set(i32::try_from(content.size_bytes()).unwrap_or(i32::MAX));

@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, FromJsonQueryResult, QuerySelect as _, entity::pr
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(super) use self::write::written;
 pub use self::{
     answer::{
         Asked, Ended, NewAnswer, begin_again, begin_answer, end_answer, find_answer, find_sent,
@@ -238,6 +239,12 @@ pub enum Part {
 pub struct Content(pub Vec<Part>);
 
 impl Content {
+    /// Nothing but a text, if it is not empty.
+    pub fn of_text(text: String) -> Self {
+        let text = (!text.is_empty()).then_some(Part::Text { text });
+        Self(text.into_iter().collect())
+    }
+
     /// Everything that was said.
     pub fn text(&self) -> String {
         let texts = self.0.iter().filter_map(|part| match part {

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QueryOrder, QuerySelect as _,
-    Statement, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _,
+    QueryOrder, QuerySelect as _, Statement, entity::prelude::*,
 };
 
 use super::{ActiveModel, Column, Content, Entity, Model, Role, Status};
 use crate::{
     database::{Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
-    ids::{ConversationId, MessageId},
+    ids::{ConversationId, MessageId, UserId},
     models::{attachment, conversation},
 };
 
@@ -27,6 +27,19 @@ pub struct New {
     pub token_count: u32,
     /// The client's own id of it.
     pub client_id: Option<String>,
+}
+
+impl New {
+    /// The beginning of an answer.
+    pub(in crate::models) fn answer(question: MessageId) -> Self {
+        Self {
+            parent: Some(question),
+            role: Role::Assistant,
+            content: Content::default(),
+            token_count: 0,
+            client_id: None,
+        }
+    }
 }
 
 /// Adds a message to a conversation whose row is locked; the branch that ends with it is shown from now on.
@@ -68,35 +81,47 @@ pub(super) async fn insert(
     Ok(row)
 }
 
-/// A message as it is written first.
+/// A message as it is written first, to a conversation and of its user.
+pub(in crate::models) fn written(
+    (conversation_id, user_id): (ConversationId, UserId),
+    id: MessageId,
+    new: New,
+    created_at: DateTime<Utc>,
+) -> Model {
+    Model {
+        id,
+        conversation_id,
+        user_id,
+        parent_id: new.parent,
+        role: new.role,
+        size_bytes: i32::try_from(new.content.size_bytes()).unwrap_or(i32::MAX),
+        content: new.content,
+        client_id: new.client_id,
+        token_count: i32::try_from(new.token_count).unwrap_or(i32::MAX),
+        deleted_at: None,
+        is_gone: false,
+        version: 1,
+        created_at,
+        status: Status::Completed,
+        model: None,
+        provider: None,
+        finish_reason: None,
+        error: None,
+        rating: None,
+        rating_reason: None,
+        figures: None,
+    }
+}
+
+/// The same, to be written to a conversation whose row is locked.
 pub(super) fn row(
     conversation: &conversation::Model,
     new: New,
     created_at: DateTime<Utc>,
 ) -> ActiveModel {
-    ActiveModel {
-        id: Set(MessageId::new()),
-        conversation_id: Set(conversation.id),
-        user_id: Set(conversation.user_id),
-        parent_id: Set(new.parent),
-        role: Set(new.role),
-        size_bytes: Set(i32::try_from(new.content.size_bytes()).unwrap_or(i32::MAX)),
-        content: Set(new.content),
-        client_id: Set(new.client_id),
-        token_count: Set(i32::try_from(new.token_count).unwrap_or(i32::MAX)),
-        deleted_at: Set(None),
-        is_gone: Set(false),
-        version: Set(1),
-        created_at: Set(created_at),
-        status: Set(Status::Completed),
-        model: Set(None),
-        provider: Set(None),
-        finish_reason: Set(None),
-        error: Set(None),
-        rating: Set(None),
-        rating_reason: Set(None),
-        figures: Set(None),
-    }
+    let place = (conversation.id, conversation.user_id);
+    let row = written(place, MessageId::new(), new, created_at);
+    row.into_active_model().reset_all()
 }
 
 /// Tells the conversation of its new messages, oldest first.

@@ -1,0 +1,95 @@
+//! Storing an ordinary question together with those of others: words, and nothing that another transaction must know of.
+
+use shared::{
+    database,
+    ids::ConversationId,
+    models::{
+        generation::Attempts,
+        turn::{NewConversation, NewTurn},
+    },
+};
+
+use super::{
+    route::Choice,
+    store::{Stored, content},
+    turn::{Place, Target, Turn},
+};
+use crate::{app::App, caller::Caller, error::Result, messages::send_message::Parent};
+
+/// What is stored of a question, if it is an ordinary one.
+pub(super) fn turn(
+    app: &App,
+    caller: &Caller,
+    turn: &Turn,
+    token_count: u32,
+    place: &Place,
+) -> Option<NewTurn> {
+    let Target::New {
+        parent: Parent::Current,
+        project: None,
+        system_prompt,
+        text,
+        attachments,
+        ..
+    } = &turn.target
+    else {
+        return None;
+    };
+    if turn.client_id.is_some() || !attachments.is_empty() {
+        return None;
+    }
+    let begun = place.conversation.is_none().then(|| NewConversation {
+        system_prompt: system_prompt.clone(),
+        model: turn.model.clone(),
+    });
+    let known = place.conversation.as_ref();
+    Some(NewTurn {
+        conversation: known.map_or_else(ConversationId::new, |conversation| conversation.id),
+        begun,
+        user: caller.user,
+        content: content(text, &[]),
+        token_count,
+        model: String::new(),
+        provider: String::new(),
+        instance: app.chat.instance(),
+        attempts: Attempts::default(),
+        at: app.clock.now(),
+    })
+}
+
+/// Picks the first key, and stores the question. Nothing where it must be stored by itself.
+///
+/// # Errors
+/// Where no key can be used now, and where the database is away.
+pub(super) async fn begin(
+    app: &App,
+    new: NewTurn,
+    place: &Place,
+    choice: &Choice,
+) -> Result<Option<Stored>> {
+    let first = choice.pick(app).await?;
+    let new = NewTurn {
+        model: choice.id().to_owned(),
+        provider: choice.first_provider().to_owned(),
+        attempts: Attempts(vec![choice.attempt(app, first.as_ref(), new.token_count)]),
+        ..new
+    };
+    let written = app.chat.begin(new).await;
+    if let (Err(_) | Ok(None), Some(picked)) = (&written, &first) {
+        app.providers.unused(picked).await;
+    }
+    match written {
+        Ok(begun) => Ok(begun.map(|begun| Stored {
+            question: begun.question,
+            row: begun.answer,
+            begun: None,
+            project: place.project.as_ref().map(|project| project.id),
+            generation: begun.generation,
+            first,
+            is_noted: true,
+        })),
+        Err(error @ database::Error::Unavailable(_)) => Err(error.into()),
+        // It tells better what is wrong when it is stored by itself.
+        Err(_) => Ok(None),
+    }
+}
