@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use shared::config::{AiConfig, Problems, ProviderConfig, given};
+use shared::{
+    clients::transcriber::TIMEOUT,
+    config::{AiConfig, Problems, ProviderConfig, given},
+};
 
 /// Longest sound: what the slowest engine hears within the time of its job.
 const MAX_SECONDS: u64 = 7_200;
@@ -35,6 +38,8 @@ pub struct SpeechArgs {
 pub struct SpeechConfig {
     /// Servers with their models, in the order in which they are asked.
     pub remotes: Vec<(ProviderConfig, String)>,
+    /// Longest time for one request to a server.
+    pub timeout: Duration,
     /// The model of whisper.cpp.
     pub whisper_model: Option<PathBuf>,
     /// The program that knows English.
@@ -70,6 +75,7 @@ impl SpeechArgs {
                 .into_iter()
                 .filter_map(|(name, model)| Some((ai?.provider(name)?.clone(), model)))
                 .collect(),
+            timeout: TIMEOUT,
             whisper_model: given(&self.whisper_model_path).map(PathBuf::from),
             pocketsphinx: given(&self.pocketsphinx)
                 .unwrap_or("pocketsphinx_continuous")
