@@ -231,3 +231,40 @@ async fn a_transcript_does_not_wait_for_its_row_which_is_written_once() {
     );
     app.finish().await;
 }
+
+#[tokio::test]
+async fn keys_that_an_administrator_sets_are_used_for_sounds_at_once() {
+    let groq = TranscriptionServer::scripted(vec![verbose("english", "by the new key")]).await;
+    let app = TestApp::with(Options {
+        providers: ProviderArgs {
+            groq_api_keys: None,
+            ..keys(&groq)
+        },
+        ..Options::default()
+    })
+    .await;
+    let (ana, eve) = (app.user("ana").await, app.user("eve").await);
+    sqlx::query("UPDATE users SET role = 'admin' WHERE email = $1")
+        .bind(&eve.email)
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    let eve = app.login(&eve).await;
+    let engine = async || {
+        // What a worker does when it hears of it.
+        app.context.providers.refresh().await.unwrap();
+        let attachment = transcribed(&app, &ana, say(SAID), &[]).await;
+        attachment["transcription"]["engine"].clone()
+    };
+    assert_eq!(engine().await, "pocketsphinx");
+    let path = "/api/v1/admin/providers/groq/keys";
+    let keys = json!({ "keys": ["new:gsk_9"] });
+    let put = eve.request(reqwest::Method::PUT, path).json(&keys);
+    eve.send(put).await.expect(200);
+    assert_eq!(engine().await, "groq");
+    assert_eq!(groq.keys().await, ["Bearer gsk_9"]);
+    eve.delete(path).await.expect(204);
+    assert_eq!(engine().await, "pocketsphinx");
+    assert_eq!(groq.requests().await.len(), 1);
+    app.finish().await;
+}

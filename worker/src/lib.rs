@@ -116,17 +116,15 @@ async fn speech(
     let config_of = &config.speech;
     let mut engines = Vec::new();
     for (name, variable) in [("groq", "GROQ_API_KEYS"), ("openai", "OPENAI_API_KEYS")] {
-        let remote = config_of
-            .remotes
-            .iter()
-            .find(|(remote, _)| &*remote.name == name);
         log_feature(
             &format!("transcription by {name}"),
-            remote.is_some(),
+            providers.has(name),
             variable,
         );
-        if let Some((provider, model)) = remote {
-            let (name, model) = (provider.name.clone(), model.clone());
+        let mut remotes = config_of.remotes.iter();
+        // One without keys may be given some while this worker runs.
+        if let Some((name, model)) = remotes.find(|(remote, _)| **remote == *name) {
+            let (name, model) = (name.clone(), model.clone());
             let remote = Transcriber::new(name, model, providers.clone(), clock.clone())?;
             engines.push(Engine::Remote(remote.with_timeout(config_of.timeout)));
         }

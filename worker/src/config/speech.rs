@@ -1,10 +1,10 @@
 //! What transcribes: variables and their values.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use shared::{
     clients::transcriber::TIMEOUT,
-    config::{AiConfig, Problems, ProviderConfig, given},
+    config::{AiConfig, Problems, given},
 };
 
 /// Longest sound: what the slowest engine hears within the time of its job.
@@ -36,8 +36,8 @@ pub struct SpeechArgs {
 /// What transcribes.
 #[derive(Debug, Clone)]
 pub struct SpeechConfig {
-    /// Servers with their models, in the order in which they are asked.
-    pub remotes: Vec<(ProviderConfig, String)>,
+    /// Servers with their models, in the order in which they are asked; whether they have keys or not.
+    pub remotes: Vec<(Arc<str>, String)>,
     /// Longest time for one request to a server.
     pub timeout: Duration,
     /// The model of whisper.cpp.
@@ -73,7 +73,8 @@ impl SpeechArgs {
         SpeechConfig {
             remotes: servers
                 .into_iter()
-                .filter_map(|(name, model)| Some((ai?.provider(name)?.clone(), model)))
+                .filter(|(name, _)| ai.is_some_and(|ai| ai.catalogue.provider(name).is_some()))
+                .map(|(name, model)| (name.into(), model))
                 .collect(),
             timeout: TIMEOUT,
             whisper_model: given(&self.whisper_model_path).map(PathBuf::from),

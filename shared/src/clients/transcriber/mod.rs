@@ -146,6 +146,11 @@ impl Transcriber {
         self
     }
 
+    /// Whether its provider has keys now.
+    pub fn has_keys(&self) -> bool {
+        self.providers.has(&self.name)
+    }
+
     /// The provider.
     pub fn name(&self) -> &str {
         &self.name

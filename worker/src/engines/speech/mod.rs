@@ -68,6 +68,14 @@ impl Engine {
         }
     }
 
+    /// Whether it can be asked: an administrator may give keys to a server, and take them away, while a worker runs.
+    fn is_set_up(&self) -> bool {
+        match self {
+            Self::Remote(remote) => remote.has_keys(),
+            Self::Whisper(_) | Self::PocketSphinx(_) => true,
+        }
+    }
+
     /// Whether it may know the language.
     fn knows(&self, hints: Hints) -> bool {
         match self {
@@ -197,7 +205,7 @@ impl<'a> Chain<'a> {
         Self {
             engines: engines
                 .iter()
-                .filter(|engine| engine.knows(hints))
+                .filter(|engine| engine.is_set_up() && engine.knows(hints))
                 .collect(),
             hints,
             current: 0,
