@@ -138,8 +138,6 @@ pub async fn serve(
     let ended = CancellationToken::new();
     chat::start(&app, &ended)?;
     health::start(&app);
-    // The first answer shall not wait until the tokenizer is loaded.
-    app.tasks.spawn_blocking(|| shared::tokens::count("warm"));
     let interrupted = {
         let (app, stop) = (app.clone(), stop.clone());
         async move {

@@ -2,6 +2,8 @@
 //!
 //! Counted in `o200k_base`, which `OpenAI`'s models since GPT-4o use; for others it is an estimate.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 /// Tokens that a message costs besides its role and its text: the marks around it.
@@ -24,15 +26,22 @@ pub struct TokenCounts {
 
 /// Tokens of a message: those of its role and its text, and 4 for the message.
 pub async fn count_message(role: &'static str, text: String) -> u32 {
+    let of_text = count_text(text).await;
     let around = u32::try_from(PER_MESSAGE + count(role)).unwrap_or(u32::MAX);
-    around.saturating_add(count_text(text).await)
+    of_text.saturating_add(around)
 }
 
 /// Tokens of a text, which may be long.
 pub async fn count_text(text: String) -> u32 {
-    let is_large = text.len() >= LARGE_BYTES;
-    let tokens = move || u32::try_from(count(&text)).unwrap_or(u32::MAX);
-    if is_large {
+    // The tables of the encoding are some 40 MB, and are made in a tenth of a second when they are needed first.
+    static IS_READY: AtomicBool = AtomicBool::new(false);
+    let is_long = text.len() >= LARGE_BYTES || !IS_READY.load(Ordering::Relaxed);
+    let tokens = move || {
+        let tokens = u32::try_from(count(&text)).unwrap_or(u32::MAX);
+        IS_READY.store(true, Ordering::Relaxed);
+        tokens
+    };
+    if is_long {
         tokio::task::spawn_blocking(tokens)
             .await
             .expect("counting does not panic")

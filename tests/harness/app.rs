@@ -51,6 +51,8 @@ pub struct Options {
     pub storage_url: Option<String>,
     /// Who can be asked for answers and transcripts.
     pub providers: ProviderArgs,
+    /// Longest time for one request of a transcript; the product's own unless told otherwise.
+    pub transcription_timeout: Option<Duration>,
     /// `test` unless told otherwise.
     pub environment: Option<String>,
 }
@@ -159,6 +161,9 @@ impl TestApp {
         .check()
         .expect("a good configuration of the worker");
         worker.program = process::program("baatcheet-worker");
+        if let Some(timeout) = options.transcription_timeout {
+            worker.speech.timeout = timeout;
+        }
 
         let listener = TcpListener::bind(api.address).await.expect("a free port");
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -58,6 +58,7 @@ mod storage;
 mod storage_health;
 mod storage_outages;
 mod transcription_engines;
+mod transcription_ledger;
 mod transcriptions;
 mod transport;
 mod uploads;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tests::{
+    eventually,
     fakes::transcriber::{TranscriptionServer, refusal, verbose},
     sound::{convert, say},
 };
@@ -194,6 +195,10 @@ async fn sounds_and_answers_draw_on_the_same_keys_and_the_same_ledger() {
     let refused = groq.keys().await;
     let first = refused.iter().filter(|key| *key == "Bearer gsk_1").count();
     assert_eq!(first, 1, "{refused:?}");
+    eventually("all is in the ledger", async || {
+        ledger(&app).await.len() == 3
+    })
+    .await;
     let rows = ledger(&app).await;
     let outcomes: Vec<(&str, &str)> = rows
         .iter()
@@ -210,8 +215,8 @@ async fn sounds_and_answers_draw_on_the_same_keys_and_the_same_ledger() {
     let heard = &rows[1];
     assert_eq!(heard["kind"], "transcription");
     assert!(heard["attachment_id"].is_string() && heard["audio_ms"].as_i64() > Some(1_000));
-    // Its price is not known, and a refusal costs nothing.
-    assert!(heard["cost_microusd"].is_null() && rows[0]["cost_microusd"] == 0);
+    // Groq takes 0.04 dollars for an hour and ten seconds at least; a refusal costs nothing.
+    assert!(heard["cost_microusd"] == 111 && rows[0]["cost_microusd"] == 0);
     let retired: Vec<String> = sqlx::query_scalar("SELECT provider FROM retired_keys")
         .fetch_all(app.database.pool())
         .await

@@ -24,6 +24,7 @@ use shared::{
 use crate::{
     engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
     jobs::{Failure, Outcome},
+    ledger::Ledger,
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
     scratch::Scratch,
@@ -60,6 +61,8 @@ pub struct Parts {
     pub poppler: Option<Poppler>,
     /// Whom to ask, and with which key.
     pub providers: Providers,
+    /// Where it is written what was asked.
+    pub ledger: Ledger,
     /// Writes down what is said; nothing where sounds cannot be decoded.
     pub speech: Option<Speech>,
     /// Does work that must not be able to harm this process.

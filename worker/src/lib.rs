@@ -8,6 +8,7 @@ mod exports;
 mod health;
 pub mod housekeeping;
 pub mod jobs;
+pub mod ledger;
 pub mod metrics;
 pub mod registry;
 pub mod runner;
@@ -39,6 +40,7 @@ use crate::{
         speech::{self, Engine, Ffmpeg, PocketSphinx, Speech, Whisper},
         tesseract::Tesseract,
     },
+    ledger::Ledger,
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -49,8 +51,8 @@ use crate::{
 const DEFAULT_POOL_MAX: u32 = 3;
 /// What keeps programs that read users' files from the network; the machine decides.
 const ISOLATION: &str = "isolation of helper programs";
-/// How long probes and scrapes may take that had begun when all else ended.
-const LAST_PROBES: Duration = Duration::from_millis(500);
+/// How long probes, scrapes and rows of the ledger may take that had begun when all else ended.
+const LAST_TASKS: Duration = Duration::from_millis(500);
 
 /// Makes what jobs may touch. Neither Postgres nor Redis needs to be there yet.
 ///
@@ -86,6 +88,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
     }
     Ok(Context::new(Parts {
+        ledger: Ledger::new(db.clone()),
         db,
         redis,
         clock,
@@ -113,19 +116,17 @@ async fn speech(
     let config_of = &config.speech;
     let mut engines = Vec::new();
     for (name, variable) in [("groq", "GROQ_API_KEYS"), ("openai", "OPENAI_API_KEYS")] {
-        let remote = config_of
-            .remotes
-            .iter()
-            .find(|(remote, _)| &*remote.name == name);
         log_feature(
             &format!("transcription by {name}"),
-            remote.is_some(),
+            providers.has(name),
             variable,
         );
-        if let Some((provider, model)) = remote {
-            let (name, model) = (provider.name.clone(), model.clone());
+        let mut remotes = config_of.remotes.iter();
+        // One without keys may be given some while this worker runs.
+        if let Some((name, model)) = remotes.find(|(remote, _)| **remote == *name) {
+            let (name, model) = (name.clone(), model.clone());
             let remote = Transcriber::new(name, model, providers.clone(), clock.clone())?;
-            engines.push(Engine::Remote(remote));
+            engines.push(Engine::Remote(remote.with_timeout(config_of.timeout)));
         }
     }
     let whisper = config_of.whisper_model.as_ref().and_then(|model| {
@@ -224,7 +225,7 @@ pub async fn run(
     let health_stop = CancellationToken::new();
     tasks.spawn(
         stop.clone()
-            .run_until_cancelled_owned(housekeeping::run(context)),
+            .run_until_cancelled_owned(housekeeping::run(context.clone())),
     );
     if let Some(listener) = health {
         tasks.spawn(health::serve(
@@ -246,7 +247,10 @@ pub async fn run(
     let drained = runner.shutdown().await;
     health_stop.cancel();
     tasks.close();
-    let _ = tokio::time::timeout(LAST_PROBES, tasks.wait()).await;
+    let _ = tokio::join!(
+        tokio::time::timeout(LAST_TASKS, tasks.wait()),
+        context.ledger.finish(LAST_TASKS),
+    );
     anyhow::ensure!(!broken, "a part of the engine ended; the log says why");
     Ok(drained)
 }

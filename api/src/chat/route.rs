@@ -211,7 +211,6 @@ pub(super) fn attempt(
         key_group,
         price: route.price.map(|price| (version.clone(), price)),
         input_tokens,
-        audio_ms: None,
         started_at: app.clock.now(),
         spent: None,
     }

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use url::Url;
 
-pub use self::price::Price;
+pub use self::price::{AudioPrice, Price};
 
 /// The table that is built in.
 const BUILT_IN: &str = include_str!("models.json");
@@ -62,6 +62,20 @@ pub struct Provider {
     /// Whether it wants no key, like a server of one's own.
     #[serde(default)]
     pub keyless: bool,
+    /// Those of its models that write down what is said, as far as their prices are known.
+    #[serde(default)]
+    pub transcription: Vec<AudioModel>,
+}
+
+/// A model that writes down what is said.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AudioModel {
+    /// As its provider calls it.
+    pub model: String,
+    /// What it costs; nobody knows where there is none.
+    #[serde(default)]
+    pub price: Option<AudioPrice>,
 }
 
 /// How a provider differs from the others.
@@ -229,6 +243,12 @@ impl Catalogue {
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name == name)
     }
+
+    /// What it costs that a provider's model hears a sound; nobody knows where there is none.
+    pub fn audio_price(&self, provider: &str, model: &str) -> Option<AudioPrice> {
+        let mut models = self.provider(provider)?.transcription.iter();
+        models.find(|known| known.model == model)?.price
+    }
 }
 
 impl Provider {
@@ -268,6 +288,16 @@ mod tests {
         let groq = table.provider("groq").unwrap();
         assert_eq!(groq.daily_requests_per_key, Some(14_400));
         assert_eq!(groq.variable("API_KEYS"), "GROQ_API_KEYS");
+        for (provider, model, minute, hour) in [
+            ("groq", "whisper-large-v3", 1_850, 111_000),
+            ("groq", "whisper-large-v3-turbo", 667, 40_020),
+            ("openai", "whisper-1", 6_000, 360_000),
+        ] {
+            let price = table.audio_price(provider, model).unwrap();
+            assert_eq!((price.of(60_000), price.of(3_600_000)), (minute, hour));
+        }
+        assert_eq!(table.audio_price("openai", "whisper-2"), None);
+        assert_eq!(table.audio_price("gemini", "whisper-1"), None);
     }
 
     #[test]
@@ -296,6 +326,14 @@ mod tests {
         };
         let good = r#"{ "provider": "groq", "model": "x" }"#;
         assert!(Catalogue::with(&model(good, 1)).is_ok());
+        let sounds = |price: &str| {
+            format!(
+                r#"{{ "version": "1", "providers": [{{ "name": "a", "title": "", "baseUrl": "http://x",
+                      "transcription": [{{ "model": "x", "price": {price} }}] }}] }}"#
+            )
+        };
+        assert!(Catalogue::with(&sounds(r#"{ "audioMinute": 1 }"#)).is_ok());
+        assert!(Catalogue::with(&sounds("null")).is_ok());
         for bad in [
             String::new(),
             "{}".to_owned(),
@@ -307,6 +345,10 @@ mod tests {
             model(r#"{ "provider": "groq", "model": "x", "price": { "input": 1 } }"#, 1),
             r#"{ "version": "1", "providers": [{ "name": "A b", "title": "", "baseUrl": "http://x" }] }"#.to_owned(),
             r#"{ "version": "1", "providers": [{ "name": "a", "title": "", "baseUrl": "file:///x" }] }"#.to_owned(),
+            sounds(r#"{ "audioMinute": -1 }"#),
+            sounds(r#"{ "audioMinute": 0.5 }"#),
+            sounds(r#"{ "audioMinute": 1, "leastSeconds": -1 }"#),
+            sounds(r#"{ "leastSeconds": 1 }"#),
         ] {
             assert!(Catalogue::with(&bad).is_err(), "{bad}");
         }

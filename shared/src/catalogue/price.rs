@@ -1,9 +1,11 @@
-//! What an answer costs, in millionths of a US dollar.
+//! What an answer and the hearing of a sound cost, in millionths of a US dollar.
 
 use serde::{Deserialize, Serialize};
 
 /// Tokens for which a price is told.
 const PER: u128 = 1_000_000;
+/// Milliseconds for which a price of sounds is told.
+const MINUTE: u128 = 60_000;
 
 /// Prices in millionths of a dollar, of a million tokens. A negative one is no number here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,28 @@ impl Price {
     }
 }
 
+/// What the hearing of a sound costs, in millionths of a dollar. A negative price is no number here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AudioPrice {
+    /// Of a minute.
+    pub audio_minute: u64,
+    /// Seconds that are paid for at least, however short a sound is.
+    #[serde(default)]
+    pub least_seconds: u32,
+}
+
+impl AudioPrice {
+    /// What a sound of so many milliseconds costs, rounded half up.
+    pub fn of(&self, audio_ms: i64) -> i64 {
+        let least = 1_000 * u128::from(self.least_seconds);
+        let paid = u128::try_from(audio_ms).unwrap_or(0).max(least);
+        // Neither factor has more than 63 or 64 bits.
+        let total = paid * u128::from(self.audio_minute);
+        i64::try_from((total + MINUTE / 2) / MINUTE).unwrap_or(i64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +88,26 @@ mod tests {
             output: u64::MAX,
         };
         assert_eq!(dear.of(u32::MAX, 0, u32::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn a_sound_costs_its_length_and_no_less_than_the_least() {
+        let price = AudioPrice {
+            audio_minute: 6_000,
+            least_seconds: 10,
+        };
+        assert_eq!(price.of(60_000), 6_000);
+        assert_eq!(price.of(90_004), 9_000);
+        assert_eq!(price.of(90_005), 9_001);
+        assert_eq!(price.of(10_000), 1_000);
+        assert_eq!(
+            (price.of(1), price.of(0), price.of(-1)),
+            (1_000, 1_000, 1_000)
+        );
+        let dear = AudioPrice {
+            audio_minute: u64::MAX,
+            least_seconds: u32::MAX,
+        };
+        assert_eq!((dear.of(i64::MAX), dear.of(0)), (i64::MAX, i64::MAX));
     }
 }

@@ -31,6 +31,7 @@ use self::{
     pool::{Pool, Shared},
 };
 use crate::{
+    catalogue::Catalogue,
     clients::chat::Limit,
     clock::Clock,
     config::{AiConfig, BreakerConfig, ProviderConfig, ProviderKey},
@@ -259,6 +260,11 @@ impl Providers {
             .read()
             .expect("nothing panics while it holds this lock");
         pools.get(provider).cloned()
+    }
+
+    /// All models, and what they cost.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.0.ai.catalogue
     }
 
     /// Whether a provider has keys, whatever their state.

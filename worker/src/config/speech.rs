@@ -1,8 +1,11 @@
 //! What transcribes: variables and their values.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use shared::config::{AiConfig, Problems, ProviderConfig, given};
+use shared::{
+    clients::transcriber::TIMEOUT,
+    config::{AiConfig, Problems, given},
+};
 
 /// Longest sound: what the slowest engine hears within the time of its job.
 const MAX_SECONDS: u64 = 7_200;
@@ -33,8 +36,10 @@ pub struct SpeechArgs {
 /// What transcribes.
 #[derive(Debug, Clone)]
 pub struct SpeechConfig {
-    /// Servers with their models, in the order in which they are asked.
-    pub remotes: Vec<(ProviderConfig, String)>,
+    /// Servers with their models, in the order in which they are asked; whether they have keys or not.
+    pub remotes: Vec<(Arc<str>, String)>,
+    /// Longest time for one request to a server.
+    pub timeout: Duration,
     /// The model of whisper.cpp.
     pub whisper_model: Option<PathBuf>,
     /// The program that knows English.
@@ -68,8 +73,10 @@ impl SpeechArgs {
         SpeechConfig {
             remotes: servers
                 .into_iter()
-                .filter_map(|(name, model)| Some((ai?.provider(name)?.clone(), model)))
+                .filter(|(name, _)| ai.is_some_and(|ai| ai.catalogue.provider(name).is_some()))
+                .map(|(name, model)| (name.into(), model))
                 .collect(),
+            timeout: TIMEOUT,
             whisper_model: given(&self.whisper_model_path).map(PathBuf::from),
             pocketsphinx: given(&self.pocketsphinx)
                 .unwrap_or("pocketsphinx_continuous")

@@ -1,22 +1,22 @@
 //! Writing down what is said in a sound.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use serde_json::json;
 use shared::{
     attachment_text,
-    clients::transcriber::Asked,
-    database,
+    catalogue::Catalogue,
+    clients::transcriber::{Asked, Came},
+    ids::UsageId,
     jobs::TranscribeAudio,
     language::Language,
     models::{
         attachment, conversation,
         transcription::{self, Transcript},
-        usage::{self, Attempt, Kind, Outcome as Spending, Purpose, Spent},
+        usage::{Hearing, Outcome as Spending, Purpose},
     },
-    tokens::TokenCounts,
 };
 
 use super::{Failure, Outcome, Run, reading::load};
@@ -28,9 +28,6 @@ use crate::{
     },
 };
 
-/// How often it is tried to write into the ledger while the database is away, and the pause between.
-const RECORD_TRIES: u32 = 240;
-const RECORD_AGAIN: Duration = Duration::from_millis(500);
 /// Percent done when the parts begin, and what they are worth together.
 const PARTS_BEGIN: usize = 10;
 const PARTS_SHARE: usize = 85;
@@ -47,6 +44,7 @@ impl Run for TranscribeAudio {
             retry_after: None,
         })?;
         let hints = hints(ctx, &attachment, &asked).await?;
+        let purpose = purpose(ctx, &attachment).await?;
 
         ctx.progress(5, "loading the sound").await;
         let bytes = load(ctx, &attachment).await?;
@@ -62,11 +60,15 @@ impl Run for TranscribeAudio {
             }
             .boxed()
         };
-        let mut asked = Vec::new();
+        let calls = AtomicI32::new(0);
+        let told = |call: Asked| {
+            let number = 1 + calls.fetch_add(1, Ordering::Relaxed);
+            let hearing = hearing(ctx.providers.catalogue(), number, call);
+            ctx.ledger.record(purpose, hearing);
+        };
         let heard = speech
-            .transcribe(&file, folder.path(), hints, &progress, &mut asked)
+            .transcribe(&file, folder.path(), hints, &progress, &told)
             .await;
-        account(ctx, &attachment, asked).await;
         store(ctx, &attachment, heard.map_err(explain)?).await
     }
 }
@@ -115,72 +117,42 @@ fn explain(error: SpeechError) -> anyhow::Error {
     anyhow::Error::new(error).context(failure)
 }
 
-/// Writes what servers were asked into the ledger, whatever becomes of the job. They tell no tokens, and their prices by
-/// the minute are not known here.
-///
-/// What was heard is worth more than its row: a database that is away is waited for, and all else is for the log.
-async fn account(ctx: &JobContext, attachment: &attachment::Model, asked: Vec<Asked>) {
-    if asked.is_empty() {
-        return;
-    }
-    let attempts: Vec<Attempt> = asked.into_iter().map(attempt).collect();
-    for _ in 0..RECORD_TRIES {
-        match record(ctx, attachment, &attempts).await {
-            Err(database::Error::Unavailable(_)) => tokio::time::sleep(RECORD_AGAIN).await,
-            Ok(()) => return,
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                tracing::error!(error = %format!("{error:#}"), "what a transcription took is not in the ledger");
-                return;
-            }
-        }
-    }
-    tracing::error!("what a transcription took is not in the ledger: the database is away");
-}
-
-async fn record(
-    ctx: &JobContext,
-    attachment: &attachment::Model,
-    attempts: &[Attempt],
-) -> database::Result<()> {
+/// On whose behalf servers are asked.
+async fn purpose(ctx: &JobContext, attachment: &attachment::Model) -> anyhow::Result<Purpose> {
     let project = match attachment.conversation_id {
         Some(id) => conversation::project_for_any_user(&ctx.db, id).await?,
         None => None,
     };
-    let purpose = Purpose {
+    Ok(Purpose {
         user: Some(attachment.user_id),
         project,
         conversation: attachment.conversation_id,
         message: attachment.message_id,
         attachment: Some(attachment.id),
-    };
-    let mut tx = ctx.begin().await?;
-    usage::record(&mut tx, Kind::Transcription, purpose, attempts).await?;
-    tx.commit().await?;
-    Ok(())
+    })
 }
 
-fn attempt(asked: Asked) -> Attempt {
-    Attempt {
+/// A call, as it goes into the ledger.
+fn hearing(catalogue: &Catalogue, number: i32, asked: Asked) -> Hearing {
+    let price = catalogue.audio_price(&asked.provider, &asked.model);
+    let (outcome, error) = match asked.came {
+        Came::Heard => (Spending::Completed, None),
+        Came::Failed(reason) => (Spending::Failed, Some(reason)),
+        Came::Left => (Spending::Interrupted, None),
+    };
+    Hearing {
+        id: UsageId::new(),
+        number,
         provider: asked.provider,
-        provider_model: asked.model.clone(),
         model: asked.model,
         key_group: asked.key_group,
-        price: None,
-        input_tokens: 0,
-        audio_ms: Some(asked.audio_ms),
+        price: price.map(|price| (catalogue.version.clone(), price)),
+        audio_ms: asked.audio_ms,
         started_at: asked.at,
-        spent: Some(Spent {
-            outcome: match asked.error {
-                None => Spending::Completed,
-                Some(_) => Spending::Failed,
-            },
-            error: asked.error,
-            tokens: TokenCounts::default(),
-            is_estimated: false,
-            latency_ms: u32::try_from(asked.took.as_millis()).unwrap_or(u32::MAX),
-            first_token_ms: None,
-        }),
+        outcome,
+        error,
+        is_refused: asked.is_refused,
+        latency_ms: u32::try_from(asked.took.as_millis()).unwrap_or(u32::MAX),
     }
 }
 
@@ -207,6 +179,8 @@ async fn store(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

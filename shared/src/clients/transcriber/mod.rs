@@ -4,15 +4,10 @@
 //! but `text` is relied upon: some models tell neither language nor times, and a language is a name here, a code there.
 
 mod answer;
+mod call;
 
-use std::{
-    fmt,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use reqwest::{
@@ -23,7 +18,8 @@ use reqwest::{
 use secrecy::ExposeSecret as _;
 use tokio_util::io::ReaderStream;
 
-use self::answer::Answer;
+pub use self::call::{Asked, Came, Told};
+use self::{answer::Answer, call::Call};
 use super::{
     chat::{AskError, Limit, refusal},
     retry_after::retry_after,
@@ -39,7 +35,7 @@ use crate::{
 const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for one request: ten minutes of sound take some seconds, and a busy server a minute.
-const TIMEOUT: Duration = Duration::from_mins(3);
+pub const TIMEOUT: Duration = Duration::from_mins(3);
 /// Further tries after an answer that may heal.
 const RETRIES: u32 = 2;
 /// Wait before the first further try; it doubles.
@@ -57,6 +53,7 @@ pub struct Transcriber {
     http: Client,
     name: Arc<str>,
     model: String,
+    timeout: Duration,
     providers: Providers,
     clock: Clock,
 }
@@ -65,25 +62,6 @@ impl fmt::Debug for Transcriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Transcriber({} at {})", self.model, self.name)
     }
-}
-
-/// A time that a server was asked, for the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// The provider.
-    pub provider: String,
-    /// The model.
-    pub model: String,
-    /// The account whose key was used.
-    pub key_group: String,
-    /// When it was asked.
-    pub at: DateTime<Utc>,
-    /// Length of what it was to hear, in milliseconds.
-    pub audio_ms: i64,
-    /// How long it took.
-    pub took: Duration,
-    /// Why it heard nothing.
-    pub error: Option<String>,
 }
 
 /// Why a server heard nothing.
@@ -149,16 +127,28 @@ impl Transcriber {
         let http = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .build()?;
         Ok(Self {
             http,
             name,
             model,
+            timeout: TIMEOUT,
             providers,
             clock,
         })
+    }
+
+    /// The same, with another longest time for one request.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Whether its provider has keys now.
+    pub fn has_keys(&self) -> bool {
+        self.providers.has(&self.name)
     }
 
     /// The provider.
@@ -172,7 +162,7 @@ impl Transcriber {
     }
 
     /// Has a file transcribed, of at most 25 MB, which lasts `seconds`. `language` says what is spoken, if that is known.
-    /// Each time that the server is asked goes to `asked`.
+    /// Each call of the server goes to `told`.
     ///
     /// A key that is refused, and those of an account that has used up its quota, make room for the others. What may heal is
     /// tried twice more, after what the server asks for.
@@ -185,7 +175,7 @@ impl Transcriber {
         media_type: &str,
         seconds: f64,
         language: Option<Language>,
-        asked: &mut Vec<Asked>,
+        told: &Told<'_>,
     ) -> Result<Heard, TranscribeError> {
         let mut tried: Vec<String> = Vec::new();
         let mut rounds = 0;
@@ -193,6 +183,7 @@ impl Transcriber {
         // Of the accounts that are asked too often: what the last one said, and for how long to wait for the first.
         let mut limited: Option<(String, Option<Duration>)> = None;
         loop {
+            let form = self.form(file, media_type, language).await?;
             let picked = match self.providers.pick(&self.name, &self.model, &tried).await {
                 Ok(picked) => picked,
                 Err(NotNow::Exhausted(wait) | NotNow::Open(wait)) => {
@@ -215,16 +206,11 @@ impl Transcriber {
                 }
             };
             tried.push(picked.key_id().to_owned());
-            let (at, began) = (self.clock.now(), Instant::now());
-            let heard = self.ask(&picked, file, media_type, seconds, language).await;
-            asked.push(Asked {
-                provider: self.name.to_string(),
-                model: self.model.clone(),
-                key_group: picked.group().to_owned(),
-                at,
-                audio_ms: millis(seconds),
-                took: began.elapsed(),
-                error: heard.as_ref().err().map(Failed::reason),
+            let mut call = self.call(&picked, seconds, told);
+            let heard = self.ask(&picked, form, seconds, &mut call).await;
+            call.end(match &heard {
+                Ok(_) => Came::Heard,
+                Err(failed) => Came::Failed(failed.reason()),
             });
             match heard {
                 Ok(heard) => {
@@ -281,24 +267,43 @@ impl Transcriber {
         Ok(())
     }
 
+    fn call<'a>(&self, picked: &Picked, seconds: f64, told: &'a Told<'a>) -> Call<'a> {
+        let asked = Asked {
+            provider: self.name.to_string(),
+            model: self.model.clone(),
+            key_group: picked.group().to_owned(),
+            at: self.clock.now(),
+            audio_ms: millis(seconds),
+            took: Duration::ZERO,
+            is_refused: false,
+            came: Came::Left,
+        };
+        Call::begin(told, asked)
+    }
+
     async fn ask(
         &self,
         picked: &Picked,
-        file: &Path,
-        media_type: &str,
+        form: Form,
         seconds: f64,
-        language: Option<Language>,
+        call: &mut Call<'_>,
     ) -> Result<Heard, Failed> {
-        let form = self.form(file, media_type, language).await?;
         let base = picked.provider().base_url.as_str().trim_end_matches('/');
-        let mut request = self.http.post(format!("{base}/audio/transcriptions"));
+        let url = format!("{base}/audio/transcriptions");
+        let mut request = self.http.post(url).timeout(self.timeout);
         // A server of one's own may want none.
         if !picked.secret().expose_secret().is_empty() {
             request = request.bearer_auth(picked.secret().expose_secret());
         }
-        let request = request.multipart(form);
-        let response = request.send().await.map_err(passing)?;
+        let sent = request.multipart(form).send().await;
+        let response = sent.map_err(|error| {
+            if error.is_connect() {
+                call.is_not_made();
+            }
+            passing(error)
+        })?;
         let (status, headers) = (response.status(), response.headers().clone());
+        call.answered(status);
         let body = read(response).await?;
         if !status.is_success() {
             return Err(self.refusal(picked, status, &headers, &body));
@@ -315,16 +320,15 @@ impl Transcriber {
         file: &Path,
         media_type: &str,
         language: Option<Language>,
-    ) -> Result<Form, Failed> {
-        let io = |error: std::io::Error| Failed::Final(error.into());
+    ) -> Result<Form, TranscribeError> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let opened = tokio::fs::File::open(file).await.map_err(io)?;
-        let length = opened.metadata().await.map_err(io)?.len();
+        let opened = tokio::fs::File::open(file).await?;
+        let length = opened.metadata().await?.len();
         let stream = Body::wrap_stream(ReaderStream::new(opened));
         let part = Part::stream_with_length(stream, length)
             .file_name(name.into_owned())
             .mime_str(media_type)
-            .map_err(passing)?;
+            .map_err(std::io::Error::other)?;
         let mut form = Form::new().text("model", self.model.clone());
         // Others than Whisper know only the plain form.
         if self.model.contains("whisper") {

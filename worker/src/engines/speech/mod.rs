@@ -14,7 +14,7 @@ use std::{path::Path, time::Duration};
 
 use futures::future::BoxFuture;
 use shared::{
-    clients::transcriber::{Asked, Transcriber},
+    clients::transcriber::{Told, Transcriber},
     language::Language,
     models::transcription::Transcript,
     speech::Heard,
@@ -68,6 +68,14 @@ impl Engine {
         }
     }
 
+    /// Whether it can be asked: an administrator may give keys to a server, and take them away, while a worker runs.
+    fn is_set_up(&self) -> bool {
+        match self {
+            Self::Remote(remote) => remote.has_keys(),
+            Self::Whisper(_) | Self::PocketSphinx(_) => true,
+        }
+    }
+
     /// Whether it may know the language.
     fn knows(&self, hints: Hints) -> bool {
         match self {
@@ -96,8 +104,8 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// Writes down what is said in a file; `folder` is for what is made on the way. What servers were asked goes to `asked`. Dropping the future kills the
-    /// programs and closes the connections.
+    /// Writes down what is said in a file; `folder` is for what is made on the way. Each call of a server goes to `told`.
+    /// Dropping the future kills the programs and closes the connections.
     ///
     /// # Errors
     /// See [`SpeechError`].
@@ -107,7 +115,7 @@ impl Speech {
         folder: &Path,
         hints: Hints,
         progress: &Progress<'_>,
-        asked: &mut Vec<Asked>,
+        told: &Told<'_>,
     ) -> Result<Transcript, SpeechError> {
         self.ffmpeg.probe(file, self.longest).await?;
         let raw = folder.join("sound.raw");
@@ -123,7 +131,7 @@ impl Speech {
         for (number, part) in parts.iter().enumerate() {
             progress(number + 1, parts.len()).await;
             if !part.is_silent {
-                let heard = self.hear(&mut chain, &raw, part, folder, asked).await?;
+                let heard = self.hear(&mut chain, &raw, part, folder, told).await?;
                 all.push(heard.later(part.begin_seconds()));
             }
         }
@@ -146,7 +154,7 @@ impl Speech {
         raw: &Path,
         part: &Part,
         folder: &Path,
-        all_asked: &mut Vec<Asked>,
+        told: &Told<'_>,
     ) -> Result<Heard, SpeechError> {
         // Each is made for the first engine that wants it.
         let (packed, plain) = (OnceCell::new(), OnceCell::new());
@@ -159,7 +167,7 @@ impl Speech {
                     let pack = || self.ffmpeg.pack(raw, part, &file);
                     packed.get_or_try_init(pack).await?;
                     let seconds = part.seconds();
-                    let heard = remote.transcribe(&file, "audio/flac", seconds, asked, all_asked);
+                    let heard = remote.transcribe(&file, "audio/flac", seconds, asked, told);
                     heard.await.map_err(EngineError::from)
                 }
                 Engine::Whisper(whisper) => {
@@ -197,7 +205,7 @@ impl<'a> Chain<'a> {
         Self {
             engines: engines
                 .iter()
-                .filter(|engine| engine.knows(hints))
+                .filter(|engine| engine.is_set_up() && engine.knows(hints))
                 .collect(),
             hints,
             current: 0,

@@ -41,7 +41,7 @@ async fn transcribe(
     let progress = |_, _| async {}.boxed();
     speech()
         .await
-        .transcribe(&file, within.path(), hints, &progress, &mut Vec::new())
+        .transcribe(&file, within.path(), hints, &progress, &|_| {})
         .await
 }
 
@@ -291,13 +291,7 @@ async fn a_long_sound_is_heard_in_parts_with_right_times() {
         async {}.boxed()
     };
     let said = speech
-        .transcribe(
-            &file,
-            within.path(),
-            Hints::default(),
-            &progress,
-            &mut Vec::new(),
-        )
+        .transcribe(&file, within.path(), Hints::default(), &progress, &|_| {})
         .await
         .unwrap();
     assert_eq!(*heard_of.lock().unwrap(), [(1, 2), (2, 2)]);

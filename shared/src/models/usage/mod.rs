@@ -3,6 +3,8 @@
 //! Money is in whole millionths of a US dollar. A row whose price nobody knows has no cost; tokens that no provider counted
 //! are counted here, and the row says so.
 
+mod hearing;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _, Statement,
@@ -11,6 +13,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::hearing::{Hearing, record_hearing};
 use crate::{
     catalogue::Price,
     database::{Result, Tx},
@@ -95,7 +98,7 @@ pub struct Model {
     pub reasoning_tokens: i64,
     /// Length of a sound.
     pub audio_ms: Option<i64>,
-    /// Whether the tokens were counted here, as the provider did not tell.
+    /// Whether the tokens were counted here, as the provider did not tell; of a sound, whether nobody knows if it was heard.
     pub is_estimated: bool,
     /// The table of prices by which it is accounted; none where it is unpriced.
     pub price_version: Option<String>,
@@ -146,9 +149,6 @@ pub struct Attempt {
     pub price: Option<(String, Price)>,
     /// Tokens of the question, as they are counted here.
     pub input_tokens: u32,
-    /// Length of a sound.
-    #[serde(default)]
-    pub audio_ms: Option<i64>,
     /// When it is asked.
     pub started_at: DateTime<Utc>,
     /// What came of it, once that is known.
@@ -191,8 +191,7 @@ impl Attempt {
     pub fn cost_microusd(&self) -> Option<i64> {
         let spent = self.spent.as_ref()?;
         let tokens = spent.tokens;
-        let is_heard = self.audio_ms.is_some() && spent.outcome == Outcome::Completed;
-        if tokens == TokenCounts::default() && !is_heard {
+        if tokens == TokenCounts::default() {
             return Some(0);
         }
         let (_, price) = self.price.as_ref()?;
@@ -249,7 +248,7 @@ fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<M
         cached_tokens: tokens.cached.into(),
         output_tokens: tokens.output.into(),
         reasoning_tokens: tokens.reasoning.into(),
-        audio_ms: attempt.audio_ms,
+        audio_ms: None,
         is_estimated: spent.is_estimated,
         price_version: attempt.price.as_ref().map(|(version, _)| version.clone()),
         cost_microusd: attempt.cost_microusd(),
@@ -302,7 +301,7 @@ pub struct Total {
     pub reasoning_tokens: i64,
     /// Millionths of a US dollar, of the rows whose price is known.
     pub cost_microusd: i64,
-    /// How many rows have tokens that were counted here.
+    /// How many rows are estimates.
     pub estimated: i64,
     /// How many rows have no price.
     pub unpriced: i64,

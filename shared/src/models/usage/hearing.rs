@@ -1,0 +1,152 @@
+//! Sounds that providers were asked to hear.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
+
+use super::{ActiveModel, Column, Entity, Kind, Outcome, Purpose};
+use crate::{catalogue::AudioPrice, database::Result, ids::UsageId};
+
+/// A time that a provider was asked what is said in a sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hearing {
+    /// The id of its row.
+    pub id: UsageId,
+    /// 1 for the first time that a provider was asked for the same.
+    pub number: i32,
+    /// Who was asked.
+    pub provider: String,
+    /// The model.
+    pub model: String,
+    /// The account whose key was used.
+    pub key_group: String,
+    /// The price, and the table it is from.
+    pub price: Option<(String, AudioPrice)>,
+    /// Length of the sound, in milliseconds.
+    pub audio_ms: i64,
+    /// When it was asked.
+    pub started_at: DateTime<Utc>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why nothing did.
+    pub error: Option<String>,
+    /// Whether the provider said no.
+    pub is_refused: bool,
+    /// Until the end.
+    pub latency_ms: u32,
+}
+
+impl Hearing {
+    /// What it costs, in millionths of a US dollar; none where nobody knows. A refusal costs nothing. What was asked and
+    /// not answered may have been heard all the same, and is paid for then.
+    pub fn cost_microusd(&self) -> Option<i64> {
+        if self.is_refused {
+            return Some(0);
+        }
+        let (_, price) = self.price.as_ref()?;
+        Some(price.of(self.audio_ms))
+    }
+
+    /// Whether nobody knows if it was heard.
+    pub fn is_estimated(&self) -> bool {
+        !self.is_refused && self.outcome != Outcome::Completed
+    }
+}
+
+/// Writes into the ledger that a provider was asked to hear something. Written again, it stays one row.
+///
+/// # Errors
+/// As the database fails; then it may be there or not.
+pub async fn record_hearing(
+    db: &impl ConnectionTrait,
+    purpose: Purpose,
+    hearing: &Hearing,
+) -> Result<()> {
+    let is_there = OnConflict::column(Column::Id).do_nothing().to_owned();
+    Entity::insert(row(purpose, hearing))
+        .on_conflict(is_there)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+fn row(purpose: Purpose, hearing: &Hearing) -> ActiveModel {
+    let price = hearing.price.as_ref();
+    ActiveModel {
+        id: Set(hearing.id),
+        user_id: Set(purpose.user),
+        project_id: Set(purpose.project),
+        conversation_id: Set(purpose.conversation),
+        message_id: Set(purpose.message),
+        attachment_id: Set(purpose.attachment),
+        kind: Set(Kind::Transcription),
+        attempt: Set(hearing.number),
+        provider: Set(hearing.provider.clone()),
+        model: Set(hearing.model.clone()),
+        provider_model: Set(hearing.model.clone()),
+        key_group: Set(hearing.key_group.clone()),
+        outcome: Set(hearing.outcome),
+        error: Set(hearing.error.clone()),
+        // Nobody tells them.
+        input_tokens: Set(0),
+        cached_tokens: Set(0),
+        output_tokens: Set(0),
+        reasoning_tokens: Set(0),
+        audio_ms: Set(Some(hearing.audio_ms)),
+        is_estimated: Set(hearing.is_estimated()),
+        price_version: Set(price.map(|(version, _)| version.clone())),
+        cost_microusd: Set(hearing.cost_microusd()),
+        latency_ms: Set(i32::try_from(hearing.latency_ms).unwrap_or(i32::MAX)),
+        first_token_ms: Set(None),
+        created_at: Set(hearing.started_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_known_to_cost_nothing() {
+        let priced = Hearing {
+            id: UsageId::new(),
+            number: 1,
+            provider: "groq".to_owned(),
+            model: "whisper-large-v3".to_owned(),
+            key_group: "acme".to_owned(),
+            price: Some((
+                "1".to_owned(),
+                AudioPrice {
+                    audio_minute: 1_850,
+                    least_seconds: 10,
+                },
+            )),
+            audio_ms: 120_000,
+            started_at: DateTime::UNIX_EPOCH,
+            outcome: Outcome::Completed,
+            error: None,
+            is_refused: false,
+            latency_ms: 1_000,
+        };
+        for (outcome, is_refused, cost, is_estimated) in [
+            (Outcome::Completed, false, 3_700, false),
+            (Outcome::Failed, false, 3_700, true),
+            (Outcome::Interrupted, false, 3_700, true),
+            (Outcome::Failed, true, 0, false),
+            (Outcome::Interrupted, true, 0, false),
+        ] {
+            let hearing = Hearing {
+                outcome,
+                is_refused,
+                ..priced.clone()
+            };
+            assert_eq!(hearing.cost_microusd(), Some(cost), "{hearing:?}");
+            assert_eq!(hearing.is_estimated(), is_estimated, "{hearing:?}");
+            let unpriced = Hearing {
+                price: None,
+                ..hearing
+            };
+            let known = is_refused.then_some(0);
+            assert_eq!(unpriced.cost_microusd(), known, "{unpriced:?}");
+        }
+    }
+}
