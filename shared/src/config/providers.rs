@@ -18,6 +18,9 @@ const ENDINGS: [&str; 4] = [
 ];
 /// Longest time that a breaker is open, unless it is told to be open longer at first.
 const LONGEST_OPEN_SECONDS: u64 = 300;
+/// Longest wait for Redis where a key is picked. A process that goes on without it counts by itself, which is worse than to
+/// wait a little.
+const SCRIPT_LIMIT: Duration = Duration::from_millis(250);
 /// Before the number of a key that has a variable of its own.
 const NUMBERED: &str = "_API_KEY_";
 
@@ -100,6 +103,9 @@ pub struct ProviderArgs {
     /// Other variables of the environment that may be a provider's: numbered keys, and those of `MODELS_FILE`.
     #[arg(skip)]
     pub more: BTreeMap<String, String>,
+    /// Longest wait for Redis where a key is picked, up to 2 s; 250 ms unless a slow machine says otherwise.
+    #[arg(skip)]
+    pub script_limit: Option<Duration>,
 }
 
 /// Who can be asked for answers, and for what.
@@ -115,6 +121,8 @@ pub struct AiConfig {
     pub reset_zone: Option<String>,
     /// When a provider is left alone.
     pub breaker: BreakerConfig,
+    /// Longest wait for Redis where a key is picked.
+    pub script_limit: Duration,
 }
 
 /// When a provider is left alone.
@@ -224,6 +232,7 @@ impl ProviderArgs {
                 open: Duration::from_secs(open),
                 longest: Duration::from_secs(LONGEST_OPEN_SECONDS.max(open)),
             },
+            script_limit: self.script_limit.unwrap_or(SCRIPT_LIMIT),
         }
     }
 

@@ -42,8 +42,6 @@ use crate::{
 
 /// How long a try lasts at most that looks whether a provider is back, before another one may.
 const PROBE: Duration = Duration::from_secs(75);
-/// Longest wait for a script. A process that goes on without Redis counts by itself, which is worse than to wait a little.
-const SCRIPT_TIME: Duration = Duration::from_millis(250);
 /// Wait after a refusal for too many requests that does not say how long.
 const COOL: Duration = Duration::from_secs(5);
 /// How often it is looked whether others have retired keys or set pools.
@@ -453,11 +451,9 @@ impl Providers {
     }
 
     async fn run(&self, script: &Script, pool: &Pool, arguments: Vec<String>) -> Option<Vec<i64>> {
-        let key = self.0.redis.keys().provider(&pool.config.name);
-        let ran = self
-            .0
-            .redis
-            .run_within(SCRIPT_TIME, script, vec![key], arguments);
+        let (redis, limit) = (&self.0.redis, self.0.ai.script_limit);
+        let key = redis.keys().provider(&pool.config.name);
+        let ran = redis.run_within(limit, script, vec![key], arguments);
         ran.await
             .inspect_err(|error| tracing::debug!(error = %error, "keys are picked without redis"))
             .ok()
