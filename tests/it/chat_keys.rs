@@ -252,6 +252,8 @@ async fn a_breaker_opens_after_three_failures_and_one_request_of_all_instances_p
     // All but the one that is let through, whose answer is held.
     for _ in 0..9 {
         let refused = asking.next().await.unwrap();
+        // Not for as long as a probe may take.
+        assert_eq!(header(&refused, "retry-after-ms"), 2_000);
         refused.expect_problem(503, "provider_unavailable");
     }
     assert_eq!(provider.asked().len(), 4, "exactly one probe");

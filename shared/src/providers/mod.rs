@@ -419,6 +419,7 @@ impl Providers {
             wanted
                 .limit
                 .map_or(String::new(), |limit| limit.to_string()),
+            local::TOLD.to_string(),
             wanted.groups.len().to_string(),
         ];
         for (name, keys) in &wanted.groups {

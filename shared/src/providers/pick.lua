@@ -1,7 +1,7 @@
 -- Picks a key. See local.rs, which does the same without Redis.
 -- KEYS: the provider's hash. ARGV: now in ms or '', model, lease of a probe in ms, mark of a probe, when a day ends in ms,
--- daily limit or '', number of groups, and of each group its name, the number of its keys, and each key's id: '' where it
--- must not be used, '-' before it where it was tried already.
+-- daily limit or '', longest wait in ms that is told while a probe runs, number of groups, and of each group its name, the
+-- number of its keys, and each key's id: '' where it must not be used, '-' before it where it was tried already.
 -- Answers with {place, whether it is a probe, uses today, how often the breaker opened}, or with {why not, ms to wait}.
 local hash, model = KEYS[1], ARGV[2]
 local now = tonumber(ARGV[1])
@@ -15,14 +15,14 @@ local open, is_probe = get('b:' .. model), 0
 if open then
   if now < open then return { -2, open - now } end
   local probe = get('p:' .. model)
-  if probe and now < probe then return { -2, probe - now } end
+  if probe and now < probe then return { -2, math.min(probe - now, tonumber(ARGV[7])) } end
   is_probe = 1
 end
 local day_ends = tonumber(ARGV[5])
 if day_ends <= now then day_ends = day_ends + 86400000 end
 local limit = tonumber(ARGV[6])
-local groups, soonest, at, place = {}, nil, 8, 0
-for g = 1, tonumber(ARGV[7]) do
+local groups, soonest, at, place = {}, nil, 9, 0
+for g = 1, tonumber(ARGV[8]) do
   local group = { name = ARGV[at], keys = {} }
   local cool = get('c:' .. group.name) or 0
   local count = tonumber(ARGV[at + 1])
