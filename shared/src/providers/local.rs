@@ -167,6 +167,18 @@ impl Local {
         self.days.insert(key.to_owned(), (used, ends));
     }
 
+    /// What Redis knows of a breaker that let somebody through, who may be a probe: it may have been closed elsewhere, or
+    /// opened.
+    pub(super) fn adopt(&mut self, now: i64, model: &str, times: u32, probe: Option<(i64, u32)>) {
+        if probe.is_some() {
+            let breaker = self.breakers.entry(model.to_owned()).or_default();
+            breaker.times = times;
+            breaker.probe = probe;
+        } else if self.open_ms(now, model).is_none() {
+            self.breakers.remove(model);
+        }
+    }
+
     /// For how long this process knows that a group is to be left alone.
     pub(super) fn cool_ms(&self, now: i64, group: &str) -> Option<i64> {
         let until = self.cool.get(group).filter(|until| now < **until)?;
@@ -368,6 +380,28 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn what_redis_knows_of_a_breaker_is_known_here() {
+        let mut local = Local::default();
+        let wanted = wanted(&[("a", &["1"])], None);
+        // Opened here, and closed elsewhere once it let somebody through.
+        local.open(0, "m", 20_000, 300_000, 0);
+        local.adopt(19_999, "m", 0, None);
+        assert_eq!(local.open_ms(19_999, "m"), Some(1));
+        local.adopt(20_000, "m", 0, None);
+        assert!(matches!(
+            local.pick(20_000, &wanted),
+            Place::Key {
+                is_probe: false,
+                ..
+            }
+        ));
+        // Opened twice elsewhere: a failure of the probe opens it for the third time.
+        local.adopt(20_000, "m", 2, Some((95_000, 7)));
+        assert_eq!(local.pick(94_000, &wanted), Place::Open(1_000));
+        assert_eq!(local.open(94_000, "m", 20_000, 300_000, 2), 80_000);
     }
 
     #[test]

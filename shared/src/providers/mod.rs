@@ -390,6 +390,8 @@ impl Providers {
                 pool: pool.clone(),
             };
             if is_shared {
+                let until = is_probe.then_some((now + probe.0, probe.1));
+                pool.local().adopt(now, model, times, until);
                 // What Redis was not told while it was away.
                 let cool = pool.local().cool_ms(now, &picked.group);
                 if let Some(cool) = cool.filter(|_| again > 0) {

@@ -1,0 +1,67 @@
+//! Pools of keys as several programs see them, that share a Redis or lose it.
+
+use std::time::Duration;
+
+use shared::{
+    config::{Problems, ProviderArgs, RedisConfig},
+    providers::Providers,
+    redis::Redis,
+};
+use tests::{Options, TestApp, eventually, process::RedisServer};
+
+const MODEL: &str = "m";
+
+/// What a program that belongs to the product knows of `OpenAI`'s keys.
+async fn pools(app: &TestApp, keys: &str) -> Providers {
+    let args = ProviderArgs {
+        openai_api_keys: Some(keys.to_owned()),
+        script_limit: Some(Duration::from_secs(2)),
+        ..ProviderArgs::default()
+    };
+    let redis = Redis::connect(&RedisConfig {
+        url: app.redis_url.clone().into(),
+        tls_insecure: false,
+        ca: None,
+        prefix: app.prefix.clone(),
+    })
+    .unwrap();
+    eventually("redis is there", async || redis.ping().await.is_ok()).await;
+    Providers::new(
+        args.check(&mut Problems::default()),
+        app.context.db.clone(),
+        redis,
+        app.clock.clone(),
+        app.context.keyring.clone(),
+    )
+}
+
+/// Three failures in a row.
+async fn fail(pools: &Providers) {
+    for _ in 0..3 {
+        let picked = pools.pick("openai", MODEL, &[]).await.ok().unwrap();
+        pools.failed(&picked).await;
+    }
+    assert!(pools.pick("openai", MODEL, &[]).await.is_err(), "it opens");
+}
+
+#[tokio::test]
+async fn a_breaker_that_another_program_closed_is_closed_without_redis_too() {
+    let mut redis = RedisServer::start().await;
+    let app = TestApp::with(Options {
+        redis_url: Some(redis.url()),
+        ..Options::default()
+    })
+    .await;
+    let (one, other) = (pools(&app, "k1").await, pools(&app, "k1").await);
+    fail(&one).await;
+    app.advance(Duration::from_secs(21)).await;
+    let probe = other.pick("openai", MODEL, &[]).await.ok().unwrap();
+    other.answered(&probe).await;
+    assert!(one.pick("openai", MODEL, &[]).await.is_ok());
+    redis.stop().await;
+    // None of them has to see whether the provider is back.
+    for _ in 0..2 {
+        assert!(one.pick("openai", MODEL, &[]).await.is_ok());
+    }
+    app.finish().await;
+}
