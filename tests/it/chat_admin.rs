@@ -1,6 +1,12 @@
 //! What operators see of providers, and do with their keys.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use shared::config::ProviderArgs;
@@ -102,6 +108,42 @@ async fn administrators_see_keys_masked_and_bring_them_back() {
         .map(|asked| asked.key.clone())
         .collect();
     assert!(keys.contains(&"k1-secret-key".to_owned()), "{keys:?}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_revived_is_used_again_by_programs_that_were_refused_themselves() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let seen = is_back.clone();
+    let provider = Provider::start(move |_| {
+        if seen.load(Ordering::SeqCst) {
+            words_of(&["Yes."])
+        } else {
+            refusal(429, "Rate limit reached").with("retry-after", "3600")
+        }
+    })
+    .await;
+    let (app, ana, eve) = product(&provider, true).await;
+    let keys = ("OPENAI_API_KEYS", "acme:k1-secret-key,beta:k2-secret-key");
+    let other = Instance::start(&app, &provider, &[keys]).await;
+    let there = other.of(&ana);
+    let body = json!({ "message": "Hi", "model": "gpt-4o-mini" });
+    there
+        .chat(body.clone())
+        .await
+        .expect_problem(429, "provider_rate_limited");
+    is_back.store(true, Ordering::SeqCst);
+    let list = eve.post(&format!("{LIST}/openai/revive")).await.expect(200);
+    assert_eq!(group(&list, "acme")["cooldownMs"], Value::Null);
+    eventually("it asks again", async || {
+        there.chat(body.clone()).await.status == 200
+    })
+    .await;
+    // Nor did it tell others what it knew.
+    let list = eve.get(LIST).await.expect(200);
+    for name in ["acme", "beta"] {
+        assert_eq!(group(&list, name)["cooldownMs"], Value::Null, "{name}");
+    }
     app.finish().await;
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::{
+    clients::chat::Limit,
     config::{Problems, ProviderArgs, RedisConfig},
     providers::Providers,
     redis::Redis,
@@ -38,10 +39,47 @@ async fn pools(app: &TestApp, keys: &str) -> Providers {
 /// Three failures in a row.
 async fn fail(pools: &Providers) {
     for _ in 0..3 {
-        let picked = pools.pick("openai", MODEL, &[]).await.ok().unwrap();
+        let picked = pools.pick("openai", MODEL, &[]).await.unwrap();
         pools.failed(&picked).await;
     }
     assert!(pools.pick("openai", MODEL, &[]).await.is_err(), "it opens");
+}
+
+#[tokio::test]
+async fn what_one_program_revives_all_use_again() {
+    let app = TestApp::spawn().await;
+    let (one, other) = (pools(&app, "k1").await, pools(&app, "k1").await);
+    let limit = Limit {
+        wait: Some(Duration::from_hours(1)),
+        is_daily: false,
+    };
+    for _ in 0..2 {
+        let picked = one.pick("openai", MODEL, &[]).await.unwrap();
+        one.limited(&picked, limit).await;
+        assert!(one.pick("openai", MODEL, &[]).await.is_err());
+        other.revive("openai", None).await.unwrap();
+        // It is not left alone here any more, nor do others hear from here that it is.
+        for pools in [&one, &other] {
+            assert!(pools.pick("openai", MODEL, &[]).await.is_ok());
+        }
+        fail(&one).await;
+        assert!(other.pick("openai", MODEL, &[]).await.is_err());
+        other.revive("openai", None).await.unwrap();
+        for pools in [&one, &other] {
+            assert!(pools.pick("openai", MODEL, &[]).await.is_ok());
+        }
+        // Failures in a row begin anew.
+        for _ in 0..2 {
+            let picked = one.pick("openai", MODEL, &[]).await.unwrap();
+            one.failed(&picked).await;
+        }
+        other.revive("openai", None).await.unwrap();
+        let picked = one.pick("openai", MODEL, &[]).await.unwrap();
+        one.failed(&picked).await;
+        let picked = one.pick("openai", MODEL, &[]).await.unwrap();
+        one.completed(&picked).await;
+    }
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -55,7 +93,7 @@ async fn a_breaker_that_another_program_closed_is_closed_without_redis_too() {
     let (one, other) = (pools(&app, "k1").await, pools(&app, "k1").await);
     fail(&one).await;
     app.advance(Duration::from_secs(21)).await;
-    let probe = other.pick("openai", MODEL, &[]).await.ok().unwrap();
+    let probe = other.pick("openai", MODEL, &[]).await.unwrap();
     other.answered(&probe).await;
     assert!(one.pick("openai", MODEL, &[]).await.is_ok());
     redis.stop().await;

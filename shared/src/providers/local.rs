@@ -22,6 +22,8 @@ pub(super) struct Local {
     cool: BTreeMap<String, i64>,
     /// Of a model.
     breakers: BTreeMap<String, Breaker>,
+    /// The last time that somebody had all keys used again, as far as it is known here.
+    warmed: i64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -253,13 +255,23 @@ impl Local {
         }
     }
 
-    /// Forgets all that keeps keys from being used.
-    pub(super) fn warm(&mut self) {
-        *self = Self {
-            turn: self.turn,
-            turns: std::mem::take(&mut self.turns),
-            ..Self::default()
-        };
+    /// Forgets all that keeps keys from being used, as Redis did at this time; tells whether that is news.
+    pub(super) fn warm(&mut self, at: i64) -> bool {
+        let is_news = at > self.warmed;
+        if is_news {
+            *self = Self {
+                turn: self.turn,
+                turns: std::mem::take(&mut self.turns),
+                warmed: at,
+                ..Self::default()
+            };
+        }
+        is_news
+    }
+
+    /// The last time that Redis forgot, as far as it is known here.
+    pub(super) fn warmed(&self) -> i64 {
+        self.warmed
     }
 
     /// All of it, under the names that it has in Redis.
@@ -402,6 +414,25 @@ mod tests {
         local.adopt(20_000, "m", 2, Some((95_000, 7)));
         assert_eq!(local.pick(94_000, &wanted), Place::Open(1_000));
         assert_eq!(local.open(94_000, "m", 20_000, 300_000, 2), 80_000);
+    }
+
+    #[test]
+    fn what_keeps_keys_from_being_used_is_forgotten_once() {
+        let mut local = Local::default();
+        let wanted = wanted(&[("a", &["1"])], Some(1));
+        let forbid = |local: &mut Local| {
+            local.cool(0, "a", 1_000);
+            local.spend(0, "1", 1_000);
+            local.open(0, "m", 1_000, 1_000, 0);
+        };
+        forbid(&mut local);
+        assert!(local.warm(500));
+        assert_eq!(index(local.pick(10, &wanted)), 0);
+        // What was noted later stays, however often it is heard.
+        forbid(&mut local);
+        assert!(!local.warm(500));
+        assert_eq!(local.pick(10, &wanted), Place::Open(990));
+        assert!(!local.warm(0), "a Redis that was emptied");
     }
 
     #[test]

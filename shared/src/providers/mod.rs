@@ -162,7 +162,7 @@ impl Providers {
             loop {
                 tokio::select! {
                     _ = tick.tick() => {}
-                    _ = news.next() => {}
+                    _ = news.next() => providers.look_warmed().await,
                 }
                 if let Err(error) = providers.refresh().await {
                     tracing::debug!(error = %error, "what is known of keys may be old");
@@ -259,6 +259,15 @@ impl Providers {
         pools.get(provider).cloned()
     }
 
+    fn all_pools(&self) -> Vec<Shared> {
+        let pools = self
+            .0
+            .pools
+            .read()
+            .expect("nothing panics while it holds this lock");
+        pools.values().cloned().collect()
+    }
+
     /// Whether a provider has keys, whatever their state.
     pub fn has(&self, provider: &str) -> bool {
         self.pool(provider)
@@ -284,15 +293,7 @@ impl Providers {
 
     /// Each provider with a key that it takes, to see whether it is there.
     pub fn probes(&self) -> Vec<(ProviderConfig, SecretString)> {
-        let pools: Vec<Shared> = {
-            let pools = self
-                .0
-                .pools
-                .read()
-                .expect("nothing panics while it holds this lock");
-            pools.values().cloned().collect()
-        };
-        let with_key = pools.into_iter().filter_map(|pool| {
+        let with_key = self.all_pools().into_iter().filter_map(|pool| {
             let retired = pool.retired();
             let mut keys = pool.groups.iter().flat_map(|group| &group.keys);
             let key = keys.find(|key| !retired.contains_key(&key.id))?;
@@ -344,8 +345,11 @@ impl Providers {
     ) -> Result<Picked, NotNow> {
         let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
         let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
-        // Decided here, whatever Redis knows.
-        if let Some(millis) = pool.local().open_ms(self.now(), model) {
+        // Decided here, unless somebody had it forgotten.
+        let open = pool.local().open_ms(self.now(), model);
+        if let Some(millis) = open
+            && !self.is_warmed(&pool).await
+        {
             return Err(NotNow::Open(wait(millis)));
         }
         let probe = (millis(PROBE), u32::from_le_bytes(random()));
@@ -355,7 +359,8 @@ impl Providers {
             let arguments = self.pick_arguments(&pool.wanted(model, tried, probe, now));
             let shared = self.pick_shared(&pool, arguments).await;
             let is_shared = shared.is_some();
-            let place = if let Some(place) = shared {
+            let place = if let Some((place, warmed)) = shared {
+                pool.warm(warmed);
                 place
             } else {
                 let wanted = pool.wanted(model, tried, probe, now);
@@ -393,11 +398,15 @@ impl Providers {
                 let until = is_probe.then_some((now + probe.0, probe.1));
                 pool.local().adopt(now, model, times, until);
                 // What Redis was not told while it was away.
-                let cool = pool.local().cool_ms(now, &picked.group);
+                let (cool, warmed) = {
+                    let local = pool.local();
+                    (local.cool_ms(now, &picked.group), local.warmed())
+                };
                 if let Some(cool) = cool.filter(|_| again > 0) {
                     again -= 1;
                     self.unused(&picked).await;
-                    self.note(&pool, "cool", &[&picked.group, &cool.to_string()])
+                    let (cool, warmed) = (cool.to_string(), warmed.to_string());
+                    self.note(&pool, "cool", &[&picked.group, &cool, &warmed])
                         .await;
                     continue;
                 }
@@ -436,20 +445,35 @@ impl Providers {
         arguments
     }
 
-    /// Picks for all instances; none where Redis is away.
-    async fn pick_shared(&self, pool: &Pool, arguments: Vec<String>) -> Option<Place> {
+    /// Picks for all instances, and tells when keys were revived last; none where Redis is away.
+    async fn pick_shared(&self, pool: &Pool, arguments: Vec<String>) -> Option<(Place, i64)> {
         let answer = self.run(&self.0.pick, pool, arguments).await?;
-        match *answer.as_slice() {
-            [-1, wait] => Some(Place::Wait(wait)),
-            [-2, wait] => Some(Place::Open(wait)),
-            [-3, _] => Some(Place::Nothing),
-            [index, is_probe, used, times] => Some(Place::Key {
+        let (warmed, answer) = answer.split_last()?;
+        let place = match *answer {
+            [-1, wait] => Place::Wait(wait),
+            [-2, wait] => Place::Open(wait),
+            [-3, _] => Place::Nothing,
+            [index, is_probe, used, times] => Place::Key {
                 index: usize::try_from(index).ok()?,
                 is_probe: is_probe == 1,
                 used: used.unsigned_abs(),
                 times: u32::try_from(times).ok()?,
-            }),
-            _ => None,
+            },
+            _ => return None,
+        };
+        Some((place, *warmed))
+    }
+
+    /// Whether somebody has revived the keys of a provider, which was not known here; then it is now, and done here, too.
+    async fn is_warmed(&self, pool: &Pool) -> bool {
+        let warmed = self.note(pool, "warmed", &[]).await;
+        warmed.is_some_and(|warmed| pool.warm(warmed))
+    }
+
+    /// Looks which providers' keys somebody has revived.
+    async fn look_warmed(&self) {
+        for pool in self.all_pools() {
+            self.is_warmed(&pool).await;
         }
     }
 
@@ -588,9 +612,10 @@ impl Providers {
     pub async fn revive(&self, provider: &str, key_id: Option<&str>) -> database::Result<()> {
         provider_key::revive(&self.0.db, provider, key_id).await?;
         if let Some(pool) = self.pool(provider).filter(|_| key_id.is_none()) {
-            pool.local().warm();
-            pool.failures().clear();
-            self.note(&pool, "warm", &[]).await;
+            // Others do the same once they hear of it, or see it where they pick a key; without Redis they do not.
+            let warmed = self.note(&pool, "warm", &[]).await;
+            let next = pool.local().warmed() + 1;
+            pool.warm(warmed.unwrap_or(next));
         }
         self.refresh().await?;
         self.tell().await;

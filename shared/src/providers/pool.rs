@@ -102,6 +102,15 @@ impl Pool {
             .expect("nothing panics while it holds this lock")
     }
 
+    /// Forgets what keeps keys from being used, as Redis did at this time; tells whether that is news.
+    pub(super) fn warm(&self, at: i64) -> bool {
+        let is_news = self.local().warm(at);
+        if is_news {
+            self.failures().clear();
+        }
+        is_news
+    }
+
     pub(super) fn retired(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, String>> {
         self.retired
             .read()
