@@ -1,11 +1,12 @@
 //! Pools of keys as several programs see them, that share a Redis or lose it.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
+use futures::FutureExt as _;
 use shared::{
     clients::chat::Limit,
     config::{Problems, ProviderArgs, RedisConfig},
-    providers::Providers,
+    providers::{Picked, Providers},
     redis::Redis,
 };
 use tests::{Options, TestApp, eventually, process::RedisServer};
@@ -43,6 +44,44 @@ async fn fail(pools: &Providers) {
         pools.failed(&picked).await;
     }
     assert!(pools.pick("openai", MODEL, &[]).await.is_err(), "it opens");
+}
+
+/// A key, once it may be had.
+async fn pick(pools: &Providers) -> Picked {
+    let picked = RefCell::new(None);
+    eventually("a key is had", async || {
+        let had = pools.pick("openai", MODEL, &[]).await.ok();
+        let is_had = had.is_some();
+        *picked.borrow_mut() = had;
+        is_had
+    })
+    .await;
+    picked.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn a_probe_is_not_lost_with_whoever_asked() {
+    let app = TestApp::spawn().await;
+    let pools = pools(&app, "k1").await;
+    fail(&pools).await;
+    app.advance(Duration::from_secs(21)).await;
+    let probe = pools.pick("openai", MODEL, &[]).await.unwrap();
+    assert!(pools.pick("openai", MODEL, &[]).await.is_err(), "one only");
+    drop(probe);
+    // Another one may look.
+    pools.end_probe(&pick(&pools).await).await;
+    // The next is stopped before it hears that it may.
+    let picking = pools.pick("openai", MODEL, &[]).now_or_never();
+    assert!(picking.is_none());
+    // A third one is stopped while it tells that the provider is back.
+    let probe = pick(&pools).await;
+    assert!(pools.answered(&probe).now_or_never().is_none());
+    drop(probe);
+    eventually("it is closed", async || {
+        pools.view().await[0].models.is_empty()
+    })
+    .await;
+    app.finish().await;
 }
 
 #[tokio::test]

@@ -7,14 +7,12 @@
 mod budget;
 mod local;
 mod pool;
+mod probe;
 mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -29,13 +27,14 @@ use self::{
     budget::Budget,
     local::{Place, Slot, Wanted},
     pool::{Pool, Shared},
+    probe::Probe,
 };
 use crate::{
     clients::chat::Limit,
     clock::Clock,
     config::{AiConfig, BreakerConfig, ProviderConfig, ProviderKey},
     database,
-    keyring::{Keyring, random},
+    keyring::Keyring,
     models::provider_key,
     redis::{Redis, Script},
 };
@@ -62,6 +61,8 @@ struct Inner {
     keyring: Keyring,
     pick: Script,
     note: Script,
+    /// Those that note what came of a call: each takes little more than a script.
+    tasks: TaskTracker,
 }
 
 /// A key that may be used for one call. What came of it must be told.
@@ -73,10 +74,8 @@ pub struct Picked {
     secret: SecretString,
     key_id: String,
     group: String,
-    /// Whether it is used to see if the provider is back, and that is not known yet.
-    probe: Arc<AtomicBool>,
-    /// By which the probe is known.
-    mark: u32,
+    /// Where it is used to see if the provider is back.
+    probe: Option<Arc<Probe>>,
     /// How often the breaker had opened.
     times: u32,
     /// Whether Redis has counted it.
@@ -119,6 +118,11 @@ impl Picked {
     pub fn group(&self) -> &str {
         &self.group
     }
+
+    /// Whether it was used to see if the provider is back, and that was not known yet; now it is.
+    fn was_probe(&self) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.end())
+    }
 }
 
 impl Providers {
@@ -145,6 +149,7 @@ impl Providers {
             keyring,
             pick: Script::new(include_str!("pick.lua")),
             note: Script::new(include_str!("note.lua")),
+            tasks: TaskTracker::new(),
         }))
     }
 
@@ -352,18 +357,23 @@ impl Providers {
         {
             return Err(NotNow::Open(wait(millis)));
         }
-        let probe = (millis(PROBE), u32::from_le_bytes(random()));
         let mut again = pool.groups.len();
         loop {
             let now = self.now();
-            let arguments = self.pick_arguments(&pool.wanted(model, tried, probe, now));
+            // Redis may take it for one, also where we do not hear of that.
+            let probe = Probe::new(self, &pool, model);
+            let lease = (millis(PROBE), probe.mark());
+            let arguments = self.pick_arguments(&pool.wanted(model, tried, lease, now));
             let shared = self.pick_shared(&pool, arguments).await;
             let is_shared = shared.is_some();
             let place = if let Some((place, warmed)) = shared {
                 pool.warm(warmed);
+                if !matches!(place, Place::Key { is_probe: true, .. }) {
+                    probe.end();
+                }
                 place
             } else {
-                let wanted = pool.wanted(model, tried, probe, now);
+                let wanted = pool.wanted(model, tried, lease, now);
                 pool.local().pick(now, &wanted)
             };
             let (index, is_probe, used, times) = match place {
@@ -388,14 +398,13 @@ impl Providers {
                 secret: key.secret.clone(),
                 key_id: key.id.clone(),
                 group: group.name.clone(),
-                probe: Arc::new(AtomicBool::new(is_probe)),
-                mark: probe.1,
+                probe: is_probe.then(|| Arc::new(probe)),
                 times,
                 is_shared,
                 pool: pool.clone(),
             };
             if is_shared {
-                let until = is_probe.then_some((now + probe.0, probe.1));
+                let until = is_probe.then_some((now + lease.0, lease.1));
                 pool.local().adopt(now, model, times, until);
                 // What Redis was not told while it was away.
                 let (cool, warmed) = {
@@ -494,28 +503,38 @@ impl Providers {
         answer.first().copied()
     }
 
+    /// Does something to its end, also where whoever waits for it is stopped meanwhile.
+    async fn surely(&self, work: impl Future<Output = ()> + Send + 'static) {
+        _ = self.0.tasks.spawn(work).await;
+    }
+
     /// The provider began to answer: it is there.
     pub async fn answered(&self, picked: &Picked) {
-        if picked.probe.swap(false, Ordering::Relaxed) {
-            let pool = &picked.pool;
-            pool.local().close(&picked.model);
-            pool.failures().remove(&picked.model);
-            self.note(pool, "close", &[&picked.model]).await;
-            let provider = &pool.config.name;
-            tracing::info!(%provider, model = picked.model, "the provider is back");
+        if !picked.was_probe() {
+            return;
         }
+        let (providers, picked) = (self.clone(), picked.clone());
+        self.surely(async move {
+            let (pool, model) = (&picked.pool, &picked.model);
+            pool.local().close(model);
+            pool.failures().remove(model);
+            providers.note(pool, "close", &[model]).await;
+            let provider = &pool.config.name;
+            tracing::info!(%provider, model, "the provider is back");
+        })
+        .await;
     }
 
     /// The provider answered to the end.
     pub async fn completed(&self, picked: &Picked) {
-        self.answered(picked).await;
         picked.pool.failures().remove(&picked.model);
+        self.answered(picked).await;
     }
 
     /// The provider did not answer, or not to the end.
     pub async fn failed(&self, picked: &Picked) {
         let (pool, model) = (&picked.pool, &picked.model);
-        let is_probe = picked.probe.swap(false, Ordering::Relaxed);
+        let is_probe = picked.was_probe();
         {
             let mut failures = pool.failures();
             let number = failures.entry(model.clone()).or_default();
@@ -529,42 +548,53 @@ impl Providers {
         let times = picked.times;
         let local = pool.local().open(self.now(), model, first, longest, times);
         let (first, longest, times) = (first.to_string(), longest.to_string(), times.to_string());
-        let shared = self
-            .note(pool, "open", &[model, &first, &longest, &times])
-            .await;
-        let provider = &pool.config.name;
-        let open_ms = shared.unwrap_or(local);
-        if open_ms > 0 {
-            tracing::warn!(%provider, model, openMs = open_ms, "the provider is left alone");
-        }
+        let (providers, picked) = (self.clone(), picked.clone());
+        self.surely(async move {
+            let (pool, model) = (&picked.pool, &picked.model);
+            let shared = providers
+                .note(pool, "open", &[model, &first, &longest, &times])
+                .await;
+            let provider = &pool.config.name;
+            let open_ms = shared.unwrap_or(local);
+            if open_ms > 0 {
+                tracing::warn!(%provider, model, openMs = open_ms, "the provider is left alone");
+            }
+        })
+        .await;
     }
 
     /// Too much was asked with the keys of this account: it is left alone at least for as long as the provider says.
     pub async fn limited(&self, picked: &Picked, limit: Limit) {
-        let pool = &picked.pool;
-        let now = self.now();
-        if limit.is_daily {
-            let wait = limit.wait.map_or_else(|| pool.day_ends(now) - now, millis);
-            // The quota is the account's.
-            for id in pool.ids_of(&picked.group) {
-                pool.local().spend(now, &id, wait);
-                self.note(pool, "spend", &[&id, &wait.to_string()]).await;
-            }
-        } else {
-            let wait = millis(limit.wait.unwrap_or(COOL));
-            pool.local().cool(now, &picked.group, wait);
-            self.note(pool, "cool", &[&picked.group, &wait.to_string()])
-                .await;
-        }
-        self.end_probe(picked).await;
+        let (pool, now) = (&picked.pool, self.now());
         let provider = &pool.config.name;
         let wait_ms = limit.wait.map(millis);
         tracing::warn!(%provider, group = picked.group, daily = limit.is_daily, waitMs = wait_ms, "an account asked too much");
+        let (what, names, wait) = if limit.is_daily {
+            let wait = wait_ms.unwrap_or_else(|| pool.day_ends(now) - now);
+            // The quota is the account's.
+            let names = pool.ids_of(&picked.group);
+            for id in &names {
+                pool.local().spend(now, id, wait);
+            }
+            ("spend", names, wait)
+        } else {
+            let wait = wait_ms.unwrap_or(millis(COOL));
+            pool.local().cool(now, &picked.group, wait);
+            ("cool", vec![picked.group.clone()], wait)
+        };
+        let (providers, picked) = (self.clone(), picked.clone());
+        self.surely(async move {
+            let wait = wait.to_string();
+            for name in &names {
+                providers.note(&picked.pool, what, &[name, &wait]).await;
+            }
+            providers.end_probe(&picked).await;
+        })
+        .await;
     }
 
     /// The key is not taken: nobody tries it again until the configuration changes, or somebody revives it.
     pub async fn retired(&self, picked: &Picked, reason: String) {
-        let db = &self.0.db;
         let (pool, now) = (&picked.pool, self.0.clock.now());
         let provider = &pool.config.name;
         tracing::error!(%provider, key = picked.key_id, reason, "a key is retired");
@@ -572,31 +602,47 @@ impl Providers {
             .write()
             .expect("nothing panics while it holds this lock")
             .insert(picked.key_id.clone(), reason.clone());
-        let stored = provider_key::retire(db, provider, &picked.key_id, reason, now).await;
-        match stored {
-            Ok(()) => self.tell().await,
-            Err(error) => tracing::warn!(error = %error, "a retired key is not stored"),
-        }
-        self.end_probe(picked).await;
+        let (providers, picked) = (self.clone(), picked.clone());
+        self.surely(async move {
+            let (db, provider) = (&providers.0.db, &picked.pool.config.name);
+            let stored = provider_key::retire(db, provider, &picked.key_id, reason, now).await;
+            match stored {
+                Ok(()) => providers.tell().await,
+                Err(error) => tracing::warn!(error = %error, "a retired key is not stored"),
+            }
+            providers.end_probe(&picked).await;
+        })
+        .await;
     }
 
     /// The provider was not asked after all.
     pub async fn unused(&self, picked: &Picked) {
         picked.pool.local().give_back(&picked.key_id);
-        if picked.is_shared {
-            self.note(&picked.pool, "return", &[&picked.key_id]).await;
-        }
-        self.end_probe(picked).await;
+        let (providers, picked) = (self.clone(), picked.clone());
+        self.surely(async move {
+            if picked.is_shared {
+                providers
+                    .note(&picked.pool, "return", &[&picked.key_id])
+                    .await;
+            }
+            providers.end_probe(&picked).await;
+        })
+        .await;
     }
 
     /// Nothing is known of how the provider is.
     pub async fn end_probe(&self, picked: &Picked) {
-        if picked.probe.swap(false, Ordering::Relaxed) {
-            let (pool, model) = (&picked.pool, &picked.model);
-            pool.local().end_probe(model, picked.mark);
-            let mark = picked.mark.to_string();
-            self.note(pool, "unprobe", &[model, &mark]).await;
+        if let Some(probe) = picked.probe.as_ref().filter(|probe| probe.end()) {
+            let (pool, model) = (picked.pool.clone(), picked.model.clone());
+            self.surely(self.clone().unprobe(pool, model, probe.mark()))
+                .await;
         }
+    }
+
+    async fn unprobe(self, pool: Shared, model: String, mark: u32) {
+        pool.local().end_probe(&model, mark);
+        let mark = mark.to_string();
+        self.note(&pool, "unprobe", &[&model, &mark]).await;
     }
 
     /// Tells all instances to look what has changed.
