@@ -187,6 +187,29 @@ async fn pools_are_replaced_while_the_programs_run() {
 }
 
 #[tokio::test]
+async fn a_program_that_starts_knows_what_is_set_and_retired_before_it_is_asked() {
+    let provider = provider().await;
+    let (app, ana, eve) = product(&provider, true).await;
+    let body = json!({ "keys": ["k1-secret-key", "k5-secret-key"] });
+    let put = eve.request(reqwest::Method::PUT, &format!("{LIST}/openai/keys"));
+    eve.send(put.json(&body)).await.expect(200);
+    for _ in 0..2 {
+        ask(&ana).await;
+    }
+    let before = provider.asked();
+    assert!(before.iter().any(|asked| asked.key == "k1-secret-key"));
+    // It has no keys of its own.
+    let other = Instance::start(&app, &provider, &[("LOG_FORMAT", "json")]).await;
+    for _ in 0..4 {
+        ask(&other.of(&ana)).await;
+    }
+    let asked = provider.asked();
+    let mut later = asked[before.len()..].iter();
+    assert!(later.all(|asked| asked.key == "k5-secret-key"));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn health_shows_providers_without_asking_them_for_it() {
     let provider = Provider::start(|_| refusal(503, "overloaded")).await;
     let app = TestApp::with(Options {

@@ -85,6 +85,36 @@ async fn a_probe_is_not_lost_with_whoever_asked() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_old_brings_no_dead_key_back() {
+    let mut app = TestApp::spawn().await;
+    let pools = pools(&app, "k1").await;
+    let picked = pools.pick("openai", MODEL, &[]).await.unwrap();
+    // Nobody else reads the tables.
+    app.stop_api().await;
+    let mut lock = app.database.pool().begin().await.unwrap();
+    sqlx::query("LOCK TABLE provider_pools IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let retire = async {
+        // The list of retired keys is read, and not known here yet.
+        app.database.somebody_waits().await;
+        let mut retiring = std::pin::pin!(pools.retired(&picked, "401".to_owned()));
+        // As long as it is not known, none must be stored: so this ends after the lock, or it is wrong.
+        let while_locked = tokio::time::timeout(Duration::from_millis(500), &mut retiring);
+        let is_stored = while_locked.await.is_ok();
+        lock.commit().await.unwrap();
+        if !is_stored {
+            retiring.await;
+        }
+    };
+    let (refreshed, ()) = tokio::join!(pools.refresh(), retire);
+    refreshed.unwrap();
+    assert!(!pools.can_ask("openai"));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn what_one_program_revives_all_use_again() {
     let app = TestApp::spawn().await;
     let (one, other) = (pools(&app, "k1").await, pools(&app, "k1").await);

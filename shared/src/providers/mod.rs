@@ -19,7 +19,10 @@ use std::{
 use jiff::tz::TimeZone;
 use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
-use tokio::time::MissedTickBehavior;
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::MissedTickBehavior,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::view::{GroupView, KeyView, ModelView, ProviderView};
@@ -45,6 +48,8 @@ const PROBE: Duration = Duration::from_secs(75);
 const COOL: Duration = Duration::from_secs(5);
 /// How often it is looked whether others have retired keys or set pools.
 const LOOK: Duration = Duration::from_secs(5);
+/// Longest wait for the first look, before anybody is asked.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// All providers; cheap to clone.
 #[derive(Clone)]
@@ -63,6 +68,10 @@ struct Inner {
     note: Script,
     /// Those that note what came of a call: each takes little more than a script.
     tasks: TaskTracker,
+    /// Held from reading what is stored until it is known here: it must not replace what is newer.
+    looking: Mutex<()>,
+    /// Whether it was read, or waited for long enough.
+    looked: OnceCell<()>,
 }
 
 /// A key that may be used for one call. What came of it must be told.
@@ -150,6 +159,8 @@ impl Providers {
             pick: Script::new(include_str!("pick.lua")),
             note: Script::new(include_str!("note.lua")),
             tasks: TaskTracker::new(),
+            looking: Mutex::new(()),
+            looked: OnceCell::new(),
         }))
     }
 
@@ -177,11 +188,30 @@ impl Providers {
         Ok(())
     }
 
+    /// Waits until it was read once which keys are retired, and which pools are set; while the database is away, for 5 s.
+    /// Nobody is asked before that.
+    pub async fn ready(&self) {
+        let look = || async {
+            let looked = tokio::time::timeout(FIRST_LOOK, self.refresh()).await;
+            let problem = match looked {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the database does not answer".to_owned(),
+            };
+            tracing::warn!(
+                error = problem,
+                "it is not known yet which keys are retired and set"
+            );
+        };
+        self.0.looked.get_or_init(look).await;
+    }
+
     /// Reads which keys are retired, and which pools are set.
     ///
     /// # Errors
     /// As the database fails.
     pub async fn refresh(&self) -> database::Result<()> {
+        let _looking = self.0.looking.lock().await;
         let db = &self.0.db;
         let retired = provider_key::list_retired(db).await?;
         let set = provider_key::list_pools(db).await?;
@@ -240,10 +270,7 @@ impl Providers {
             let now: BTreeMap<String, String> = of
                 .map(|row| (row.key_id.clone(), row.reason.clone()))
                 .collect();
-            *pool
-                .retired
-                .write()
-                .expect("nothing panics while it holds this lock") = now;
+            pool.set_retired(now);
         }
         Ok(())
     }
@@ -348,6 +375,7 @@ impl Providers {
         model: &str,
         tried: &[String],
     ) -> Result<Picked, NotNow> {
+        self.ready().await;
         let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
         let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
         // Decided here, unless somebody had it forgotten.
@@ -598,14 +626,17 @@ impl Providers {
         let (pool, now) = (&picked.pool, self.0.clock.now());
         let provider = &pool.config.name;
         tracing::error!(%provider, key = picked.key_id, reason, "a key is retired");
-        pool.retired
-            .write()
-            .expect("nothing panics while it holds this lock")
-            .insert(picked.key_id.clone(), reason.clone());
+        pool.retire(&picked.key_id, &reason);
         let (providers, picked) = (self.clone(), picked.clone());
         self.surely(async move {
             let (db, provider) = (&providers.0.db, &picked.pool.config.name);
+            let looking = providers.0.looking.lock().await;
+            // What was read meanwhile did not know of it.
+            if let Some(pool) = providers.pool(provider) {
+                pool.retire(&picked.key_id, &reason);
+            }
             let stored = provider_key::retire(db, provider, &picked.key_id, reason, now).await;
+            drop(looking);
             match stored {
                 Ok(()) => providers.tell().await,
                 Err(error) => tracing::warn!(error = %error, "a retired key is not stored"),
