@@ -261,6 +261,50 @@ async fn health_shows_providers_without_asking_them_for_it() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_provider_is_degraded_until_an_answer_shows_that_it_is_back() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let seen = is_back.clone();
+    let provider = Provider::start(move |_| {
+        if seen.load(Ordering::SeqCst) {
+            words_of(&["Yes."])
+        } else {
+            refusal(503, "overloaded")
+        }
+    })
+    .await;
+    let app = TestApp::with(Options {
+        providers: provider.args("k1"),
+        api: api::config::ApiArgs {
+            health_probe_providers: Some("false".to_owned()),
+            ..Default::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let health = async || {
+        let health = app.anonymous().get("/api/health").await.expect(200);
+        health["services"]["openai"].clone()
+    };
+    assert_eq!(health().await["status"], "healthy");
+    for _ in 0..2 {
+        let body = json!({ "message": "Hi", "model": "gpt-4o-mini" });
+        ana.chat(body).await.expect_problem(502, "provider_failed");
+    }
+    assert_eq!(health().await["status"], "degraded");
+    // Long after the breaker lets somebody through.
+    app.advance(Duration::from_mins(2)).await;
+    let half_open = health().await;
+    assert_eq!(half_open["status"], "degraded");
+    let hint = half_open["hint"].as_str().unwrap();
+    assert!(hint.contains("next question"), "{hint}");
+    is_back.store(true, Ordering::SeqCst);
+    ask(&ana).await;
+    assert_eq!(health().await["status"], "healthy");
+    app.finish().await;
+}
+
 /// The scripts in Redis and the rules of a process without it decide alike.
 #[tokio::test]
 async fn keys_are_picked_alike_with_and_without_redis() {
