@@ -374,7 +374,7 @@ async fn keys_are_picked_alike_with_and_without_redis() {
         seen.insert(told(&one).split('(').next().unwrap().to_owned());
         if let (Ok(one), Ok(other)) = (one, other) {
             let limit = Limit {
-                wait: [None, Some(Duration::from_secs(1 + next(30)))]
+                wait: [None, Some(Duration::from_secs(next(30)))]
                     [usize::try_from(next(2)).unwrap()],
                 is_daily: next(4) == 0,
             };

@@ -352,6 +352,23 @@ async fn who_is_limited_while_it_is_asked_tells_the_true_wait() {
 }
 
 #[tokio::test]
+async fn who_is_limited_for_no_time_at_all_is_left_alone_for_a_second() {
+    let provider =
+        Provider::start(|_| refusal(429, "Rate limit reached").with("retry-after", "0")).await;
+    let (app, ana) = app(provider.args("k1")).await;
+    for _ in 0..2 {
+        let refused = ask(&ana).await;
+        assert_eq!(header(&refused, "retry-after"), 1);
+        refused.expect_problem(429, "provider_rate_limited");
+    }
+    assert_eq!(provider.asked().len(), 1);
+    app.advance(Duration::from_secs(1)).await;
+    ask(&ana).await.expect_problem(429, "provider_rate_limited");
+    assert_eq!(provider.asked().len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_refusal_within_success_is_a_refusal() {
     let provider = Provider::start(|asked| match asked.key.as_str() {
         "k1" => Script {

@@ -46,6 +46,8 @@ use crate::{
 const PROBE: Duration = Duration::from_secs(75);
 /// Wait after a refusal for too many requests that does not say how long.
 const COOL: Duration = Duration::from_secs(5);
+/// Shortest time for which an account is left alone that asked too much, also where the provider says none.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// How often it is looked whether others have retired keys or set pools.
 const LOOK: Duration = Duration::from_secs(5);
 /// Longest wait for the first look, before anybody is asked.
@@ -595,7 +597,7 @@ impl Providers {
     pub async fn limited(&self, picked: &Picked, limit: Limit) {
         let (pool, now) = (&picked.pool, self.now());
         let provider = &pool.config.name;
-        let wait_ms = limit.wait.map(millis);
+        let wait_ms = limit.wait.map(|wait| millis(wait.max(SHORTEST)));
         tracing::warn!(%provider, group = picked.group, daily = limit.is_daily, waitMs = wait_ms, "an account asked too much");
         let (what, names, wait) = if limit.is_daily {
             let wait = wait_ms.unwrap_or_else(|| pool.day_ends(now) - now);
