@@ -180,7 +180,7 @@ impl Providers {
             loop {
                 tokio::select! {
                     _ = tick.tick() => {}
-                    _ = news.next() => providers.look_warmed().await,
+                    _ = news.next() => providers.look_all_warmed().await,
                 }
                 if let Err(error) = providers.refresh().await {
                     tracing::debug!(error = %error, "what is known of keys may be old");
@@ -380,12 +380,13 @@ impl Providers {
         self.ready().await;
         let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
         let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
-        // Decided here, unless somebody had it forgotten.
-        let open = pool.local().open_ms(self.now(), model);
-        if let Some(millis) = open
-            && !self.is_warmed(&pool).await
-        {
-            return Err(NotNow::Open(wait(millis)));
+        let open = || pool.local().open_ms(self.now(), model);
+        if open().is_some() {
+            // Decided here, unless somebody had it forgotten.
+            self.look_warmed(&pool).await;
+            if let Some(millis) = open() {
+                return Err(NotNow::Open(wait(millis)));
+            }
         }
         let mut again = pool.groups.len();
         loop {
@@ -503,16 +504,16 @@ impl Providers {
         Some((place, *warmed))
     }
 
-    /// Whether somebody has revived the keys of a provider, which was not known here; then it is now, and done here, too.
-    async fn is_warmed(&self, pool: &Pool) -> bool {
-        let warmed = self.note(pool, "warmed", &[]).await;
-        warmed.is_some_and(|warmed| pool.warm(warmed))
+    /// Looks whether somebody has revived the keys of a provider; then it is done here, too.
+    async fn look_warmed(&self, pool: &Pool) {
+        if let Some(warmed) = self.note(pool, "warmed", &[]).await {
+            pool.warm(warmed);
+        }
     }
 
-    /// Looks which providers' keys somebody has revived.
-    async fn look_warmed(&self) {
+    async fn look_all_warmed(&self) {
         for pool in self.all_pools() {
-            self.is_warmed(&pool).await;
+            self.look_warmed(&pool).await;
         }
     }
 

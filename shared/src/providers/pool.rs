@@ -99,13 +99,12 @@ impl Pool {
             .expect("nothing panics while it holds this lock")
     }
 
-    /// Forgets what keeps keys from being used, as Redis did at this time; tells whether that is news.
-    pub(super) fn warm(&self, at: i64) -> bool {
+    /// Forgets what keeps keys from being used, as Redis did at this time, if that is news.
+    pub(super) fn warm(&self, at: i64) {
         let is_news = self.local().warm(at);
         if is_news {
             self.failures().clear();
         }
-        is_news
     }
 
     pub(super) fn retired(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, String>> {
