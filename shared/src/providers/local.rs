@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::breakers::Breakers;
+
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
-/// Longest wait that is told while somebody else tries, in milliseconds: mostly the first word comes within a second, and
-/// whoever is told to wait does so.
-pub(super) const TOLD: i64 = 2_000;
 
 /// Times are in milliseconds since 1970.
 #[derive(Debug, Default, Clone)]
@@ -20,20 +19,10 @@ pub(super) struct Local {
     spent: BTreeMap<String, i64>,
     /// Of a group: until when it is left alone.
     cool: BTreeMap<String, i64>,
-    /// Of a model.
-    breakers: BTreeMap<String, Breaker>,
+    /// Of models.
+    pub(super) breakers: Breakers,
     /// The last time that somebody had all keys used again, as far as it is known here.
     warmed: i64,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Breaker {
-    /// Until when nobody is let through.
-    open: i64,
-    /// How often it opened in a row.
-    times: u32,
-    /// Until when somebody else tries, and the mark of that.
-    probe: Option<(i64, u32)>,
 }
 
 /// What is asked for.
@@ -95,14 +84,8 @@ struct Candidate<'a> {
 
 impl Local {
     pub(super) fn pick(&mut self, now: i64, wanted: &Wanted<'_>) -> Place {
-        let breaker = self.breakers.get(wanted.model).copied();
-        if let Some(breaker) = breaker {
-            if now < breaker.open {
-                return Place::Open(breaker.open - now);
-            }
-            if let Some((until, _)) = breaker.probe.filter(|(until, _)| now < *until) {
-                return Place::Open((until - now).min(TOLD));
-            }
+        if let Some(wait) = self.breakers.wait(now, wanted.model) {
+            return Place::Open(wait);
         }
         // The clock that said when the day ends may be behind.
         let behind = if wanted.day_ends <= now { DAY } else { 0 };
@@ -151,14 +134,13 @@ impl Local {
         *turn = turn.wrapping_add(1);
         self.days
             .insert(key.id.to_owned(), (key.used + 1, key.ends));
-        if let Some(breaker) = self.breakers.get_mut(wanted.model) {
-            breaker.probe = Some((now + wanted.probe_ms, wanted.mark));
-        }
+        let lease = (now + wanted.probe_ms, wanted.mark);
+        let times = self.breakers.begin_probe(wanted.model, lease);
         Place::Key {
             index: key.index,
-            is_probe: breaker.is_some(),
+            is_probe: times.is_some(),
             used: key.used + 1,
-            times: breaker.map_or(0, |breaker| breaker.times),
+            times: times.unwrap_or_default(),
         }
     }
 
@@ -169,28 +151,10 @@ impl Local {
         self.days.insert(key.to_owned(), (used, ends));
     }
 
-    /// What Redis knows of a breaker that let somebody through, who may be a probe: it may have been closed elsewhere, or
-    /// opened.
-    pub(super) fn adopt(&mut self, now: i64, model: &str, times: u32, probe: Option<(i64, u32)>) {
-        if probe.is_some() {
-            let breaker = self.breakers.entry(model.to_owned()).or_default();
-            breaker.times = times;
-            breaker.probe = probe;
-        } else if self.open_ms(now, model).is_none() {
-            self.breakers.remove(model);
-        }
-    }
-
     /// For how long this process knows that a group is to be left alone.
     pub(super) fn cool_ms(&self, now: i64, group: &str) -> Option<i64> {
         let until = self.cool.get(group).filter(|until| now < **until)?;
         Some(until - now)
-    }
-
-    /// For how long a breaker that this process opened lets nobody through.
-    pub(super) fn open_ms(&self, now: i64, model: &str) -> Option<i64> {
-        let breaker = self.breakers.get(model)?;
-        (now < breaker.open).then(|| breaker.open - now)
     }
 
     /// Leaves a group alone; never shorter than it was asked for before.
@@ -209,49 +173,6 @@ impl Local {
     pub(super) fn give_back(&mut self, key: &str) {
         if let Some((used, _)) = self.days.get_mut(key) {
             *used = used.saturating_sub(1);
-        }
-    }
-
-    /// Lets nobody through for some time, which doubles with each time in a row. What was begun before it opened the last
-    /// time says nothing any more.
-    pub(super) fn open(
-        &mut self,
-        now: i64,
-        model: &str,
-        first: i64,
-        longest: i64,
-        times: u32,
-    ) -> i64 {
-        let known = self.breakers.get(model).copied().unwrap_or_default();
-        if known.times != times {
-            return 0;
-        }
-        if now < known.open {
-            return known.open - now;
-        }
-        let wait = first
-            .saturating_mul(1_i64.checked_shl(times.min(40)).unwrap_or(i64::MAX))
-            .clamp(0, longest);
-        let breaker = Breaker {
-            open: now + wait,
-            times: times + 1,
-            probe: None,
-        };
-        self.breakers.insert(model.to_owned(), breaker);
-        wait
-    }
-
-    /// Lets everybody through.
-    pub(super) fn close(&mut self, model: &str) {
-        self.breakers.remove(model);
-    }
-
-    /// A try came to nothing that tells whether the provider is back.
-    pub(super) fn end_probe(&mut self, model: &str, mark: u32) {
-        if let Some(breaker) = self.breakers.get_mut(model)
-            && breaker.probe.is_some_and(|(_, known)| known == mark)
-        {
-            breaker.probe = None;
         }
     }
 
@@ -287,10 +208,7 @@ impl Local {
         for (group, until) in &self.cool {
             fields.insert(format!("c:{group}"), *until);
         }
-        for (model, breaker) in &self.breakers {
-            fields.insert(format!("b:{model}"), breaker.open);
-            fields.insert(format!("o:{model}"), breaker.times.into());
-        }
+        self.breakers.add_fields(&mut fields);
         fields
     }
 }
@@ -362,7 +280,7 @@ mod tests {
     fn a_breaker_lets_one_through_at_a_time_and_waits_longer_each_time() {
         let mut local = Local::default();
         let wanted = wanted(&[("a", &["1"])], None);
-        assert_eq!(local.open(0, "m", 20_000, 300_000, 0), 20_000);
+        assert_eq!(local.breakers.open(0, "m", 20_000, 300_000, 0), 20_000);
         assert_eq!(local.pick(19_999, &wanted), Place::Open(1));
         let probe = local.pick(20_000, &wanted);
         assert!(matches!(probe, Place::Key { is_probe: true, .. }));
@@ -370,21 +288,24 @@ mod tests {
         assert_eq!(local.pick(20_001, &wanted), Place::Open(2_000));
         assert_eq!(local.pick(79_999, &wanted), Place::Open(1));
         // Somebody else's end of a probe is not this one's.
-        local.end_probe("m", 2);
+        local.breakers.end_probe("m", 2);
         assert_eq!(local.pick(20_001, &wanted), Place::Open(2_000));
-        local.end_probe("m", 1);
+        local.breakers.end_probe("m", 1);
         assert!(matches!(
             local.pick(20_001, &wanted),
             Place::Key { times: 1, .. }
         ));
         // What was begun before it opened says nothing any more.
-        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 0), 0);
-        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 1), 40_000);
+        assert_eq!(local.breakers.open(20_002, "m", 20_000, 300_000, 0), 0);
+        assert_eq!(local.breakers.open(20_002, "m", 20_000, 300_000, 1), 40_000);
         for (times, expected) in [(2, 80_000), (3, 160_000), (4, 300_000), (5, 300_000)] {
             let now = i64::from(times) * 1_000_000;
-            assert_eq!(local.open(now, "m", 20_000, 300_000, times), expected);
+            assert_eq!(
+                local.breakers.open(now, "m", 20_000, 300_000, times),
+                expected
+            );
         }
-        local.close("m");
+        local.breakers.close("m");
         assert!(matches!(
             local.pick(0, &wanted),
             Place::Key {
@@ -399,10 +320,10 @@ mod tests {
         let mut local = Local::default();
         let wanted = wanted(&[("a", &["1"])], None);
         // Opened here, and closed elsewhere once it let somebody through.
-        local.open(0, "m", 20_000, 300_000, 0);
-        local.adopt(19_999, "m", 0, None);
-        assert_eq!(local.open_ms(19_999, "m"), Some(1));
-        local.adopt(20_000, "m", 0, None);
+        local.breakers.open(0, "m", 20_000, 300_000, 0);
+        local.breakers.adopt(19_999, "m", 0, None);
+        assert_eq!(local.breakers.open_ms(19_999, "m"), Some(1));
+        local.breakers.adopt(20_000, "m", 0, None);
         assert!(matches!(
             local.pick(20_000, &wanted),
             Place::Key {
@@ -411,9 +332,9 @@ mod tests {
             }
         ));
         // Opened twice elsewhere: a failure of the probe opens it for the third time.
-        local.adopt(20_000, "m", 2, Some((95_000, 7)));
+        local.breakers.adopt(20_000, "m", 2, Some((95_000, 7)));
         assert_eq!(local.pick(94_000, &wanted), Place::Open(1_000));
-        assert_eq!(local.open(94_000, "m", 20_000, 300_000, 2), 80_000);
+        assert_eq!(local.breakers.open(94_000, "m", 20_000, 300_000, 2), 80_000);
     }
 
     #[test]
@@ -423,7 +344,7 @@ mod tests {
         let forbid = |local: &mut Local| {
             local.cool(0, "a", 1_000);
             local.spend(0, "1", 1_000);
-            local.open(0, "m", 1_000, 1_000, 0);
+            local.breakers.open(0, "m", 1_000, 1_000, 0);
         };
         forbid(&mut local);
         assert!(local.warm(500));
