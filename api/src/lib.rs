@@ -149,6 +149,7 @@ pub async fn serve(
     let interrupted = app
         .tasks
         .spawn(ended.clone().run_until_cancelled_owned(interrupted));
+    app.providers.ready().await;
     tracing::info!("listening on {}", listener.local_addr()?);
     let router: Router = router::router(app.clone());
     let serving = axum::serve(

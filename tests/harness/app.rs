@@ -25,6 +25,9 @@ use worker::{
 
 use crate::{Actor, TestDatabase, database, process};
 
+/// Longest wait for Redis where a key is picked: a machine that is busy with tests is no outage.
+const SCRIPT_LIMIT: Duration = Duration::from_secs(2);
+
 /// For tests only; it is no secret.
 pub const SECRET_KEY: &str = "a key for tests that is thirty-two bytes and more";
 
@@ -33,7 +36,7 @@ pub const SECRET_KEY: &str = "a key for tests that is thirty-two bytes and more"
 pub struct Options {
     /// The clock runs, and so do workers that are started.
     pub live: bool,
-    /// A Redis of the test's own.
+    /// A Redis of the test's own, which may go away: it is waited for no longer than usual.
     pub redis_url: Option<String>,
     /// A Postgres of the test's own.
     pub postgres_url: Option<String>,
@@ -68,6 +71,7 @@ pub struct TestApp {
     pub redis_url: String,
     pub context: Context,
     pub worker: WorkerConfig,
+    config: ApiConfig,
     registry: Registry,
     inline: tokio::sync::Mutex<Inline>,
     stop: CancellationToken,
@@ -110,12 +114,16 @@ impl TestApp {
             .storage_url
             .unwrap_or_else(|| format!("file://{}", folder.path().display()));
         let prefix = format!("{}:", database.name);
+        let mut providers = options.providers;
+        if options.redis_url.is_none() {
+            providers.script_limit.get_or_insert(SCRIPT_LIMIT);
+        }
         let redis_url = options
             .redis_url
             .unwrap_or_else(|| database::server("TEST_REDIS_URL"));
         let common = CommonArgs {
             environment: options.environment.or(Some("test".to_owned())),
-            providers: options.providers,
+            providers,
             database_url: Some(database.url.clone()),
             redis_url: Some(redis_url.clone()),
             redis_prefix: Some(prefix.clone()),
@@ -129,7 +137,7 @@ impl TestApp {
             metrics_token: options.metrics_token,
             ..CommonArgs::default()
         };
-        let api = ApiArgs {
+        let args = ApiArgs {
             host: Some("127.0.0.1".to_owned()),
             port: Some("0".to_owned()),
             // Everybody in a test comes from one address.
@@ -138,9 +146,9 @@ impl TestApp {
             shutdown_delay_seconds: options.api.shutdown_delay_seconds.or(Some("0".to_owned())),
             ..options.api
         };
-        let api: ApiConfig = api::config::Args {
+        let config: ApiConfig = api::config::Args {
             common: common.clone(),
-            api,
+            api: args,
             command: None,
         }
         .check()
@@ -165,11 +173,8 @@ impl TestApp {
             worker.speech.timeout = timeout;
         }
 
-        let listener = TcpListener::bind(api.address).await.expect("a free port");
-        let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        #[expect(clippy::disallowed_methods, reason = "TestApp owns it")]
-        let api = tokio::spawn(api::serve(api, clock.clone(), listener, stop.clone()));
+        let (base, api) = serve(&config, &clock, &stop).await;
 
         let context = worker::context(&worker, clock.clone())
             .await
@@ -193,6 +198,7 @@ impl TestApp {
             inline: tokio::sync::Mutex::new(inline.expect("an engine")),
             context,
             worker,
+            config,
             registry,
             database,
             stop,
@@ -200,6 +206,12 @@ impl TestApp {
             finished: AtomicBool::new(false),
             expected_failures: 0.into(),
         }
+    }
+
+    /// Starts another instance of the API in this process, with the same clock, and tells its address.
+    pub async fn another_api(&self) -> String {
+        let (base, _) = serve(&self.config, &self.clock, &self.stop).await;
+        base
     }
 
     /// Somebody without an account.
@@ -385,6 +397,21 @@ impl TestApp {
         self.stop.cancel();
         (&mut self.api).await.expect("no panic").expect("no error")
     }
+}
+
+/// Starts an API, which ends with `stop`.
+async fn serve(
+    config: &ApiConfig,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> (String, JoinHandle<anyhow::Result<api::Drained>>) {
+    let listener = TcpListener::bind(config.address).await;
+    let listener = listener.expect("a free port");
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let serving = api::serve(config.clone(), clock.clone(), listener, stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "it ends with the product")]
+    let serving = tokio::spawn(serving);
+    (base, serving)
 }
 
 impl Drop for TestApp {

@@ -1,6 +1,12 @@
 //! What operators see of providers, and do with their keys.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use shared::config::ProviderArgs;
@@ -106,6 +112,42 @@ async fn administrators_see_keys_masked_and_bring_them_back() {
 }
 
 #[tokio::test]
+async fn what_is_revived_is_used_again_by_programs_that_were_refused_themselves() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let seen = is_back.clone();
+    let provider = Provider::start(move |_| {
+        if seen.load(Ordering::SeqCst) {
+            words_of(&["Yes."])
+        } else {
+            refusal(429, "Rate limit reached").with("retry-after", "3600")
+        }
+    })
+    .await;
+    let (app, ana, eve) = product(&provider, true).await;
+    let keys = ("OPENAI_API_KEYS", "acme:k1-secret-key,beta:k2-secret-key");
+    let other = Instance::start(&app, &provider, &[keys]).await;
+    let there = other.of(&ana);
+    let body = json!({ "message": "Hi", "model": "gpt-4o-mini" });
+    there
+        .chat(body.clone())
+        .await
+        .expect_problem(429, "provider_rate_limited");
+    is_back.store(true, Ordering::SeqCst);
+    let list = eve.post(&format!("{LIST}/openai/revive")).await.expect(200);
+    assert_eq!(group(&list, "acme")["cooldownMs"], Value::Null);
+    eventually("it asks again", async || {
+        there.chat(body.clone()).await.status == 200
+    })
+    .await;
+    // Nor did it tell others what it knew.
+    let list = eve.get(LIST).await.expect(200);
+    for name in ["acme", "beta"] {
+        assert_eq!(group(&list, name)["cooldownMs"], Value::Null, "{name}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn pools_are_replaced_while_the_programs_run() {
     let provider = provider().await;
     let (app, ana, eve) = product(&provider, true).await;
@@ -141,6 +183,29 @@ async fn pools_are_replaced_while_the_programs_run() {
         provider.asked().pop().unwrap().key != "k5-secret-key"
     })
     .await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_program_that_starts_knows_what_is_set_and_retired_before_it_is_asked() {
+    let provider = provider().await;
+    let (app, ana, eve) = product(&provider, true).await;
+    let body = json!({ "keys": ["k1-secret-key", "k5-secret-key"] });
+    let put = eve.request(reqwest::Method::PUT, &format!("{LIST}/openai/keys"));
+    eve.send(put.json(&body)).await.expect(200);
+    for _ in 0..2 {
+        ask(&ana).await;
+    }
+    let before = provider.asked();
+    assert!(before.iter().any(|asked| asked.key == "k1-secret-key"));
+    // It has no keys of its own.
+    let other = Instance::start(&app, &provider, &[("LOG_FORMAT", "json")]).await;
+    for _ in 0..4 {
+        ask(&other.of(&ana)).await;
+    }
+    let asked = provider.asked();
+    let mut later = asked[before.len()..].iter();
+    assert!(later.all(|asked| asked.key == "k5-secret-key"));
     app.finish().await;
 }
 
@@ -196,6 +261,50 @@ async fn health_shows_providers_without_asking_them_for_it() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_provider_is_degraded_until_an_answer_shows_that_it_is_back() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let seen = is_back.clone();
+    let provider = Provider::start(move |_| {
+        if seen.load(Ordering::SeqCst) {
+            words_of(&["Yes."])
+        } else {
+            refusal(503, "overloaded")
+        }
+    })
+    .await;
+    let app = TestApp::with(Options {
+        providers: provider.args("k1"),
+        api: api::config::ApiArgs {
+            health_probe_providers: Some("false".to_owned()),
+            ..Default::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let health = async || {
+        let health = app.anonymous().get("/api/health").await.expect(200);
+        health["services"]["openai"].clone()
+    };
+    assert_eq!(health().await["status"], "healthy");
+    for _ in 0..2 {
+        let body = json!({ "message": "Hi", "model": "gpt-4o-mini" });
+        ana.chat(body).await.expect_problem(502, "provider_failed");
+    }
+    assert_eq!(health().await["status"], "degraded");
+    // Long after the breaker lets somebody through.
+    app.advance(Duration::from_mins(2)).await;
+    let half_open = health().await;
+    assert_eq!(half_open["status"], "degraded");
+    let hint = half_open["hint"].as_str().unwrap();
+    assert!(hint.contains("next question"), "{hint}");
+    is_back.store(true, Ordering::SeqCst);
+    ask(&ana).await;
+    assert_eq!(health().await["status"], "healthy");
+    app.finish().await;
+}
+
 /// The scripts in Redis and the rules of a process without it decide alike.
 #[tokio::test]
 async fn keys_are_picked_alike_with_and_without_redis() {
@@ -214,6 +323,9 @@ async fn keys_are_picked_alike_with_and_without_redis() {
         ..ProviderArgs::default()
     };
     let ai = args.check(&mut Problems::default());
+    // It is Redis that shall decide, however busy the machine is.
+    let mut patient = ai.clone();
+    patient.script_limit = Duration::from_secs(2);
     assert!(Catalogue::built_in().provider("openai").is_some());
     let clock = Clock::frozen(app.clock.now());
     let redis = |url: &str, prefix: &str| {
@@ -229,7 +341,7 @@ async fn keys_are_picked_alike_with_and_without_redis() {
     let shared = redis(&app.redis_url, &app.prefix);
     eventually("redis is there", async || shared.ping().await.is_ok()).await;
     let with = Providers::new(
-        ai.clone(),
+        patient,
         app.context.db.clone(),
         shared,
         clock.clone(),
@@ -262,7 +374,7 @@ async fn keys_are_picked_alike_with_and_without_redis() {
         seen.insert(told(&one).split('(').next().unwrap().to_owned());
         if let (Ok(one), Ok(other)) = (one, other) {
             let limit = Limit {
-                wait: [None, Some(Duration::from_secs(1 + next(30)))]
+                wait: [None, Some(Duration::from_secs(next(30)))]
                     [usize::try_from(next(2)).unwrap()],
                 is_daily: next(4) == 0,
             };

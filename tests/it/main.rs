@@ -45,6 +45,7 @@ mod operators;
 mod pending_objects;
 mod process;
 mod projects;
+mod provider_pools;
 mod queue_figures;
 mod readings;
 mod repeats;

@@ -185,3 +185,28 @@ async fn get_ready(State(app): State<App>) -> (StatusCode, &'static str) {
         _ => (StatusCode::SERVICE_UNAVAILABLE, "postgres is away\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::catalogue::OTHER_SERVICES;
+
+    use super::*;
+
+    #[test]
+    fn no_provider_can_hide_another_service() {
+        let service = || Service {
+            status: HealthStatus::Healthy,
+            latency: 0,
+            hint: None,
+        };
+        let services = Services {
+            database: service(),
+            redis: service(),
+            storage: service(),
+            providers: BTreeMap::new(),
+        };
+        let shown = serde_json::to_value(services).unwrap();
+        let names: Vec<&String> = shown.as_object().unwrap().keys().collect();
+        assert_eq!(names, OTHER_SERVICES);
+    }
+}

@@ -107,6 +107,9 @@ pub(super) async fn services(app: &App) -> BTreeMap<String, Service> {
         } else if is_open {
             let hint = "it has failed, and is left alone for a moment";
             (HealthStatus::Degraded, Some(hint))
+        } else if !view.models.is_empty() {
+            let hint = "it has failed, and the next question shows whether it is back";
+            (HealthStatus::Degraded, Some(hint))
         } else {
             (HealthStatus::Healthy, None)
         };

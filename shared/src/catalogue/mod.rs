@@ -18,6 +18,8 @@ pub use self::price::{AudioPrice, Price};
 const BUILT_IN: &str = include_str!("models.json");
 /// The model of a development machine without any provider: it says what was said.
 pub const ECHO: &str = "echo";
+/// What `/api/health` shows beside the providers: no provider may have such a name.
+pub const OTHER_SERVICES: [&str; 3] = ["database", "redis", "storage"];
 /// Letters of two names that may differ for them to be near.
 const NEAR: usize = 3;
 /// Most near names that are told.
@@ -197,6 +199,8 @@ impl Catalogue {
                 "is there twice"
             } else if !is_name(&provider.name) {
                 "is no name that a provider may have"
+            } else if OTHER_SERVICES.contains(&provider.name.as_str()) {
+                "has the name of another service that /api/health shows"
             } else if provider
                 .reset_zone
                 .as_deref()
@@ -351,6 +355,20 @@ mod tests {
             sounds(r#"{ "leastSeconds": 1 }"#),
         ] {
             assert!(Catalogue::with(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_provider_has_the_name_of_no_other_service() {
+        for name in OTHER_SERVICES {
+            let json = format!(
+                r#"{{ "version": "1", "providers": [{{ "name": "{name}", "title": "", "baseUrl": "http://x" }}] }}"#
+            );
+            let told = Catalogue::with(&json).unwrap_err().to_string();
+            assert!(
+                told.contains(name) && told.contains("/api/health"),
+                "{told}"
+            );
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::breakers::Breakers;
+
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
 
@@ -17,18 +19,10 @@ pub(super) struct Local {
     spent: BTreeMap<String, i64>,
     /// Of a group: until when it is left alone.
     cool: BTreeMap<String, i64>,
-    /// Of a model.
-    breakers: BTreeMap<String, Breaker>,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Breaker {
-    /// Until when nobody is let through.
-    open: i64,
-    /// How often it opened in a row.
-    times: u32,
-    /// Until when somebody else tries, and the mark of that.
-    probe: Option<(i64, u32)>,
+    /// Of models.
+    pub(super) breakers: Breakers,
+    /// The last time that somebody had all keys used again, as far as it is known here.
+    warmed: i64,
 }
 
 /// What is asked for.
@@ -90,13 +84,8 @@ struct Candidate<'a> {
 
 impl Local {
     pub(super) fn pick(&mut self, now: i64, wanted: &Wanted<'_>) -> Place {
-        let breaker = self.breakers.get(wanted.model).copied();
-        if let Some(breaker) = breaker {
-            let probe = breaker.probe.map_or(0, |(until, _)| until);
-            let until = probe.max(breaker.open);
-            if now < until {
-                return Place::Open(until - now);
-            }
+        if let Some(wait) = self.breakers.wait(now, wanted.model) {
+            return Place::Open(wait);
         }
         // The clock that said when the day ends may be behind.
         let behind = if wanted.day_ends <= now { DAY } else { 0 };
@@ -145,14 +134,13 @@ impl Local {
         *turn = turn.wrapping_add(1);
         self.days
             .insert(key.id.to_owned(), (key.used + 1, key.ends));
-        if let Some(breaker) = self.breakers.get_mut(wanted.model) {
-            breaker.probe = Some((now + wanted.probe_ms, wanted.mark));
-        }
+        let lease = (now + wanted.probe_ms, wanted.mark);
+        let times = self.breakers.begin_probe(wanted.model, lease);
         Place::Key {
             index: key.index,
-            is_probe: breaker.is_some(),
+            is_probe: times.is_some(),
             used: key.used + 1,
-            times: breaker.map_or(0, |breaker| breaker.times),
+            times: times.unwrap_or_default(),
         }
     }
 
@@ -167,12 +155,6 @@ impl Local {
     pub(super) fn cool_ms(&self, now: i64, group: &str) -> Option<i64> {
         let until = self.cool.get(group).filter(|until| now < **until)?;
         Some(until - now)
-    }
-
-    /// For how long a breaker that this process opened lets nobody through.
-    pub(super) fn open_ms(&self, now: i64, model: &str) -> Option<i64> {
-        let breaker = self.breakers.get(model)?;
-        (now < breaker.open).then(|| breaker.open - now)
     }
 
     /// Leaves a group alone; never shorter than it was asked for before.
@@ -194,56 +176,23 @@ impl Local {
         }
     }
 
-    /// Lets nobody through for some time, which doubles with each time in a row. What was begun before it opened the last
-    /// time says nothing any more.
-    pub(super) fn open(
-        &mut self,
-        now: i64,
-        model: &str,
-        first: i64,
-        longest: i64,
-        times: u32,
-    ) -> i64 {
-        let known = self.breakers.get(model).copied().unwrap_or_default();
-        if known.times != times {
-            return 0;
+    /// Forgets all that keeps keys from being used, as Redis did at this time; tells whether that is news.
+    pub(super) fn warm(&mut self, at: i64) -> bool {
+        let is_news = at > self.warmed;
+        if is_news {
+            *self = Self {
+                turn: self.turn,
+                turns: std::mem::take(&mut self.turns),
+                warmed: at,
+                ..Self::default()
+            };
         }
-        if now < known.open {
-            return known.open - now;
-        }
-        let wait = first
-            .saturating_mul(1_i64.checked_shl(times.min(40)).unwrap_or(i64::MAX))
-            .clamp(0, longest);
-        let breaker = Breaker {
-            open: now + wait,
-            times: times + 1,
-            probe: None,
-        };
-        self.breakers.insert(model.to_owned(), breaker);
-        wait
+        is_news
     }
 
-    /// Lets everybody through.
-    pub(super) fn close(&mut self, model: &str) {
-        self.breakers.remove(model);
-    }
-
-    /// A try came to nothing that tells whether the provider is back.
-    pub(super) fn end_probe(&mut self, model: &str, mark: u32) {
-        if let Some(breaker) = self.breakers.get_mut(model)
-            && breaker.probe.is_some_and(|(_, known)| known == mark)
-        {
-            breaker.probe = None;
-        }
-    }
-
-    /// Forgets all that keeps keys from being used.
-    pub(super) fn warm(&mut self) {
-        *self = Self {
-            turn: self.turn,
-            turns: std::mem::take(&mut self.turns),
-            ..Self::default()
-        };
+    /// The last time that Redis forgot, as far as it is known here.
+    pub(super) fn warmed(&self) -> i64 {
+        self.warmed
     }
 
     /// All of it, under the names that it has in Redis.
@@ -259,10 +208,7 @@ impl Local {
         for (group, until) in &self.cool {
             fields.insert(format!("c:{group}"), *until);
         }
-        for (model, breaker) in &self.breakers {
-            fields.insert(format!("b:{model}"), breaker.open);
-            fields.insert(format!("o:{model}"), breaker.times.into());
-        }
+        self.breakers.add_fields(&mut fields);
         fields
     }
 }
@@ -334,27 +280,32 @@ mod tests {
     fn a_breaker_lets_one_through_at_a_time_and_waits_longer_each_time() {
         let mut local = Local::default();
         let wanted = wanted(&[("a", &["1"])], None);
-        assert_eq!(local.open(0, "m", 20_000, 300_000, 0), 20_000);
+        assert_eq!(local.breakers.open(0, "m", 20_000, 300_000, 0), 20_000);
         assert_eq!(local.pick(19_999, &wanted), Place::Open(1));
         let probe = local.pick(20_000, &wanted);
         assert!(matches!(probe, Place::Key { is_probe: true, .. }));
-        assert_eq!(local.pick(20_001, &wanted), Place::Open(59_999));
+        // It may take a minute, but mostly does not.
+        assert_eq!(local.pick(20_001, &wanted), Place::Open(2_000));
+        assert_eq!(local.pick(79_999, &wanted), Place::Open(1));
         // Somebody else's end of a probe is not this one's.
-        local.end_probe("m", 2);
-        assert_eq!(local.pick(20_001, &wanted), Place::Open(59_999));
-        local.end_probe("m", 1);
+        local.breakers.end_probe("m", 2);
+        assert_eq!(local.pick(20_001, &wanted), Place::Open(2_000));
+        local.breakers.end_probe("m", 1);
         assert!(matches!(
             local.pick(20_001, &wanted),
             Place::Key { times: 1, .. }
         ));
         // What was begun before it opened says nothing any more.
-        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 0), 0);
-        assert_eq!(local.open(20_002, "m", 20_000, 300_000, 1), 40_000);
+        assert_eq!(local.breakers.open(20_002, "m", 20_000, 300_000, 0), 0);
+        assert_eq!(local.breakers.open(20_002, "m", 20_000, 300_000, 1), 40_000);
         for (times, expected) in [(2, 80_000), (3, 160_000), (4, 300_000), (5, 300_000)] {
             let now = i64::from(times) * 1_000_000;
-            assert_eq!(local.open(now, "m", 20_000, 300_000, times), expected);
+            assert_eq!(
+                local.breakers.open(now, "m", 20_000, 300_000, times),
+                expected
+            );
         }
-        local.close("m");
+        local.breakers.close("m");
         assert!(matches!(
             local.pick(0, &wanted),
             Place::Key {
@@ -362,6 +313,47 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn what_redis_knows_of_a_breaker_is_known_here() {
+        let mut local = Local::default();
+        let wanted = wanted(&[("a", &["1"])], None);
+        // Opened here, and closed elsewhere once it let somebody through.
+        local.breakers.open(0, "m", 20_000, 300_000, 0);
+        local.breakers.adopt(19_999, "m", 0, None);
+        assert_eq!(local.breakers.open_ms(19_999, "m"), Some(1));
+        local.breakers.adopt(20_000, "m", 0, None);
+        assert!(matches!(
+            local.pick(20_000, &wanted),
+            Place::Key {
+                is_probe: false,
+                ..
+            }
+        ));
+        // Opened twice elsewhere: a failure of the probe opens it for the third time.
+        local.breakers.adopt(20_000, "m", 2, Some((95_000, 7)));
+        assert_eq!(local.pick(94_000, &wanted), Place::Open(1_000));
+        assert_eq!(local.breakers.open(94_000, "m", 20_000, 300_000, 2), 80_000);
+    }
+
+    #[test]
+    fn what_keeps_keys_from_being_used_is_forgotten_once() {
+        let mut local = Local::default();
+        let wanted = wanted(&[("a", &["1"])], Some(1));
+        let forbid = |local: &mut Local| {
+            local.cool(0, "a", 1_000);
+            local.spend(0, "1", 1_000);
+            local.breakers.open(0, "m", 1_000, 1_000, 0);
+        };
+        forbid(&mut local);
+        assert!(local.warm(500));
+        assert_eq!(index(local.pick(10, &wanted)), 0);
+        // What was noted later stays, however often it is heard.
+        forbid(&mut local);
+        assert!(!local.warm(500));
+        assert_eq!(local.pick(10, &wanted), Place::Open(990));
+        assert!(!local.warm(0), "a Redis that was emptied");
     }
 
     #[test]

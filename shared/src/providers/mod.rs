@@ -4,51 +4,41 @@
 //! refused is retired. What is counted and what is left alone is in Redis, the same for all instances, and changed by
 //! scripts; while Redis is away each process goes on with what it knows itself. Retired keys are in Postgres.
 
+mod breakers;
 mod budget;
+mod keys;
 mod local;
+mod outcome;
+mod picking;
 mod pool;
+mod probe;
 mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
 use jiff::tz::TimeZone;
 use sea_orm::DatabaseConnection;
 use secrecy::SecretString;
-use tokio::time::MissedTickBehavior;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{Mutex, OnceCell};
+use tokio_util::task::TaskTracker;
 
 pub use self::view::{GroupView, KeyView, ModelView, ProviderView};
 use self::{
     budget::Budget,
-    local::{Place, Slot, Wanted},
     pool::{Pool, Shared},
+    probe::Probe,
 };
 use crate::{
     catalogue::Catalogue,
-    clients::chat::Limit,
     clock::Clock,
-    config::{AiConfig, BreakerConfig, ProviderConfig, ProviderKey},
-    database,
-    keyring::{Keyring, random},
-    models::provider_key,
+    config::{AiConfig, BreakerConfig, ProviderConfig},
+    keyring::Keyring,
     redis::{Redis, Script},
 };
-
-/// How long a try lasts at most that looks whether a provider is back, before another one may.
-const PROBE: Duration = Duration::from_secs(75);
-/// Longest wait for a script. A process that goes on without Redis counts by itself, which is worse than to wait a little.
-const SCRIPT_TIME: Duration = Duration::from_millis(250);
-/// Wait after a refusal for too many requests that does not say how long.
-const COOL: Duration = Duration::from_secs(5);
-/// How often it is looked whether others have retired keys or set pools.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// All providers; cheap to clone.
 #[derive(Clone)]
@@ -65,6 +55,12 @@ struct Inner {
     keyring: Keyring,
     pick: Script,
     note: Script,
+    /// Those that note what came of a call: each takes little more than a script.
+    tasks: TaskTracker,
+    /// Held from reading what is stored until it is known here: it must not replace what is newer.
+    looking: Mutex<()>,
+    /// Whether it was read, or waited for long enough.
+    looked: OnceCell<()>,
 }
 
 /// A key that may be used for one call. What came of it must be told.
@@ -76,10 +72,8 @@ pub struct Picked {
     secret: SecretString,
     key_id: String,
     group: String,
-    /// Whether it is used to see if the provider is back, and that is not known yet.
-    probe: Arc<AtomicBool>,
-    /// By which the probe is known.
-    mark: u32,
+    /// Where it is used to see if the provider is back.
+    probe: Option<Arc<Probe>>,
     /// How often the breaker had opened.
     times: u32,
     /// Whether Redis has counted it.
@@ -122,6 +116,11 @@ impl Picked {
     pub fn group(&self) -> &str {
         &self.group
     }
+
+    /// Whether it was used to see if the provider is back, and that was not known yet; now it is.
+    fn was_probe(&self) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.end())
+    }
 }
 
 impl Providers {
@@ -148,118 +147,10 @@ impl Providers {
             keyring,
             pick: Script::new(include_str!("pick.lua")),
             note: Script::new(include_str!("note.lua")),
+            tasks: TaskTracker::new(),
+            looking: Mutex::new(()),
+            looked: OnceCell::new(),
         }))
-    }
-
-    /// Starts to follow what other instances retire, revive and set, until `stop`.
-    ///
-    /// # Errors
-    /// When Redis cannot be subscribed to.
-    pub fn follow(&self, tasks: &TaskTracker, stop: CancellationToken) -> anyhow::Result<()> {
-        let redis = &self.0.redis;
-        let mut news = redis.subscribe(&[redis.keys().providers_changed()])?;
-        let providers = self.clone();
-        tasks.spawn(stop.run_until_cancelled_owned(async move {
-            let mut tick = tokio::time::interval(LOOK);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    _ = tick.tick() => {}
-                    _ = news.next() => {}
-                }
-                if let Err(error) = providers.refresh().await {
-                    tracing::debug!(error = %error, "what is known of keys may be old");
-                }
-            }
-        }));
-        Ok(())
-    }
-
-    /// Reads which keys are retired, and which pools are set.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn refresh(&self) -> database::Result<()> {
-        let db = &self.0.db;
-        let retired = provider_key::list_retired(db).await?;
-        let set = provider_key::list_pools(db).await?;
-        let mut configured: BTreeMap<Arc<str>, Vec<ProviderKey>> = self
-            .0
-            .ai
-            .providers
-            .iter()
-            .map(|provider| (provider.name.clone(), provider.keys.clone()))
-            .collect();
-        for pool in set {
-            let keys = pool
-                .open_keys(&self.0.keyring)
-                .map_err(|error| error.to_string());
-            match keys.and_then(|text| ProviderKey::parse_all(&text).map_err(str::to_owned)) {
-                Ok(keys) => _ = configured.insert(pool.provider.as_str().into(), keys),
-                Err(error) => {
-                    tracing::error!(provider = pool.provider, error, "its keys cannot be read");
-                }
-            }
-        }
-        let mut pools = self.pools();
-        // One that had keys only by a pool that is gone has none any more.
-        for name in pools.keys() {
-            configured.entry(name.clone()).or_default();
-        }
-        for (name, keys) in configured {
-            let known = pools.get(&name).cloned();
-            let is_same = known.as_ref().is_some_and(|pool| {
-                let known = &pool.config.keys;
-                known.len() == keys.len()
-                    && known
-                        .iter()
-                        .zip(&keys)
-                        .all(|(one, other)| one.is_same_entry(other))
-            });
-            if is_same {
-                continue;
-            }
-            let new = match known {
-                Some(pool) => pool.with_keys(keys),
-                None => match self.0.ai.with_keys(&name, keys) {
-                    Some(config) => {
-                        let zone = zone(&self.0.ai, &config);
-                        Pool::new(config, zone)
-                    }
-                    None => continue,
-                },
-            };
-            tracing::info!(provider = %name, keys = new.config.keys.len(), "the pool of keys is replaced");
-            pools.insert(name, Arc::new(new));
-        }
-        for pool in pools.values() {
-            let name = &pool.config.name;
-            let of = retired.iter().filter(|row| *row.provider == **name);
-            let now: BTreeMap<String, String> = of
-                .map(|row| (row.key_id.clone(), row.reason.clone()))
-                .collect();
-            *pool
-                .retired
-                .write()
-                .expect("nothing panics while it holds this lock") = now;
-        }
-        Ok(())
-    }
-
-    fn pools(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Arc<str>, Shared>> {
-        self.0
-            .pools
-            .write()
-            .expect("nothing panics while it holds this lock")
-    }
-
-    fn pool(&self, provider: &str) -> Option<Shared> {
-        let pools = self
-            .0
-            .pools
-            .read()
-            .expect("nothing panics while it holds this lock");
-        pools.get(provider).cloned()
     }
 
     /// All models, and what they cost.
@@ -292,15 +183,7 @@ impl Providers {
 
     /// Each provider with a key that it takes, to see whether it is there.
     pub fn probes(&self) -> Vec<(ProviderConfig, SecretString)> {
-        let pools: Vec<Shared> = {
-            let pools = self
-                .0
-                .pools
-                .read()
-                .expect("nothing panics while it holds this lock");
-            pools.values().cloned().collect()
-        };
-        let with_key = pools.into_iter().filter_map(|pool| {
+        let with_key = self.all_pools().into_iter().filter_map(|pool| {
             let retired = pool.retired();
             let mut keys = pool.groups.iter().flat_map(|group| &group.keys);
             let key = keys.find(|key| !retired.contains_key(&key.id))?;
@@ -329,6 +212,31 @@ impl Providers {
         self.0.budget.retry()
     }
 
+    fn pools(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Arc<str>, Shared>> {
+        self.0
+            .pools
+            .write()
+            .expect("nothing panics while it holds this lock")
+    }
+
+    fn pool(&self, provider: &str) -> Option<Shared> {
+        let pools = self
+            .0
+            .pools
+            .read()
+            .expect("nothing panics while it holds this lock");
+        pools.get(provider).cloned()
+    }
+
+    fn all_pools(&self) -> Vec<Shared> {
+        let pools = self
+            .0
+            .pools
+            .read()
+            .expect("nothing panics while it holds this lock");
+        pools.values().cloned().collect()
+    }
+
     fn now(&self) -> i64 {
         self.0.clock.now().timestamp_millis()
     }
@@ -339,131 +247,10 @@ impl Providers {
         frozen.map_or(String::new(), |now| now.timestamp_millis().to_string())
     }
 
-    /// Picks a key of a provider for a model, as the provider calls it: of the healthy groups one after the other, and of
-    /// their keys one after the other. Those that were tried already are left out.
-    ///
-    /// # Errors
-    /// [`NotNow`].
-    pub async fn pick(
-        &self,
-        provider: &str,
-        model: &str,
-        tried: &[String],
-    ) -> Result<Picked, NotNow> {
-        let pool = self.pool(provider).ok_or(NotNow::NoKey)?;
-        let wait = |millis: i64| Duration::from_millis(millis.max(1).unsigned_abs());
-        // Decided here, whatever Redis knows.
-        if let Some(millis) = pool.local().open_ms(self.now(), model) {
-            return Err(NotNow::Open(wait(millis)));
-        }
-        let probe = (millis(PROBE), u32::from_le_bytes(random()));
-        let mut again = pool.groups.len();
-        loop {
-            let now = self.now();
-            let arguments = self.pick_arguments(&pool.wanted(model, tried, probe, now));
-            let shared = self.pick_shared(&pool, arguments).await;
-            let is_shared = shared.is_some();
-            let place = if let Some(place) = shared {
-                place
-            } else {
-                let wanted = pool.wanted(model, tried, probe, now);
-                pool.local().pick(now, &wanted)
-            };
-            let (index, is_probe, used, times) = match place {
-                Place::Key {
-                    index,
-                    is_probe,
-                    used,
-                    times,
-                } => (index, is_probe, used, times),
-                Place::Wait(millis) => {
-                    if tried.is_empty() {
-                        tracing::warn!(provider, waitMs = millis, "all keys are exhausted");
-                    }
-                    return Err(NotNow::Exhausted(wait(millis)));
-                }
-                Place::Open(millis) => return Err(NotNow::Open(wait(millis))),
-                Place::Nothing => return Err(NotNow::NoKey),
-            };
-            let (key, group) = pool.key(index).ok_or(NotNow::NoKey)?;
-            let picked = Picked {
-                model: model.to_owned(),
-                secret: key.secret.clone(),
-                key_id: key.id.clone(),
-                group: group.name.clone(),
-                probe: Arc::new(AtomicBool::new(is_probe)),
-                mark: probe.1,
-                times,
-                is_shared,
-                pool: pool.clone(),
-            };
-            if is_shared {
-                // What Redis was not told while it was away.
-                let cool = pool.local().cool_ms(now, &picked.group);
-                if let Some(cool) = cool.filter(|_| again > 0) {
-                    again -= 1;
-                    self.unused(&picked).await;
-                    self.note(&pool, "cool", &[&picked.group, &cool.to_string()])
-                        .await;
-                    continue;
-                }
-                let day_ends = pool.day_ends(now);
-                pool.local().count(now, &picked.key_id, used, day_ends);
-            }
-            if used == 1 && pool.config.daily_requests_per_key.is_some() {
-                tracing::info!(provider, key = picked.key_id, "the day of a key begins");
-            }
-            return Ok(picked);
-        }
-    }
-
-    fn pick_arguments(&self, wanted: &Wanted<'_>) -> Vec<String> {
-        let mut arguments = vec![
-            self.script_now(),
-            wanted.model.to_owned(),
-            wanted.probe_ms.to_string(),
-            wanted.mark.to_string(),
-            wanted.day_ends.to_string(),
-            wanted
-                .limit
-                .map_or(String::new(), |limit| limit.to_string()),
-            wanted.groups.len().to_string(),
-        ];
-        for (name, keys) in &wanted.groups {
-            arguments.push((*name).to_owned());
-            arguments.push(keys.len().to_string());
-            arguments.extend(keys.iter().map(|slot| match slot {
-                Slot::Free(id) => (*id).to_owned(),
-                Slot::Tried(id) => format!("-{id}"),
-                Slot::Out => String::new(),
-            }));
-        }
-        arguments
-    }
-
-    /// Picks for all instances; none where Redis is away.
-    async fn pick_shared(&self, pool: &Pool, arguments: Vec<String>) -> Option<Place> {
-        let answer = self.run(&self.0.pick, pool, arguments).await?;
-        match *answer.as_slice() {
-            [-1, wait] => Some(Place::Wait(wait)),
-            [-2, wait] => Some(Place::Open(wait)),
-            [-3, _] => Some(Place::Nothing),
-            [index, is_probe, used, times] => Some(Place::Key {
-                index: usize::try_from(index).ok()?,
-                is_probe: is_probe == 1,
-                used: used.unsigned_abs(),
-                times: u32::try_from(times).ok()?,
-            }),
-            _ => None,
-        }
-    }
-
     async fn run(&self, script: &Script, pool: &Pool, arguments: Vec<String>) -> Option<Vec<i64>> {
-        let key = self.0.redis.keys().provider(&pool.config.name);
-        let ran = self
-            .0
-            .redis
-            .run_within(SCRIPT_TIME, script, vec![key], arguments);
+        let (redis, limit) = (&self.0.redis, self.0.ai.script_limit);
+        let key = redis.keys().provider(&pool.config.name);
+        let ran = redis.run_within(limit, script, vec![key], arguments);
         ran.await
             .inspect_err(|error| tracing::debug!(error = %error, "keys are picked without redis"))
             .ok()
@@ -477,148 +264,9 @@ impl Providers {
         answer.first().copied()
     }
 
-    /// The provider began to answer: it is there.
-    pub async fn answered(&self, picked: &Picked) {
-        if picked.probe.swap(false, Ordering::Relaxed) {
-            let pool = &picked.pool;
-            pool.local().close(&picked.model);
-            pool.failures().remove(&picked.model);
-            self.note(pool, "close", &[&picked.model]).await;
-            let provider = &pool.config.name;
-            tracing::info!(%provider, model = picked.model, "the provider is back");
-        }
-    }
-
-    /// The provider answered to the end.
-    pub async fn completed(&self, picked: &Picked) {
-        self.answered(picked).await;
-        picked.pool.failures().remove(&picked.model);
-    }
-
-    /// The provider did not answer, or not to the end.
-    pub async fn failed(&self, picked: &Picked) {
-        let (pool, model) = (&picked.pool, &picked.model);
-        let is_probe = picked.probe.swap(false, Ordering::Relaxed);
-        {
-            let mut failures = pool.failures();
-            let number = failures.entry(model.clone()).or_default();
-            *number += 1;
-            if !is_probe && *number < self.0.breaker.failures {
-                return;
-            }
-            failures.remove(model);
-        }
-        let (first, longest) = (millis(self.0.breaker.open), millis(self.0.breaker.longest));
-        let times = picked.times;
-        let local = pool.local().open(self.now(), model, first, longest, times);
-        let (first, longest, times) = (first.to_string(), longest.to_string(), times.to_string());
-        let shared = self
-            .note(pool, "open", &[model, &first, &longest, &times])
-            .await;
-        let provider = &pool.config.name;
-        let open_ms = shared.unwrap_or(local);
-        if open_ms > 0 {
-            tracing::warn!(%provider, model, openMs = open_ms, "the provider is left alone");
-        }
-    }
-
-    /// Too much was asked with the keys of this account: it is left alone at least for as long as the provider says.
-    pub async fn limited(&self, picked: &Picked, limit: Limit) {
-        let pool = &picked.pool;
-        let now = self.now();
-        if limit.is_daily {
-            let wait = limit.wait.map_or_else(|| pool.day_ends(now) - now, millis);
-            // The quota is the account's.
-            for id in pool.ids_of(&picked.group) {
-                pool.local().spend(now, &id, wait);
-                self.note(pool, "spend", &[&id, &wait.to_string()]).await;
-            }
-        } else {
-            let wait = millis(limit.wait.unwrap_or(COOL));
-            pool.local().cool(now, &picked.group, wait);
-            self.note(pool, "cool", &[&picked.group, &wait.to_string()])
-                .await;
-        }
-        self.end_probe(picked).await;
-        let provider = &pool.config.name;
-        let wait_ms = limit.wait.map(millis);
-        tracing::warn!(%provider, group = picked.group, daily = limit.is_daily, waitMs = wait_ms, "an account asked too much");
-    }
-
-    /// The key is not taken: nobody tries it again until the configuration changes, or somebody revives it.
-    pub async fn retired(&self, picked: &Picked, reason: String) {
-        let db = &self.0.db;
-        let (pool, now) = (&picked.pool, self.0.clock.now());
-        let provider = &pool.config.name;
-        tracing::error!(%provider, key = picked.key_id, reason, "a key is retired");
-        pool.retired
-            .write()
-            .expect("nothing panics while it holds this lock")
-            .insert(picked.key_id.clone(), reason.clone());
-        let stored = provider_key::retire(db, provider, &picked.key_id, reason, now).await;
-        match stored {
-            Ok(()) => self.tell().await,
-            Err(error) => tracing::warn!(error = %error, "a retired key is not stored"),
-        }
-        self.end_probe(picked).await;
-    }
-
-    /// The provider was not asked after all.
-    pub async fn unused(&self, picked: &Picked) {
-        picked.pool.local().give_back(&picked.key_id);
-        if picked.is_shared {
-            self.note(&picked.pool, "return", &[&picked.key_id]).await;
-        }
-        self.end_probe(picked).await;
-    }
-
-    /// Nothing is known of how the provider is.
-    pub async fn end_probe(&self, picked: &Picked) {
-        if picked.probe.swap(false, Ordering::Relaxed) {
-            let (pool, model) = (&picked.pool, &picked.model);
-            pool.local().end_probe(model, picked.mark);
-            let mark = picked.mark.to_string();
-            self.note(pool, "unprobe", &[model, &mark]).await;
-        }
-    }
-
-    /// Tells all instances to look what has changed.
-    async fn tell(&self) {
-        let channel = self.0.redis.keys().providers_changed();
-        self.0.redis.publish(channel, "changed".to_owned()).await;
-    }
-
-    /// Lets keys of a provider be used again: one, or all, and then also groups and breakers.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn revive(&self, provider: &str, key_id: Option<&str>) -> database::Result<()> {
-        provider_key::revive(&self.0.db, provider, key_id).await?;
-        if let Some(pool) = self.pool(provider).filter(|_| key_id.is_none()) {
-            pool.local().warm();
-            pool.failures().clear();
-            self.note(&pool, "warm", &[]).await;
-        }
-        self.refresh().await?;
-        self.tell().await;
-        Ok(())
-    }
-
-    /// Gives a provider other keys, as they are written in a variable; none: those of the configuration.
-    ///
-    /// # Errors
-    /// As the database fails.
-    pub async fn set_keys(&self, provider: &str, keys: Option<&str>) -> database::Result<()> {
-        match keys {
-            Some(keys) => {
-                let now = self.0.clock.now();
-                provider_key::set_pool(&self.0.db, &self.0.keyring, provider, keys, now).await?;
-            }
-            None => provider_key::clear_pool(&self.0.db, provider).await?,
-        }
-        self.refresh().await?;
-        self.tell().await;
-        Ok(())
+    /// Does something to its end, also where whoever waits for it is stopped meanwhile.
+    async fn surely(&self, work: impl Future<Output = ()> + Send + 'static) {
+        _ = self.0.tasks.spawn(work).await;
     }
 }
 

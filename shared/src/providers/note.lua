@@ -15,7 +15,8 @@ local extend = function(field, millis)
 end
 redis.call('PEXPIRE', hash, 172800000)
 if what == 'cool' then
-  -- group, ms
+  -- group, ms, and where it was known before: the last time that was forgotten. What was forgotten since is no news
+  if ARGV[5] and (get('warmed') or 0) > tonumber(ARGV[5]) then return { 0 } end
   return extend('c:' .. ARGV[3], tonumber(ARGV[4]))
 elseif what == 'spend' then
   -- key, ms: nothing is left of its day
@@ -47,11 +48,16 @@ elseif what == 'unprobe' then
   end
   return { 0 }
 elseif what == 'warm' then
-  -- all cooldowns, days and breakers are forgotten
+  -- all cooldowns, days and breakers are forgotten; by the time of that, which grows, others know that they shall, too
+  local warmed = math.max(now, (get('warmed') or 0) + 1)
   local fields = redis.call('HKEYS', hash)
   for i = 1, #fields do
     if fields[i] ~= 'turn' and string.sub(fields[i], 1, 2) ~= 't:' then redis.call('HDEL', hash, fields[i]) end
   end
-  return { 0 }
+  redis.call('HSET', hash, 'warmed', string.format('%.0f', warmed))
+  return { warmed }
+elseif what == 'warmed' then
+  -- the last time of that
+  return { get('warmed') or 0 }
 end
 return { -1 }

@@ -28,7 +28,7 @@ pub(super) struct Pool {
     /// Failures in a row, by model.
     failures: Mutex<BTreeMap<String, u32>>,
     /// Ids of keys that are not taken, with what the provider said.
-    pub(super) retired: RwLock<BTreeMap<String, String>>,
+    retired: RwLock<BTreeMap<String, String>>,
 }
 
 /// Keys of one account.
@@ -83,10 +83,7 @@ impl Pool {
         let new = Self::new(config, self.zone.clone());
         *new.local() = self.local().clone();
         *new.failures() = self.failures().clone();
-        new.retired
-            .write()
-            .expect("nothing panics while it holds this lock")
-            .clone_from(&self.retired());
+        new.set_retired(self.retired().clone());
         new
     }
 
@@ -102,10 +99,34 @@ impl Pool {
             .expect("nothing panics while it holds this lock")
     }
 
+    /// Forgets what keeps keys from being used, as Redis did at this time, if that is news.
+    pub(super) fn warm(&self, at: i64) {
+        let is_news = self.local().warm(at);
+        if is_news {
+            self.failures().clear();
+        }
+    }
+
     pub(super) fn retired(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, String>> {
         self.retired
             .read()
             .expect("nothing panics while it holds this lock")
+    }
+
+    /// Notes that a key is not taken, and what the provider said.
+    pub(super) fn retire(&self, id: &str, reason: &str) {
+        self.retired
+            .write()
+            .expect("nothing panics while it holds this lock")
+            .insert(id.to_owned(), reason.to_owned());
+    }
+
+    /// Replaces what is known of keys that are not taken.
+    pub(super) fn set_retired(&self, retired: BTreeMap<String, String>) {
+        *self
+            .retired
+            .write()
+            .expect("nothing panics while it holds this lock") = retired;
     }
 
     /// The key at a place of all keys, and its group.

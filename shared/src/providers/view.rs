@@ -61,21 +61,14 @@ pub struct ModelView {
 impl Providers {
     /// Shows how all providers are: what all instances know by Redis, or what this one knows.
     pub async fn view(&self) -> Vec<ProviderView> {
-        let pools: Vec<_> = {
-            let pools = self
-                .0
-                .pools
-                .read()
-                .expect("nothing panics while it holds this lock");
-            pools.values().cloned().collect()
-        };
         let now = self.now();
         let left = |until: Option<i64>| {
             let until = until.filter(|until| now < *until)?;
             Some(Duration::from_millis((until - now).unsigned_abs()))
         };
         let mut views = Vec::new();
-        for pool in pools.into_iter().filter(|pool| !pool.groups.is_empty()) {
+        let pools = self.all_pools().into_iter();
+        for pool in pools.filter(|pool| !pool.groups.is_empty()) {
             let key = self.0.redis.keys().provider(&pool.config.name);
             let known: BTreeMap<String, i64> = match self.0.redis.read_hash(&key).await {
                 Ok(fields) => fields

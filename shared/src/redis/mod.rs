@@ -30,7 +30,7 @@ use crate::{
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest wait that anybody may ask for.
-const LONGEST_TIMEOUT: Duration = Duration::from_millis(250);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for a message to be published: the commit it follows is done, the caller waits for an answer.
 const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
 /// Longest wait for a script: it stands before work that must not wait for it.
@@ -274,7 +274,7 @@ impl Redis {
     /// The same with another limit.
     ///
     /// # Errors
-    /// When Redis does not answer within the limit.
+    /// When Redis does not answer within the limit, of 2 s at most.
     pub async fn run_within(
         &self,
         limit: Duration,

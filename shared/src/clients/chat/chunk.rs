@@ -1,4 +1,5 @@
-//! What comes from a provider: nothing but what is used is read, and everything may be absent.
+//! What comes from a provider: nothing but what is used is read, and everything may be absent, or of another type than it
+//! should be.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,82 +9,21 @@ use crate::tokens::TokenCounts;
 
 /// Most bytes of a reason to stop that are kept.
 const MAX_FINISH_BYTES: usize = 32;
+/// Most dollars that an answer may cost; more is nonsense.
+const MAX_COST: f64 = 1_000.0;
 
 /// One event of a stream, or a whole answer.
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk {
     #[serde(default)]
-    choices: Option<Vec<Choice>>,
+    choices: Value,
     #[serde(default)]
-    usage: Option<Counts>,
+    usage: Value,
+    /// Groq's own place for figures.
     #[serde(default)]
-    x_groq: Option<Groq>,
+    x_groq: Value,
     #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Choice {
-    #[serde(default)]
-    index: u32,
-    #[serde(default)]
-    delta: Option<Delta>,
-    /// Of a whole answer.
-    #[serde(default)]
-    message: Option<Delta>,
-    /// Moonshot's place for figures.
-    #[serde(default)]
-    usage: Option<Counts>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Option<Value>,
-    #[serde(default)]
-    refusal: Option<String>,
-    /// Thoughts, as `DeepSeek` and others call them.
-    #[serde(default)]
-    reasoning_content: Option<String>,
-    /// Thoughts, as Groq and `OpenRouter` call them.
-    #[serde(default)]
-    reasoning: Option<String>,
-}
-
-/// Groq's own place for figures.
-#[derive(Debug, Deserialize)]
-struct Groq {
-    #[serde(default)]
-    usage: Option<Counts>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Counts {
-    #[serde(default)]
-    prompt_tokens: Option<f64>,
-    #[serde(default)]
-    completion_tokens: Option<f64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<InputDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<OutputDetails>,
-    /// `DeepSeek`'s.
-    #[serde(default)]
-    prompt_cache_hit_tokens: Option<f64>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct InputDetails {
-    #[serde(default)]
-    cached_tokens: Option<f64>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct OutputDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<f64>,
+    error: Value,
 }
 
 /// What an event says.
@@ -97,6 +37,8 @@ pub(super) struct Said {
     pub(super) finish: Option<String>,
     /// What was counted.
     pub(super) usage: Option<TokenCounts>,
+    /// What was charged, in millionths of a dollar.
+    pub(super) cost_microusd: Option<i64>,
     /// What went wrong, and its status, if it has one.
     pub(super) error: Option<(String, Option<u16>)>,
 }
@@ -104,36 +46,34 @@ pub(super) struct Said {
 impl From<Chunk> for Said {
     fn from(chunk: Chunk) -> Self {
         let mut said = Self {
-            usage: chunk
-                .usage
-                .or(chunk.x_groq.and_then(|groq| groq.usage))
-                .and_then(Counts::told),
-            error: chunk.error.filter(|error| !error.is_null()).map(|error| {
-                let reason = reason_in(&error);
-                let code = ["code", "status"]
-                    .iter()
-                    .find_map(|name| status_in(&error[*name]));
-                (
-                    reason.unwrap_or_else(|| "it says that something went wrong".to_owned()),
-                    code,
-                )
-            }),
+            usage: told(&chunk.usage).or_else(|| told(&chunk.x_groq["usage"])),
+            cost_microusd: cost(&chunk.usage),
+            error: error_in(&chunk.error),
             ..Self::default()
         };
         // More than one was not asked for.
-        let choices = chunk.choices.into_iter().flatten();
-        for choice in choices.filter(|choice| choice.index == 0) {
-            said.usage = said.usage.or(choice.usage.and_then(Counts::told));
-            if let Some(delta) = choice.delta.or(choice.message) {
-                let thoughts = delta.reasoning_content.or(delta.reasoning);
-                said.thoughts.push_str(&thoughts.unwrap_or_default());
-                said.text.push_str(&text_of(delta.content.as_ref()));
-                said.text.push_str(&delta.refusal.unwrap_or_default());
-            }
-            if let Some(mut reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-                reason.retain(|c| !c.is_control());
-                reason.truncate(reason.floor_char_boundary(MAX_FINISH_BYTES));
-                said.finish = Some(reason);
+        let choices = chunk.choices.as_array().into_iter().flatten();
+        for choice in choices.filter(|choice| count(&choice["index"]) == 0) {
+            // Moonshot's place for figures.
+            said.usage = said.usage.or_else(|| told(&choice["usage"]));
+            // Of a stream, or of a whole answer.
+            let delta = match &choice["delta"] {
+                delta @ Value::Object(_) => delta,
+                _ => &choice["message"],
+            };
+            // Thoughts, as `DeepSeek` and others call them, or as Groq and `OpenRouter` do.
+            let thoughts = ["reasoning_content", "reasoning"]
+                .iter()
+                .find_map(|name| delta[*name].as_str().filter(|text| !text.is_empty()));
+            said.thoughts.push_str(thoughts.unwrap_or_default());
+            said.text.push_str(&text_of(&delta["content"]));
+            said.text
+                .push_str(delta["refusal"].as_str().unwrap_or_default());
+            let finish = choice["finish_reason"].as_str();
+            if let Some(finish) = finish.filter(|reason| !reason.is_empty()) {
+                let mut finish = finish.replace(char::is_control, "");
+                finish.truncate(finish.floor_char_boundary(MAX_FINISH_BYTES));
+                said.finish = Some(finish);
             }
         }
         said
@@ -141,10 +81,10 @@ impl From<Chunk> for Said {
 }
 
 /// A text, or the texts of a list of parts.
-fn text_of(content: Option<&Value>) -> String {
+fn text_of(content: &Value) -> String {
     match content {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => parts
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
             .iter()
             .filter_map(|part| part["text"].as_str())
             .collect(),
@@ -152,31 +92,49 @@ fn text_of(content: Option<&Value>) -> String {
     }
 }
 
-impl Counts {
-    /// Nothing but zeros tells nothing.
-    fn told(self) -> Option<TokenCounts> {
-        let counts = TokenCounts::from(self);
-        (counts != TokenCounts::default()).then_some(counts)
-    }
+/// What is counted; nothing but zeros tells nothing.
+fn told(usage: &Value) -> Option<TokenCounts> {
+    let (input, output) = (
+        count(&usage["prompt_tokens"]),
+        count(&usage["completion_tokens"]),
+    );
+    let cached = match &usage["prompt_tokens_details"]["cached_tokens"] {
+        // `DeepSeek`'s place.
+        Value::Null => &usage["prompt_cache_hit_tokens"],
+        cached => cached,
+    };
+    let reasoning = &usage["completion_tokens_details"]["reasoning_tokens"];
+    let counts = TokenCounts {
+        input,
+        cached: count(cached).min(input),
+        output,
+        reasoning: count(reasoning).min(output),
+    };
+    (counts != TokenCounts::default()).then_some(counts)
 }
 
-impl From<Counts> for TokenCounts {
-    fn from(counts: Counts) -> Self {
-        let (input, output) = (count(counts.prompt_tokens), count(counts.completion_tokens));
-        let cached = counts
-            .prompt_tokens_details
-            .and_then(|details| details.cached_tokens)
-            .or(counts.prompt_cache_hit_tokens);
-        let reasoning = counts
-            .completion_tokens_details
-            .and_then(|details| details.reasoning_tokens);
-        Self {
-            input,
-            cached: count(cached).min(input),
-            output,
-            reasoning: count(reasoning).min(output),
-        }
-    }
+/// What was charged, in millionths of a dollar, rounded up: `OpenRouter` tells it in its credits, which are dollars
+/// (<https://openrouter.ai/docs/use-cases/usage-accounting>, read in November 2026). Nonsense is none.
+fn cost(usage: &Value) -> Option<i64> {
+    let dollars = number(&usage["cost"]).filter(|cost| (0.0..=MAX_COST).contains(cost))?;
+    // What floats add to a whole number of them is no further one.
+    let millionths = (dollars * 1e6 - 1e-6).ceil().max(0.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it is far less than what fits"
+    )]
+    let millionths = millionths as i64;
+    Some(millionths)
+}
+
+/// A number, also in a text.
+fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
 }
 
 /// A number of tokens; nonsense is none.
@@ -185,8 +143,23 @@ impl From<Counts> for TokenCounts {
     clippy::cast_sign_loss,
     reason = "a float is cut to what fits"
 )]
-fn count(number: Option<f64>) -> u32 {
-    number.unwrap_or_default() as u32
+fn count(value: &Value) -> u32 {
+    number(value).unwrap_or_default() as u32
+}
+
+/// What went wrong, and its status, if it has one.
+fn error_in(error: &Value) -> Option<(String, Option<u16>)> {
+    if error.is_null() {
+        return None;
+    }
+    let code = ["code", "status"]
+        .iter()
+        .find_map(|name| status_in(&error[*name]));
+    let reason = reason_in(error);
+    Some((
+        reason.unwrap_or_else(|| "it says that something went wrong".to_owned()),
+        code,
+    ))
 }
 
 /// A status of HTTP, as a number or in a text.
@@ -282,6 +255,54 @@ mod tests {
         let deepseek =
             said(r#"{"choices":[],"usage":{"prompt_tokens":5,"prompt_cache_hit_tokens":3}}"#);
         assert_eq!(deepseek.usage.unwrap().cached, 3);
+    }
+
+    #[test]
+    fn what_has_another_type_is_as_if_it_were_absent() {
+        let odd = said(
+            r#"{"choices":[7,{"index":null,"delta":{"content":"Hi","reasoning":{},"reasoning_content":[],"refusal":1},
+                "finish_reason":{}}],"usage":"none","x_groq":[1]}"#,
+        );
+        assert_eq!(odd.text, "Hi");
+        assert_eq!((odd.thoughts.as_str(), odd.finish), ("", None));
+        assert_eq!(odd.usage, None);
+        let texts = said(
+            r#"{"choices":{},"usage":{"prompt_tokens":"12","completion_tokens":"many","prompt_tokens_details":"x"}}"#,
+        );
+        let usage = TokenCounts {
+            input: 12,
+            ..TokenCounts::default()
+        };
+        assert_eq!(texts.usage, Some(usage));
+        let message =
+            said(r#"{"choices":[{"delta":null,"message":{"content":"a","reasoning":"b"}}]}"#);
+        assert_eq!(
+            (message.text.as_str(), message.thoughts.as_str()),
+            ("a", "b")
+        );
+        assert_eq!(
+            said(r#"{"choices":null,"usage":null,"x_groq":null}"#),
+            Said::default()
+        );
+    }
+
+    #[test]
+    fn what_was_charged_is_read_in_millionths() {
+        for (cost, expected) in [
+            ("0.95", Some(950_000)),
+            ("0.000014", Some(14)),
+            ("1.23e-5", Some(13)),
+            ("0.00000001", Some(1)),
+            ("0", Some(0)),
+            ("\"0.5\"", Some(500_000)),
+            ("-0.1", None),
+            ("1001", None),
+            ("null", None),
+            ("{}", None),
+        ] {
+            let json = format!(r#"{{"choices":[],"usage":{{"cost":{cost}}}}}"#);
+            assert_eq!(said(&json).cost_microusd, expected, "{cost}");
+        }
     }
 
     #[test]

@@ -36,11 +36,11 @@ pub struct Limit {
 impl Limit {
     /// Reads what an answer with status 429 of a provider with these quirks says.
     pub fn read(headers: &HeaderMap, body: &[u8], quirks: &Quirks, now: DateTime<Utc>) -> Self {
-        let body = String::from_utf8_lossy(body).to_lowercase();
+        let text = Self::of_text(&String::from_utf8_lossy(body));
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // Groq counts requests by days.
         let is_spent = header("x-ratelimit-remaining-requests") == Some("0");
-        let is_daily = DAILY.iter().any(|word| body.contains(word))
+        let is_daily = text.is_daily
             || (quirks.daily_request_headers
                 && is_spent
                 && header("x-ratelimit-remaining-tokens") != Some("0"));
@@ -53,17 +53,33 @@ impl Limit {
                 .filter(|_| is_spent)
                 .and_then(span),
             header("x-ratelimit-reset").and_then(|text| until(text, now)),
-            after(&body, "\"retrydelay\":")
-                .and_then(|text| span(text.trim_start_matches([' ', '"']))),
-            after(&body, "try again in ").and_then(span),
+            text.wait,
         ];
-        // Whoever says two things means the longer one.
-        let wait = said.into_iter().flatten().max();
         Self {
-            wait: wait.map(|wait| wait.min(LONGEST)),
+            wait: longest(said),
             is_daily,
         }
     }
+
+    /// Reads what a text says, where that is all there is.
+    pub fn of_text(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let said = [
+            after(&text, "\"retrydelay\":")
+                .and_then(|text| span(text.trim_start_matches([' ', '"']))),
+            after(&text, "try again in ").and_then(span),
+        ];
+        Self {
+            wait: longest(said),
+            is_daily: DAILY.iter().any(|word| text.contains(word)),
+        }
+    }
+}
+
+/// Whoever says two things means the longer one.
+fn longest(said: impl IntoIterator<Item = Option<Duration>>) -> Option<Duration> {
+    let wait = said.into_iter().flatten().max()?;
+    Some(wait.min(LONGEST))
 }
 
 fn after<'a>(body: &'a str, mark: &str) -> Option<&'a str> {

@@ -256,8 +256,8 @@ impl AnswerError {
         match status {
             401 | 402 => Some(AskError::Key { status, reason }),
             429 => Some(AskError::Limited {
+                limit: Limit::of_text(&reason),
                 reason,
-                limit: Limit::default(),
             }),
             400 | 403 | 404 | 413 | 422 => Some(AskError::Refused { status, reason }),
             _ => None,
@@ -379,5 +379,23 @@ mod tests {
             "unavailable"
         );
         assert_eq!(kind(401, ""), "key");
+    }
+
+    #[test]
+    fn a_limit_within_a_success_says_for_how_long() {
+        let limit = |reason: &str| {
+            let said = AnswerError::Said(reason.to_owned(), Some(429));
+            match said.as_refusal() {
+                Some(AskError::Limited { limit, .. }) => limit,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(limit("Slow down"), Limit::default());
+        let soon = Limit {
+            wait: Some(Duration::from_secs(62)),
+            is_daily: false,
+        };
+        assert_eq!(limit("Too many. Try again in 62s."), soon);
+        assert!(limit("Limit reached: free-models-per-day").is_daily);
     }
 }

@@ -46,6 +46,7 @@ pub struct Answer {
     /// Until when figures are waited for, once the answer has ended.
     figures_until: Option<Instant>,
     usage: Option<TokenCounts>,
+    cost_microusd: Option<i64>,
     bytes: usize,
     /// What comes is JSON over several lines, and no stream of events.
     is_bare: bool,
@@ -122,6 +123,7 @@ impl Answer {
             finish: None,
             figures_until: None,
             usage: None,
+            cost_microusd: None,
             bytes: 0,
             is_bare: false,
             ended: false,
@@ -248,6 +250,7 @@ impl Answer {
         }
         let is_told = said.usage.is_some();
         self.usage = said.usage.or(self.usage);
+        self.cost_microusd = said.cost_microusd.or(self.cost_microusd);
         if said.finish.is_some() {
             self.finish = said.finish;
             self.figures_until.get_or_insert(Instant::now() + FIGURES);
@@ -282,6 +285,11 @@ impl Answer {
     /// What the provider has counted so far.
     pub fn usage(&self) -> Option<TokenCounts> {
         self.usage
+    }
+
+    /// What the provider says that it has charged so far, in millionths of a US dollar: most say nothing.
+    pub fn cost_microusd(&self) -> Option<i64> {
+        self.cost_microusd
     }
 }
 
@@ -401,6 +409,17 @@ mod tests {
             read(STREAM, long).await.1,
             Err(AnswerError::TooLong)
         ));
+    }
+
+    #[tokio::test]
+    async fn what_was_charged_is_told_with_the_figures() {
+        let body = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\n\
+             data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"cost\":0.00012}}\n\n";
+        let response = http::Response::builder().body(body).unwrap();
+        let mut answer = Answer::read(response.into(), Duration::from_secs(1));
+        while answer.next().await.unwrap().is_some() {}
+        assert_eq!(answer.cost_microusd(), Some(120));
+        assert_eq!(answer.usage().unwrap().output, 2);
     }
 
     #[tokio::test]

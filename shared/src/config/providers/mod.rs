@@ -1,106 +1,24 @@
 //! Providers of artificial intelligence that speak `OpenAI`'s protocol: their keys, and where they are.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, fs, sync::Arc, time::Duration};
+mod args;
+mod key;
+
+use std::{fmt, fs, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
+use self::{args::NUMBERED, key::each_once};
+pub use self::{args::ProviderArgs, key::ProviderKey};
 use super::{Problems, given};
 use crate::catalogue::{Catalogue, Provider, Quirks};
 
-/// How the names of variables end that may belong to a provider.
-const ENDINGS: [&str; 4] = [
-    "_API_KEYS",
-    "_API_KEY",
-    "_BASE_URL",
-    "_DAILY_REQUESTS_PER_KEY",
-];
 /// Longest time that a breaker is open, unless it is told to be open longer at first.
 const LONGEST_OPEN_SECONDS: u64 = 300;
-/// Before the number of a key that has a variable of its own.
-const NUMBERED: &str = "_API_KEY_";
-
-/// Variables of the providers, and of their models.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct ProviderArgs {
-    /// Keys of Groq, comma-separated, like KEY or ACCOUNT:KEY: it transcribes first, too; `GROQ_API_KEY_1`, `_2` and so on are read, too [default: none]
-    #[arg(long, env = "GROQ_API_KEYS", hide_env_values = true)]
-    pub groq_api_keys: Option<String>,
-    /// One more key of Groq
-    #[arg(long, env = "GROQ_API_KEY", hide_env_values = true)]
-    pub groq_api_key: Option<String>,
-    /// Where the API of Groq is, or any other that speaks like it [default: <https://api.groq.com/openai/v1>]
-    #[arg(long, env = "GROQ_BASE_URL")]
-    pub groq_base_url: Option<String>,
-    /// Most requests of a key of Groq in a day; 0: no limit [default: 14400]
-    #[arg(long, env = "GROQ_DAILY_REQUESTS_PER_KEY")]
-    pub groq_daily_requests_per_key: Option<String>,
-    /// Keys of `OpenRouter`, comma-separated, like KEY or ACCOUNT:KEY; `OPENROUTER_API_KEY_1`, `_2` and so on are read, too [default: none]
-    #[arg(long, env = "OPENROUTER_API_KEYS", hide_env_values = true)]
-    pub openrouter_api_keys: Option<String>,
-    /// One more key of `OpenRouter`
-    #[arg(long, env = "OPENROUTER_API_KEY", hide_env_values = true)]
-    pub openrouter_api_key: Option<String>,
-    /// Where the API of `OpenRouter` is, or any other that speaks like it [default: <https://openrouter.ai/api/v1>]
-    #[arg(long, env = "OPENROUTER_BASE_URL")]
-    pub openrouter_base_url: Option<String>,
-    /// Most requests of a key of `OpenRouter` in a day; 0: no limit [default: no limit]
-    #[arg(long, env = "OPENROUTER_DAILY_REQUESTS_PER_KEY")]
-    pub openrouter_daily_requests_per_key: Option<String>,
-    /// Keys of `DeepSeek`, comma-separated, like KEY or ACCOUNT:KEY; `DEEPSEEK_API_KEY_1`, `_2` and so on are read, too [default: none]
-    #[arg(long, env = "DEEPSEEK_API_KEYS", hide_env_values = true)]
-    pub deepseek_api_keys: Option<String>,
-    /// One more key of `DeepSeek`
-    #[arg(long, env = "DEEPSEEK_API_KEY", hide_env_values = true)]
-    pub deepseek_api_key: Option<String>,
-    /// Where the API of `DeepSeek` is, or any other that speaks like it [default: <https://api.deepseek.com>]
-    #[arg(long, env = "DEEPSEEK_BASE_URL")]
-    pub deepseek_base_url: Option<String>,
-    /// Most requests of a key of `DeepSeek` in a day; 0: no limit [default: no limit]
-    #[arg(long, env = "DEEPSEEK_DAILY_REQUESTS_PER_KEY")]
-    pub deepseek_daily_requests_per_key: Option<String>,
-    /// Keys of Google Gemini, comma-separated, like KEY or ACCOUNT:KEY; `GEMINI_API_KEY_1`, `_2` and so on are read, too [default: none]
-    #[arg(long, env = "GEMINI_API_KEYS", hide_env_values = true)]
-    pub gemini_api_keys: Option<String>,
-    /// One more key of Google Gemini
-    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true)]
-    pub gemini_api_key: Option<String>,
-    /// Where the API of Google Gemini is, or any other that speaks like it [default: <https://generativelanguage.googleapis.com/v1beta/openai>]
-    #[arg(long, env = "GEMINI_BASE_URL")]
-    pub gemini_base_url: Option<String>,
-    /// Most requests of a key of Google Gemini in a day; 0: no limit [default: no limit]
-    #[arg(long, env = "GEMINI_DAILY_REQUESTS_PER_KEY")]
-    pub gemini_daily_requests_per_key: Option<String>,
-    /// Keys of `OpenAI`, comma-separated, like KEY or ACCOUNT:KEY: it transcribes where Groq does not, too; `OPENAI_API_KEY_1`, `_2` and so on are read, too [default: none]
-    #[arg(long, env = "OPENAI_API_KEYS", hide_env_values = true)]
-    pub openai_api_keys: Option<String>,
-    /// One more key of `OpenAI`
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
-    pub openai_api_key: Option<String>,
-    /// Where the API of `OpenAI` is, or any other that speaks like it [default: <https://api.openai.com/v1>]
-    #[arg(long, env = "OPENAI_BASE_URL")]
-    pub openai_base_url: Option<String>,
-    /// Most requests of a key of `OpenAI` in a day; 0: no limit [default: no limit]
-    #[arg(long, env = "OPENAI_DAILY_REQUESTS_PER_KEY")]
-    pub openai_daily_requests_per_key: Option<String>,
-
-    /// JSON file with models, prices and providers, which go before those built in: see the README [default: none]
-    #[arg(long, env = "MODELS_FILE")]
-    pub models_file: Option<String>,
-    /// Where the days of all providers end, like Asia/Karachi [default: each provider's own, mostly UTC]
-    #[arg(long, env = "PROVIDER_RESET_ZONE")]
-    pub provider_reset_zone: Option<String>,
-    /// Failures in a row after which a model of a provider is left alone, 1 to 100 [default: 3]
-    #[arg(long, env = "BREAKER_FAILURES")]
-    pub breaker_failures: Option<String>,
-    /// Seconds for which it is left alone first, 1 to 3600; they double each time, up to 300 [default: 20]
-    #[arg(long, env = "BREAKER_OPEN_SECONDS")]
-    pub breaker_open_seconds: Option<String>,
-    /// Other variables of the environment that may be a provider's: numbered keys, and those of `MODELS_FILE`.
-    #[arg(skip)]
-    pub more: BTreeMap<String, String>,
-}
+/// Longest wait for Redis where a key is picked. A process that goes on without it counts by itself, which is worse than to
+/// wait a little.
+const SCRIPT_LIMIT: Duration = Duration::from_millis(250);
 
 /// Who can be asked for answers, and for what.
 #[derive(Debug, Clone)]
@@ -115,6 +33,8 @@ pub struct AiConfig {
     pub reset_zone: Option<String>,
     /// When a provider is left alone.
     pub breaker: BreakerConfig,
+    /// Longest wait for Redis where a key is picked.
+    pub script_limit: Duration,
 }
 
 /// When a provider is left alone.
@@ -141,15 +61,6 @@ pub struct ProviderConfig {
     pub quirks: Quirks,
     /// Most requests that a key may make in a day.
     pub daily_requests_per_key: Option<u64>,
-}
-
-/// A key of a provider.
-#[derive(Clone)]
-pub struct ProviderKey {
-    /// The account that the operator says it belongs to: keys of one account share a quota.
-    pub account: Option<String>,
-    /// The key.
-    pub key: SecretString,
 }
 
 impl fmt::Debug for ProviderConfig {
@@ -182,16 +93,6 @@ impl AiConfig {
 }
 
 impl ProviderArgs {
-    /// Takes what may be a provider's out of the environment: clap reads only what it knows by name.
-    pub fn read_more(&mut self, environment: impl Iterator<Item = (OsString, OsString)>) {
-        self.more = environment
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| {
-                name.contains(NUMBERED) || ENDINGS.iter().any(|ending| name.ends_with(ending))
-            })
-            .collect();
-    }
-
     /// Checks everything; what is wrong goes to `problems`. Keys are never repeated in a problem.
     pub fn check(&self, problems: &mut Problems) -> AiConfig {
         let catalogue = self.catalogue(problems);
@@ -224,6 +125,7 @@ impl ProviderArgs {
                 open: Duration::from_secs(open),
                 longest: Duration::from_secs(LONGEST_OPEN_SECONDS.max(open)),
             },
+            script_limit: self.script_limit.unwrap_or(SCRIPT_LIMIT),
         }
     }
 
@@ -301,120 +203,12 @@ impl ProviderArgs {
         }
         each_once(keys)
     }
-
-    /// The value of a variable, whoever read it.
-    fn value(&self, variable: &str) -> Option<&str> {
-        let known = [
-            ("GROQ_API_KEYS", &self.groq_api_keys),
-            ("GROQ_API_KEY", &self.groq_api_key),
-            ("GROQ_BASE_URL", &self.groq_base_url),
-            (
-                "GROQ_DAILY_REQUESTS_PER_KEY",
-                &self.groq_daily_requests_per_key,
-            ),
-            ("OPENROUTER_API_KEYS", &self.openrouter_api_keys),
-            ("OPENROUTER_API_KEY", &self.openrouter_api_key),
-            ("OPENROUTER_BASE_URL", &self.openrouter_base_url),
-            (
-                "OPENROUTER_DAILY_REQUESTS_PER_KEY",
-                &self.openrouter_daily_requests_per_key,
-            ),
-            ("DEEPSEEK_API_KEYS", &self.deepseek_api_keys),
-            ("DEEPSEEK_API_KEY", &self.deepseek_api_key),
-            ("DEEPSEEK_BASE_URL", &self.deepseek_base_url),
-            (
-                "DEEPSEEK_DAILY_REQUESTS_PER_KEY",
-                &self.deepseek_daily_requests_per_key,
-            ),
-            ("GEMINI_API_KEYS", &self.gemini_api_keys),
-            ("GEMINI_API_KEY", &self.gemini_api_key),
-            ("GEMINI_BASE_URL", &self.gemini_base_url),
-            (
-                "GEMINI_DAILY_REQUESTS_PER_KEY",
-                &self.gemini_daily_requests_per_key,
-            ),
-            ("OPENAI_API_KEYS", &self.openai_api_keys),
-            ("OPENAI_API_KEY", &self.openai_api_key),
-            ("OPENAI_BASE_URL", &self.openai_base_url),
-            (
-                "OPENAI_DAILY_REQUESTS_PER_KEY",
-                &self.openai_daily_requests_per_key,
-            ),
-        ];
-        let known = known.into_iter().find(|(name, _)| *name == variable);
-        match known {
-            Some((_, value)) => given(value),
-            None => self
-                .more
-                .get(variable)
-                .map(|text| text.trim())
-                .filter(|text| !text.is_empty()),
-        }
-    }
-}
-
-impl ProviderKey {
-    /// Whether another key is of the same account; one without a label has an account of its own.
-    pub fn shares_quota(&self, other: &Self) -> bool {
-        match (&self.account, &other.account) {
-            (Some(one), Some(other)) => one == other,
-            _ => self.is_same(other),
-        }
-    }
-
-    /// Reads a list as it is written in a variable; each key once.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse_all(text: &str) -> Result<Vec<Self>, &'static str> {
-        let keys: Vec<Option<Self>> = text
-            .split(',')
-            .map(|text| Self::parse(text.trim()))
-            .collect::<Result<_, _>>()?;
-        Ok(each_once(keys.into_iter().flatten().collect()))
-    }
-
-    /// Whether another entry is the same key of the same account.
-    pub fn is_same_entry(&self, other: &Self) -> bool {
-        self.account == other.account && self.is_same(other)
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.key.expose_secret() == other.key.expose_secret()
-    }
-
-    /// Reads `key` or `account:key`.
-    fn parse(text: &str) -> Result<Option<Self>, &'static str> {
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let (account, key) = match text.split_once(':') {
-            Some((account, key)) => (Some(account.trim()), key.trim()),
-            None => (None, text),
-        };
-        let is_sound = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_sound || account == Some("") {
-            return Err("has an entry that is neither KEY nor ACCOUNT:KEY");
-        }
-        Ok(Some(Self {
-            account: account.map(str::to_owned),
-            key: key.into(),
-        }))
-    }
-}
-
-fn each_once(keys: Vec<ProviderKey>) -> Vec<ProviderKey> {
-    let mut once: Vec<ProviderKey> = Vec::with_capacity(keys.len());
-    for key in keys {
-        if once.iter().all(|known| !known.is_same(&key)) {
-            once.push(key);
-        }
-    }
-    once
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn check(args: &ProviderArgs) -> (AiConfig, String) {
