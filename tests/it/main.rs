@@ -13,6 +13,7 @@ mod chat_attachments;
 mod chat_keys;
 mod chat_ledger;
 mod chat_streams;
+mod chat_times;
 mod chat_upstreams;
 mod cloudinary;
 mod cloudinary_product;
