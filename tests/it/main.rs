@@ -15,6 +15,7 @@ mod chat_ledger;
 mod chat_streams;
 mod chat_times;
 mod chat_upstreams;
+mod chat_webhooks;
 mod cloudinary;
 mod cloudinary_product;
 mod config;
