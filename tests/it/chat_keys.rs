@@ -11,7 +11,7 @@ use tests::{
 
 use crate::{chat::ledger, chat_streams::Instance};
 
-async fn app(providers: ProviderArgs) -> (TestApp, Actor) {
+pub(crate) async fn app(providers: ProviderArgs) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
         providers,
         ..Options::default()
@@ -21,13 +21,13 @@ async fn app(providers: ProviderArgs) -> (TestApp, Actor) {
     (app, ana)
 }
 
-async fn ask(actor: &Actor) -> Reply {
+pub(crate) async fn ask(actor: &Actor) -> Reply {
     actor
         .chat(json!({ "message": "Hi", "model": "gpt-4o-mini" }))
         .await
 }
 
-fn header(reply: &Reply, name: &str) -> u64 {
+pub(crate) fn header(reply: &Reply, name: &str) -> u64 {
     let value = reply
         .headers
         .get(name)
@@ -36,7 +36,7 @@ fn header(reply: &Reply, name: &str) -> u64 {
 }
 
 /// How often each key was used.
-fn uses(asked: &[Asked]) -> BTreeMap<String, usize> {
+pub(crate) fn uses(asked: &[Asked]) -> BTreeMap<String, usize> {
     let mut uses = BTreeMap::new();
     for one in asked {
         *uses.entry(one.key.clone()).or_default() += 1;

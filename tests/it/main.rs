@@ -10,6 +10,7 @@ mod canary;
 mod chat;
 mod chat_admin;
 mod chat_attachments;
+mod chat_days;
 mod chat_keys;
 mod chat_ledger;
 mod chat_streams;
