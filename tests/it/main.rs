@@ -9,6 +9,7 @@ mod cached_texts;
 mod canary;
 mod chat;
 mod chat_admin;
+mod chat_admin_denied;
 mod chat_attachments;
 mod chat_days;
 mod chat_keys;
