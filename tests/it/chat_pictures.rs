@@ -17,7 +17,7 @@ const SEES_NOT: &str = "gpt-oss-20b";
 const MIB: i64 = 1 << 20;
 
 /// A small picture that differs from others.
-fn dot(shade: u8) -> Vec<u8> {
+pub(crate) fn dot(shade: u8) -> Vec<u8> {
     let picture = image::GrayImage::from_pixel(8, 8, image::Luma([shade]));
     let mut file = std::io::Cursor::new(Vec::new());
     picture
