@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::{
     Actor, Options, TestApp,
-    fakes::provider::{Provider, Script, delta, end, refusal, stream, words_of},
+    fakes::provider::{Provider, Script, delta, end, stream, words_of},
     words,
 };
 
@@ -340,49 +340,5 @@ async fn answers_are_made_anew_reworded_continued_and_rated() {
     ana.send(put)
         .await
         .expect_problem(409, "message_not_ratable");
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn four_dead_keys_of_five_are_no_trouble() {
-    let provider = Provider::start(|asked| match asked.key.as_str() {
-        "sk-1" => refusal(401, "Incorrect API key provided"),
-        "sk-2" => refusal(402, "Insufficient balance"),
-        "sk-3" => refusal(403, "Suspended"),
-        "sk-4" => refusal(429, "Rate limit reached"),
-        _ => words_of(&["Yes."]),
-    })
-    .await;
-    let app = TestApp::with(Options {
-        providers: provider.args("sk-1,sk-2,sk-3,sk-4,sk-5"),
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let answer = ana.chat(json!({ "message": "Hi" })).await.expect(200);
-    assert_eq!(answer["message"]["content"][0]["text"], "Yes.");
-    let rows = ledger(&app).await;
-    assert_eq!(answer["usage"]["attempts"], rows.len());
-    let (last, dead) = rows.split_last().unwrap();
-    assert_eq!(last["outcome"], "completed");
-    assert!(
-        dead.iter()
-            .all(|row| row["outcome"] == "failed" && row["cost_microusd"] == 0)
-    );
-    for _ in 0..4 {
-        ana.chat(json!({ "message": "Hi" })).await.expect(200);
-    }
-    let mut tried: Vec<String> = provider
-        .asked()
-        .into_iter()
-        .map(|asked| asked.key)
-        .collect();
-    tried.retain(|key| key != "sk-5");
-    tried.sort();
-    tried.dedup();
-    assert!(
-        ledger(&app).await.len() == 5 + tried.len(),
-        "each dead key is tried once: {tried:?}"
-    );
     app.finish().await;
 }

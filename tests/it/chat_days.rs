@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Timelike as _, Utc};
 use serde_json::json;
 use shared::{clock::Clock, config::ProviderArgs};
-use tests::{Actor, Options, TestApp, eventually, fakes::provider::Provider};
+use tests::{
+    Actor, Options, TestApp, eventually,
+    fakes::provider::{Provider, refusal, words_of},
+};
 
 use crate::{
     chat_keys::{app, ask, header, uses},
@@ -112,6 +115,73 @@ async fn all_instances_count_together_and_so_does_one_that_starts_later() {
         }
     }
     panic!("redis never answered in time");
+}
+
+#[tokio::test]
+async fn fourteen_keys_are_used_up_until_the_day_ends() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let keys: Vec<String> = (1..=14).map(|number| format!("k{number}")).collect();
+    let (app, ana) = app(ProviderArgs {
+        openai_daily_requests_per_key: Some("2".to_owned()),
+        ..provider.args(&keys.join(","))
+    })
+    .await;
+    for _ in 0..28 {
+        ask(&ana).await.expect(200);
+    }
+    let used = uses(&provider.asked());
+    assert!(
+        used.len() == 14 && used.values().all(|uses| *uses == 2),
+        "{used:?}"
+    );
+    let refused = ask(&ana).await;
+    // 2026-01-02T03:04:05Z: so long until midnight.
+    let until_midnight = 20 * 3_600 + 55 * 60 + 55;
+    assert_eq!(header(&refused, "retry-after"), until_midnight);
+    assert_eq!(header(&refused, "retry-after-ms"), until_midnight * 1_000);
+    assert_eq!(refused.headers["x-should-retry"], "true");
+    let problem = refused.expect_problem(429, "provider_rate_limited");
+    assert_eq!(problem["retryAfter"], until_midnight);
+    let list = ana.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(
+        list["data"].as_array().unwrap().len(),
+        28,
+        "what is refused leaves nothing"
+    );
+    app.advance(Duration::from_secs(until_midnight)).await;
+    let ana = app.login(&ana).await;
+    for _ in 0..14 {
+        ask(&ana).await.expect(200);
+    }
+    assert!(uses(&provider.asked()).values().all(|uses| *uses == 3));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_that_a_provider_says_is_over_ends_when_it_says() {
+    let provider = Provider::start(|asked| match asked.key.as_str() {
+        "k1" => refusal(
+            429,
+            "Rate limit reached on requests per day (RPD). Please try again in 1h2m3s.",
+        ),
+        _ => words_of(&["Yes."]),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    for _ in 0..4 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    app.advance(Duration::from_mins(62)).await;
+    let ana = app.login(&ana).await;
+    ask(&ana).await.expect(200);
+    assert_eq!(uses(&provider.asked())["k1"], 1);
+    app.advance(Duration::from_secs(4)).await;
+    for _ in 0..2 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked())["k1"], 2);
+    app.finish().await;
 }
 
 #[tokio::test]

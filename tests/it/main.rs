@@ -20,6 +20,7 @@ mod chat_keys;
 mod chat_ledger;
 mod chat_models;
 mod chat_pictures;
+mod chat_refusals;
 mod chat_streams;
 mod chat_texts;
 mod chat_times;
