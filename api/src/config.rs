@@ -178,6 +178,12 @@ pub struct ApiArgs {
     /// Seconds without a byte after which a provider is given up, 1 to 600 [default: 60]
     #[arg(long, env = "PROVIDER_SILENCE_SECONDS")]
     pub provider_silence_seconds: Option<String>,
+    /// Seconds that an answer may take, all tries together, 1 to 3600 [default: 600]
+    #[arg(long, env = "ANSWER_MAX_SECONDS")]
+    pub answer_max_seconds: Option<String>,
+    /// Seconds of silence after which a stream gets a byte, so that nothing on its way closes it, 1 to 60 [default: 15]
+    #[arg(long, env = "STREAM_KEEP_ALIVE_SECONDS")]
+    pub stream_keep_alive_seconds: Option<String>,
 }
 
 /// Whether anybody may make an account.
@@ -252,6 +258,10 @@ pub struct ChatConfig {
     pub attachment_wait: Duration,
     /// Longest silence of a provider.
     pub provider_silence: Duration,
+    /// Longest time for an answer, all tries together.
+    pub answer_time: Duration,
+    /// Longest silence of a stream.
+    pub keep_alive: Duration,
 }
 
 impl Args {
@@ -359,6 +369,18 @@ impl ApiArgs {
             60,
             1..=600,
         );
+        let answer_time = problems.number(
+            "ANSWER_MAX_SECONDS",
+            &self.answer_max_seconds,
+            600,
+            1..=3600,
+        );
+        let keep_alive = problems.number(
+            "STREAM_KEEP_ALIVE_SECONDS",
+            &self.stream_keep_alive_seconds,
+            15,
+            1..=60,
+        );
         ChatConfig {
             default_model,
             default_system_prompt: given(&self.default_system_prompt).map(str::to_owned),
@@ -376,6 +398,8 @@ impl ApiArgs {
             ),
             attachment_wait: Duration::from_secs(wait),
             provider_silence: Duration::from_secs(silence),
+            answer_time: Duration::from_secs(answer_time),
+            keep_alive: Duration::from_secs(keep_alive),
         }
     }
 

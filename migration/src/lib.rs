@@ -25,6 +25,7 @@ mod m20261128_000016_create_exports;
 mod m20261128_000017_add_answers;
 mod m20261128_000018_create_usage;
 mod m20261128_000019_create_provider_keys;
+mod m20261128_000020_index_words_faster;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000017_add_answers::Migration),
             Box::new(m20261128_000018_create_usage::Migration),
             Box::new(m20261128_000019_create_provider_keys::Migration),
+            Box::new(m20261128_000020_index_words_faster::Migration),
         ]
     }
 }

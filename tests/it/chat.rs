@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::{
     Actor, Options, TestApp,
-    fakes::provider::{Provider, Script, delta, end, refusal, stream, words_of},
+    fakes::provider::{Provider, Script, delta, end, stream, words_of},
     words,
 };
 
@@ -146,104 +146,6 @@ async fn a_stream_tells_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_branch_goes_along_and_instructions_first() {
-    let provider = Provider::saying(&["Yes."]).await;
-    let app = TestApp::with(Options {
-        providers: provider.args("sk-1"),
-        api: api::config::ApiArgs {
-            default_system_prompt: Some("Be brief.".to_owned()),
-            ..Default::default()
-        },
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let first = ana.chat(json!({ "message": "One?" })).await.expect(200);
-    let conversation = first["conversationId"].clone();
-    ana.chat(json!({ "message": "Two?", "conversationId": conversation }))
-        .await
-        .expect(200);
-    assert_eq!(
-        provider.asked()[1].messages(),
-        [
-            "system: Be brief.",
-            "user: One?",
-            "assistant: Yes.",
-            "user: Two?"
-        ]
-    );
-    // Beside the second one.
-    let parent = &first["message"]["id"];
-    let body = json!({ "message": "Three?", "conversationId": conversation, "parentId": parent });
-    ana.chat(body).await.expect(200);
-    let messages = provider.asked()[2].messages();
-    assert_eq!(messages[2..], ["assistant: Yes.", "user: Three?"]);
-
-    let project = json!({ "name": "Thesis", "instructions": "Cite sources." });
-    let project = ana.post_json("/api/v1/projects", project).await.expect(201);
-    let body = json!({ "message": "Four?", "projectId": project["id"] });
-    let in_project = ana.chat(body).await.expect(200);
-    assert_eq!(provider.asked()[3].messages()[0], "system: Cite sources.");
-    let body = json!({ "message": "Five?", "projectId": project["id"], "systemPrompt": "Rhyme." });
-    let own = ana.chat(body).await.expect(200);
-    assert_eq!(provider.asked()[4].messages()[0], "system: Rhyme.");
-    let body = json!({ "message": "Six?", "conversationId": own["conversationId"] });
-    ana.chat(body).await.expect(200);
-    assert_eq!(provider.asked()[5].messages()[0], "system: Rhyme.");
-    let filed = id(&in_project["conversationId"]);
-    let filed = ana
-        .get(&format!("/api/v1/conversations/{filed}"))
-        .await
-        .expect(200);
-    assert_eq!(filed["projectId"], project["id"]);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn only_as_much_goes_along_as_there_is_room_for() {
-    let provider = Provider::saying(&["Yes."]).await;
-    let app = TestApp::with(Options {
-        providers: provider.args("sk-1"),
-        api: api::config::ApiArgs {
-            context_max_tokens: Some("100".to_owned()),
-            context_max_messages: Some("4".to_owned()),
-            ..Default::default()
-        },
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let first = ana.chat(json!({ "message": "first" })).await.expect(200);
-    let conversation = first["conversationId"].clone();
-    let ask = async |message: &str| {
-        let body = json!({ "message": message, "conversationId": conversation });
-        ana.chat(body).await.expect(200)
-    };
-    for message in ["second", "third"] {
-        ask(message).await;
-    }
-    let answer = ask("fourth").await;
-    let messages = provider.asked()[3].messages();
-    assert_eq!(
-        messages,
-        [
-            "assistant: Yes.",
-            "user: third",
-            "assistant: Yes.",
-            "user: fourth"
-        ]
-    );
-    assert_eq!(answer["context"]["included"], 4);
-    // The question itself is never cut, however little room there is.
-    let long = "word ".repeat(500);
-    let answer = ask(&long).await;
-    assert_eq!(provider.asked()[4].messages(), [format!("user: {long}")]);
-    assert_eq!(answer["context"]["included"], 1);
-    assert!(answer["context"]["tokens"].as_u64().unwrap() > 500);
-    app.finish().await;
-}
-
-#[tokio::test]
 async fn bad_questions_get_clear_answers_and_nobody_is_asked() {
     let provider = Provider::saying(&["Yes."]).await;
     let (app, ana) = app(&provider).await;
@@ -312,84 +214,6 @@ async fn bad_questions_get_clear_answers_and_nobody_is_asked() {
         .execute(app.database.pool())
         .await
         .unwrap();
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn without_any_key_development_echoes_and_production_says_what_to_set() {
-    let app = TestApp::with(Options {
-        environment: Some("development".to_owned()),
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let models = ana.get("/api/v1/models").await.expect(200);
-    assert_eq!(models["defaultModel"], "echo");
-    assert_eq!(models["data"].as_array().unwrap().len(), 1);
-    let events = ana
-        .stream(json!({ "message": "Is anybody\nthere?" }))
-        .await
-        .rest()
-        .await;
-    assert_eq!(words(&events), "Is anybody\nthere?");
-    assert!(events.len() > 4, "word by word: {events:?}");
-    assert_eq!(ledger(&app).await[0]["cost_microusd"], 0);
-    app.finish().await;
-
-    let app = TestApp::spawn().await;
-    let ana = app.user("ana").await;
-    let problem = ana
-        .chat(json!({ "message": "Hi" }))
-        .await
-        .expect_problem(503, "no_provider");
-    for variable in [
-        "GROQ_API_KEYS",
-        "OPENROUTER_API_KEYS",
-        "DEEPSEEK_API_KEYS",
-        "GEMINI_API_KEYS",
-        "OPENAI_API_KEYS",
-    ] {
-        assert!(
-            problem["detail"].as_str().unwrap().contains(variable),
-            "{problem}"
-        );
-    }
-    let models = ana.get("/api/v1/models").await.expect(200);
-    assert_eq!(
-        (&models["data"], &models["defaultModel"]),
-        (&json!([]), &Value::Null)
-    );
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn models_that_can_be_asked_are_listed_with_their_prices() {
-    let provider = Provider::saying(&["Yes."]).await;
-    let (app, ana) = app(&provider).await;
-    let models = ana.get("/api/v1/models").await.expect(200);
-    let of = |id: &str| {
-        models["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|model| model["id"] == id)
-            .cloned()
-    };
-    assert_eq!(models["defaultModel"], models["data"][0]["id"]);
-    let mini = of("gpt-4o-mini").unwrap();
-    assert_eq!(
-        mini["providers"][0]["priceMicrousdPerMillion"]["input"],
-        150_000
-    );
-    assert_eq!(mini["providers"].as_array().unwrap().len(), 1);
-    assert!(of("gemini-2.5-flash").is_none());
-    assert_eq!(
-        ana.get("/api/v1/models/gpt-4o-mini").await.expect(200),
-        mini
-    );
-    ana.get("/api/v1/models/gpt-4o-mni")
-        .await
-        .expect_problem(404, "model_not_found");
     app.finish().await;
 }
 
@@ -516,49 +340,5 @@ async fn answers_are_made_anew_reworded_continued_and_rated() {
     ana.send(put)
         .await
         .expect_problem(409, "message_not_ratable");
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn four_dead_keys_of_five_are_no_trouble() {
-    let provider = Provider::start(|asked| match asked.key.as_str() {
-        "sk-1" => refusal(401, "Incorrect API key provided"),
-        "sk-2" => refusal(402, "Insufficient balance"),
-        "sk-3" => refusal(403, "Suspended"),
-        "sk-4" => refusal(429, "Rate limit reached"),
-        _ => words_of(&["Yes."]),
-    })
-    .await;
-    let app = TestApp::with(Options {
-        providers: provider.args("sk-1,sk-2,sk-3,sk-4,sk-5"),
-        ..Options::default()
-    })
-    .await;
-    let ana = app.user("ana").await;
-    let answer = ana.chat(json!({ "message": "Hi" })).await.expect(200);
-    assert_eq!(answer["message"]["content"][0]["text"], "Yes.");
-    let rows = ledger(&app).await;
-    assert_eq!(answer["usage"]["attempts"], rows.len());
-    let (last, dead) = rows.split_last().unwrap();
-    assert_eq!(last["outcome"], "completed");
-    assert!(
-        dead.iter()
-            .all(|row| row["outcome"] == "failed" && row["cost_microusd"] == 0)
-    );
-    for _ in 0..4 {
-        ana.chat(json!({ "message": "Hi" })).await.expect(200);
-    }
-    let mut tried: Vec<String> = provider
-        .asked()
-        .into_iter()
-        .map(|asked| asked.key)
-        .collect();
-    tried.retain(|key| key != "sk-5");
-    tried.sort();
-    tried.dedup();
-    assert!(
-        ledger(&app).await.len() == 5 + tried.len(),
-        "each dead key is tried once: {tried:?}"
-    );
     app.finish().await;
 }

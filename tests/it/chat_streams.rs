@@ -54,6 +54,11 @@ impl Instance {
         self.process.wait().await;
     }
 
+    /// Whether it has logged this.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.process.output().contains(text)
+    }
+
     pub(crate) fn of(&self, actor: &Actor) -> Actor {
         Actor {
             base: self.base.clone(),

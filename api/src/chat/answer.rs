@@ -5,21 +5,20 @@ use std::time::Duration;
 use shared::{
     catalogue::Route,
     clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Piece, Prompt, Said},
-    database::{self, Origin, Tx},
+    database::{self, Origin},
     ids::ProjectId,
     models::{
-        generation,
-        message::{self, AnswerContext, AnswerUsage, Ended, Failure, Figures, Role, Status},
-        turn::EndedTurn,
-        usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
+        message::{self, AnswerContext, Failure},
+        usage::{Attempt, Outcome},
     },
     providers::Picked,
-    tokens::{self, TokenCounts},
+    tokens::TokenCounts,
 };
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
+    attempt::Counted,
     echo,
     failure::{Unanswered, answer_failure, ask_failure, failure},
     live::{Speaker, Stop},
@@ -28,11 +27,8 @@ use super::{
 };
 use crate::app::App;
 
-/// Longest time for an answer, all tries together.
-const LONGEST: Duration = Duration::from_mins(10);
-/// Wait between tries to store the end, and how often it is tried.
-const STORE_AGAIN: Duration = Duration::from_millis(500);
-const STORE_TRIES: u32 = 1_200;
+/// Pause before a question is put together again.
+const PROMPT_AGAIN: Duration = Duration::from_millis(500);
 /// How often a question is put together while the database is away.
 const PROMPT_TRIES: u32 = 10;
 /// How often all providers are asked, where a failure may have passed, and the pause between.
@@ -88,7 +84,7 @@ enum CameTo {
 }
 
 /// How the making went.
-enum Made {
+pub(super) enum Made {
     Whole(Ending),
     Stopped(Stop),
     Failed(Failure),
@@ -106,10 +102,11 @@ impl Making {
                 Err(_) => std::future::pending().await,
             }
         };
+        let longest = self.app.config.chat.answer_time;
         let made = tokio::select! {
             biased;
             why = stop => Made::Stopped(why),
-            made = tokio::time::timeout(LONGEST, self.make()) => match made {
+            made = tokio::time::timeout(longest, self.make()) => match made {
                 Ok(Ok(ending)) => Made::Whole(ending),
                 Ok(Err(failure)) => Made::Failed(failure),
                 Err(_) => Made::Failed(failure("timeout", "the answer took too long")),
@@ -165,7 +162,7 @@ impl Making {
                 Ok(prompted) => return Ok(prompted),
                 Err(database::Error::Unavailable(_)) if tries < PROMPT_TRIES => {
                     tries += 1;
-                    tokio::time::sleep(STORE_AGAIN).await;
+                    tokio::time::sleep(PROMPT_AGAIN).await;
                 }
                 Err(error) => {
                     let code = match error {
@@ -295,52 +292,8 @@ impl Making {
     }
 
     /// Bytes that were said before, if it goes on.
-    fn before(&self) -> usize {
+    pub(super) fn before(&self) -> usize {
         self.asked.begun.as_ref().map_or(0, String::len)
-    }
-
-    /// Notes that a provider is asked, where it is found if this process dies.
-    async fn begin_attempt(&mut self, attempt: Attempt) {
-        tracing::debug!(
-            provider = attempt.provider,
-            model = attempt.provider_model,
-            "asking"
-        );
-        let is_noted = self.attempts.is_empty() && self.is_noted;
-        self.attempts.push(attempt);
-        self.thoughts.clear();
-        // What is written later must not be older.
-        self.app.chat.live().note(self.row.id, &self.attempts);
-        if !is_noted
-            && let Err(error) = generation::note(&self.app.db, self.id, &self.attempts).await
-        {
-            tracing::warn!(error = %error, "an attempt is not noted yet");
-        }
-        self.asking = Some((Instant::now(), None));
-    }
-
-    /// What the latest attempt took until now, in milliseconds, and until its first word.
-    fn times(&self) -> (u32, Option<u32>) {
-        let Some((asked, first)) = self.asking else {
-            return (0, None);
-        };
-        (
-            millis(asked.elapsed()),
-            first.map(|first| millis(first - asked)),
-        )
-    }
-
-    fn fail_attempt(&mut self, reason: String) {
-        let (latency, _) = self.times();
-        let attempt = self.attempts.last_mut().expect("one was begun");
-        tracing::info!(
-            provider = attempt.provider,
-            keyGroup = attempt.key_group,
-            reason,
-            "a provider did not answer"
-        );
-        attempt.spent = Some(Spent::nothing(reason, latency));
-        self.app.chat.live().note(self.row.id, &self.attempts);
     }
 
     /// Says what a provider says. Its attempt is accounted for, whatever comes of it.
@@ -365,10 +318,16 @@ impl Making {
                 Err(error) => break Err(error),
             }
         };
+        let counted = Counted {
+            tokens: match &read {
+                Ok(ending) => ending.usage,
+                Err(_) => answer.usage(),
+            },
+            cost_microusd: answer.cost_microusd(),
+        };
         match &read {
-            Ok(ending) => {
-                self.close_attempt(Outcome::Completed, None, ending.usage)
-                    .await;
+            Ok(_) => {
+                self.close_attempt(Outcome::Completed, None, counted).await;
                 self.tell(picked, CameTo::Answered).await;
                 self.app.tasks.spawn(answer.drain());
             }
@@ -376,8 +335,7 @@ impl Making {
             Err(AnswerError::Said(reason, _)) if is_first => self.fail_attempt(reason.clone()),
             Err(error) => {
                 let reason = Some(error.to_string());
-                self.close_attempt(Outcome::Failed, reason, answer.usage())
-                    .await;
+                self.close_attempt(Outcome::Failed, reason, counted).await;
             }
         }
         read
@@ -400,205 +358,14 @@ impl Making {
             output: self.output_tokens().await,
             ..TokenCounts::default()
         };
-        self.close_attempt(Outcome::Completed, None, Some(usage))
-            .await;
+        let counted = Counted {
+            tokens: Some(usage),
+            cost_microusd: None,
+        };
+        self.close_attempt(Outcome::Completed, None, counted).await;
         Ok(Ending {
             finish: "stop".to_owned(),
             usage: Some(usage),
         })
     }
-
-    /// Tokens of what was said and thought now, as they are counted here.
-    async fn output_tokens(&self) -> u32 {
-        let text = self.speaker.text()[self.before()..].to_owned();
-        let thoughts = tokens::count_text(self.thoughts.clone()).await;
-        tokens::count_text(text).await.saturating_add(thoughts)
-    }
-
-    /// Accounts for the latest attempt, by what the provider counted or else by what was seen here.
-    async fn close_attempt(
-        &mut self,
-        outcome: Outcome,
-        error: Option<String>,
-        counted: Option<TokenCounts>,
-    ) {
-        let (latency_ms, first_token_ms) = self.times();
-        let output = match counted {
-            Some(_) => 0,
-            None => self.output_tokens().await,
-        };
-        let attempt = self.attempts.last_mut().expect("one was begun");
-        attempt.spent = Some(Spent {
-            outcome,
-            error,
-            tokens: counted.unwrap_or(TokenCounts {
-                input: attempt.input_tokens,
-                output,
-                ..TokenCounts::default()
-            }),
-            is_estimated: counted.is_none(),
-            latency_ms,
-            first_token_ms,
-        });
-    }
-
-    /// Stores how it ended, and tells.
-    async fn end(mut self, made: Made) {
-        if let Some(picked) = self.using.take() {
-            // Nothing is known of how the provider is.
-            self.app.providers.end_probe(&picked).await;
-        }
-        if let Some(picked) = self.first.take() {
-            self.app.providers.unused(&picked).await;
-        }
-        if let Made::Stopped(Stop::Lost) = made {
-            tracing::warn!(messageId = %self.row.id, "an answer was ended by another instance");
-            return;
-        }
-        if self
-            .attempts
-            .last()
-            .is_some_and(|last| last.spent.is_none())
-        {
-            let outcome = match &made {
-                Made::Stopped(Stop::Cancelled) => Outcome::Cancelled,
-                Made::Stopped(_) => Outcome::Interrupted,
-                Made::Whole(_) | Made::Failed(_) => Outcome::Failed,
-            };
-            self.close_attempt(outcome, None, None).await;
-        }
-        let ended = self.ended(made).await;
-        let mut tries = 0;
-        let row = loop {
-            match self.store(ended.clone()).await {
-                Ok(row) => break row,
-                Err(error) if tries < STORE_TRIES => {
-                    tracing::warn!(error = %format!("{:#}", anyhow::Error::new(error)), "an answer is not stored yet");
-                    tries += 1;
-                    tokio::time::sleep(STORE_AGAIN).await;
-                }
-                Err(error) => {
-                    tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "an answer could not be stored to its end");
-                    return;
-                }
-            }
-        };
-        if let Some(row) = row {
-            self.speaker.end(row);
-        }
-    }
-
-    async fn ended(&self, made: Made) -> Ended {
-        let text = self.speaker.text();
-        let (status, finish_reason, error) = match made {
-            Made::Whole(ending) => (Status::Completed, Some(ending.finish), None),
-            Made::Stopped(Stop::Cancelled) => {
-                (Status::Cancelled, Some("cancelled".to_owned()), None)
-            }
-            Made::Stopped(_) => {
-                let failure = failure(
-                    "interrupted",
-                    "the server was stopped before the answer ended",
-                );
-                (Status::Interrupted, None, Some(failure))
-            }
-            Made::Failed(failure) => (Status::Failed, None, Some(failure)),
-        };
-        let mut usage = answer_usage(&self.attempts, self.began.elapsed());
-        if self.asked.begun.is_some()
-            && let Some(before) = &self.row.figures
-        {
-            // What was said before is part of the answer, and was paid for.
-            let before = &before.usage;
-            usage.attempts = usage.attempts.saturating_add(before.attempts);
-            let costs = usage.cost_microusd.zip(before.cost_microusd);
-            usage.cost_microusd = costs.map(|(one, other)| one.saturating_add(other));
-        }
-        let figures = Figures {
-            usage,
-            context: self.context.clone(),
-        };
-        Ended {
-            status,
-            token_count: tokens::count_message(Role::Assistant.as_str(), text.clone()).await,
-            text,
-            provider: self.attempts.last().map(|last| last.provider.clone()),
-            finish_reason,
-            error,
-            figures: Some(figures),
-        }
-    }
-
-    /// Ends the answer, unless another has done so.
-    async fn store(&self, ended: Ended) -> database::Result<Option<message::Model>> {
-        let app = &self.app;
-        let now = app.clock.now();
-        let row = self.row.clone();
-        let purpose = Purpose {
-            user: Some(row.user_id),
-            project: self.project,
-            conversation: Some(row.conversation_id),
-            message: Some(row.id),
-            attachment: None,
-        };
-        let turn = EndedTurn {
-            generation: self.id,
-            answer: row.clone(),
-            ended: ended.clone(),
-            ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
-            at: now,
-        };
-        if let Some(row) = app.chat.end(turn).await? {
-            return Ok(Some(row));
-        }
-        let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
-        if generation::take(&mut tx, self.id).await?.is_none() {
-            return Ok(None);
-        }
-        usage::record(&mut tx, Kind::Chat, purpose, &self.attempts).await?;
-        let row = message::end_answer(
-            &mut tx,
-            row.user_id,
-            row.conversation_id,
-            row.id,
-            ended,
-            now,
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(row)
-    }
-}
-
-/// Tokens and money of all attempts: tokens of the last, money of all.
-pub(super) fn answer_usage(attempts: &[Attempt], took: Duration) -> AnswerUsage {
-    let Some((last, spent)) = attempts
-        .last()
-        .and_then(|last| Some((last, last.spent.as_ref()?)))
-    else {
-        return AnswerUsage::default();
-    };
-    let waited: f64 = attempts
-        .iter()
-        .filter_map(|attempt| attempt.spent.as_ref())
-        .map(|spent| f64::from(spent.latency_ms))
-        .sum();
-    let overhead = (took.as_secs_f64() * 1_000.0 - waited).max(0.0);
-    AnswerUsage {
-        input_tokens: spent.tokens.input,
-        cached_tokens: spent.tokens.cached,
-        output_tokens: spent.tokens.output,
-        reasoning_tokens: spent.tokens.reasoning,
-        estimated: spent.is_estimated,
-        cost_microusd: attempts.iter().map(Attempt::cost_microusd).sum(),
-        price_version: last.price.as_ref().map(|(version, _)| version.clone()),
-        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        first_token_ms: spent.first_token_ms,
-        latency_ms: millis(took),
-        overhead_ms: (overhead * 10.0).round() / 10.0,
-    }
-}
-
-fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

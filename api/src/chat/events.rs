@@ -31,8 +31,6 @@ use crate::{
     extract::Json,
 };
 
-/// A byte at least this often keeps routers from closing a silent stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a database that is away is waited for, and how often it is looked.
 const UNTIL_BACK: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
@@ -164,7 +162,8 @@ impl Reader {
     /// The next events, and whether they are the last.
     async fn next(&mut self) -> (String, bool) {
         let mut events = String::new();
-        match tokio::time::timeout(KEEP_ALIVE, self.hear()).await {
+        let silence = self.app.config.chat.keep_alive;
+        match tokio::time::timeout(silence, self.hear()).await {
             Err(_) => events.push_str(": keep-alive\n\n"),
             Ok(Heard::More(pieces)) => {
                 for (text, at) in &pieces {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{answer::answer_usage, live::Stop, relay};
+use super::{ending::answer_usage, live::Stop, relay};
 use crate::app::App;
 
 /// How often leases are renewed, and texts stored: several times within a lease.
@@ -161,6 +161,7 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
                 ..TokenCounts::default()
             },
             is_estimated: true,
+            reported_microusd: None,
             latency_ms: u32::try_from(latency).unwrap_or_default(),
             first_token_ms: None,
         });

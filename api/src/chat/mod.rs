@@ -5,9 +5,11 @@
 //! message.
 
 mod answer;
+mod attempt;
 mod batch;
 mod dto;
 mod echo;
+mod ending;
 mod events;
 mod failure;
 mod keeper;

@@ -7,6 +7,7 @@ use shared::{
         generation::Attempts,
         turn::{NewConversation, NewTurn},
     },
+    providers::Picked,
 };
 
 use super::{
@@ -57,39 +58,38 @@ pub(super) fn turn(
     })
 }
 
-/// Picks the first key, and stores the question. Nothing where it must be stored by itself.
+/// Stores the question, which is asked with the `first` key. Nothing where it must be stored by itself.
 ///
 /// # Errors
-/// Where no key can be used now, and where the database is away.
+/// Where the database is away.
 pub(super) async fn begin(
     app: &App,
     new: NewTurn,
     place: &Place,
     choice: &Choice,
+    first: Option<&Picked>,
 ) -> Result<Option<Stored>> {
-    let first = choice.pick(app).await?;
     let new = NewTurn {
         model: choice.id().to_owned(),
         provider: choice.first_provider().to_owned(),
-        attempts: Attempts(vec![choice.attempt(app, first.as_ref(), new.token_count)]),
+        attempts: Attempts(vec![choice.attempt(app, first, new.token_count)]),
         ..new
     };
-    let written = app.chat.begin(new).await;
-    if let (Err(_) | Ok(None), Some(picked)) = (&written, &first) {
-        app.providers.unused(picked).await;
-    }
-    match written {
+    match app.chat.begin(new).await {
         Ok(begun) => Ok(begun.map(|begun| Stored {
             question: begun.question,
             row: begun.answer,
             begun: None,
             project: place.project.as_ref().map(|project| project.id),
             generation: begun.generation,
-            first,
+            first: None,
             is_noted: true,
         })),
         Err(error @ database::Error::Unavailable(_)) => Err(error.into()),
         // It tells better what is wrong when it is stored by itself.
-        Err(_) => Ok(None),
+        Err(error) => {
+            tracing::debug!(error = %error, "a question is stored by itself");
+            Ok(None)
+        }
     }
 }

@@ -250,16 +250,17 @@ pub(super) struct Stored {
     pub(super) is_noted: bool,
 }
 
-/// Picks the first key, and stores that the answer is being made.
+/// Stores that the answer is being made, which is asked for with the `first` key.
 ///
 /// # Errors
-/// Where no key can be used now, and as the database fails.
+/// As the database fails.
 pub(super) async fn store(
     app: &App,
     caller: &Caller,
     mut tx: Write,
     asked: WrittenAnswer,
     choice: &Choice,
+    mut first: Option<Picked>,
 ) -> Result<Stored> {
     let WrittenAnswer {
         question,
@@ -267,7 +268,6 @@ pub(super) async fn store(
         begun,
         project,
     } = asked;
-    let mut first = choice.pick(app).await?;
     // Whoever waits for attachments asks nobody yet, and later with another key.
     let is_noted = question.content.attachments().is_empty();
     let input = u32::try_from(question.token_count).unwrap_or_default();

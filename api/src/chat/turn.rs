@@ -9,6 +9,7 @@ use shared::{
         message::{self, Role},
         project,
     },
+    providers::Picked,
     tokens,
 };
 use tokio::time::Instant;
@@ -136,19 +137,59 @@ impl Asking<'_> {
             }
             _ => 0,
         };
+        // Picked at most once: whoever takes turns must not be passed over.
+        let mut first = None;
         if let (Ok(place), Some(Ok(choice))) = (&place, &choice)
             && let Some(new) = quick::turn(app, caller, &turn, token_count, place)
             && request.repeatable.is_none()
-            && let Some(stored) = quick::begin(app, new, place, choice).await?
         {
-            let system = system_prompt(app, &turn.target, place);
-            let begun = self.make(choice.clone(), turn.options, stored, system);
-            // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
-            if turn.is_streamed {
-                app.chat.flush().await?;
+            let picked = choice.pick(app).await?;
+            match quick::begin(app, new, place, choice, picked.as_ref()).await {
+                Ok(Some(begun)) => {
+                    let stored = Stored {
+                        first: picked,
+                        ..begun
+                    };
+                    let system = system_prompt(app, &turn.target, place);
+                    let begun = self.make(choice.clone(), turn.options, stored, system);
+                    // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
+                    if turn.is_streamed {
+                        app.chat.flush().await?;
+                    }
+                    return Ok(begun);
+                }
+                Ok(None) => first = Some(picked),
+                Err(error) => {
+                    if let Some(picked) = picked {
+                        app.providers.unused(&picked).await;
+                    }
+                    return Err(error);
+                }
             }
-            return Ok(begun);
         }
+        let begun = self.begin_alone(&turn, place, choice, token_count, &mut first);
+        let begun = begun.await;
+        if let Some(Some(picked)) = first {
+            app.providers.unused(&picked).await;
+        }
+        begun
+    }
+
+    /// Begins an answer in a transaction of its own. `first` is the key that is picked already, and is taken if it is used.
+    async fn begin_alone(
+        self,
+        turn: &Turn,
+        place: Result<Place>,
+        choice: Option<Result<Choice>>,
+        token_count: u32,
+        first: &mut Option<Option<Picked>>,
+    ) -> Result<Begun> {
+        let Self {
+            app,
+            caller,
+            request,
+            ..
+        } = self;
         // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.
         let mut tx = match app.begin(caller, request).await {
             Err(Error::Repeated(answer)) => return resume(app, caller, &answer).await,
@@ -157,14 +198,18 @@ impl Asking<'_> {
         let (place, choice) = (place?, choice.transpose()?);
         let choice = choice.expect("there is one wherever there is a place");
         let system = system_prompt(app, &turn.target, &place);
-        let asked = match write(app, caller, &mut tx, &turn, token_count, place, &choice).await? {
+        let asked = match write(app, caller, &mut tx, turn, token_count, place, &choice).await? {
             Written::Known(row) => {
                 tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
                 return follow(app, caller, *row, 0);
             }
             Written::Begun(written) => *written,
         };
-        let stored = store(app, caller, tx, asked, &choice).await?;
+        let first = match first.take() {
+            Some(first) => first,
+            None => choice.pick(app).await?,
+        };
+        let stored = store(app, caller, tx, asked, &choice, first).await?;
         Ok(self.make(choice, turn.options, stored, system))
     }
 

@@ -21,6 +21,9 @@ use crate::{
     tokens::TokenCounts,
 };
 
+/// Instead of a table of prices: the provider told what it costs.
+const REPORTED: &str = "reported";
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -166,6 +169,9 @@ pub struct Spent {
     pub tokens: TokenCounts,
     /// Whether they were counted here.
     pub is_estimated: bool,
+    /// What the provider says that it costs, in millionths of a US dollar.
+    #[serde(default)]
+    pub reported_microusd: Option<i64>,
     /// Until the end.
     pub latency_ms: u32,
     /// Until the first word.
@@ -180,6 +186,7 @@ impl Spent {
             error: Some(error),
             tokens: TokenCounts::default(),
             is_estimated: false,
+            reported_microusd: None,
             latency_ms,
             first_token_ms: None,
         }
@@ -187,10 +194,22 @@ impl Spent {
 }
 
 impl Attempt {
+    /// The table of prices by which it is accounted: one of ours, or what the provider says.
+    pub fn price_version(&self) -> Option<String> {
+        let is_reported = |spent: &Spent| spent.reported_microusd.is_some();
+        if self.spent.as_ref().is_some_and(is_reported) {
+            return Some(REPORTED.to_owned());
+        }
+        self.price.as_ref().map(|(version, _)| version.clone())
+    }
+
     /// What it costs, in millionths of a US dollar; none where nobody knows.
     pub fn cost_microusd(&self) -> Option<i64> {
         let spent = self.spent.as_ref()?;
         let tokens = spent.tokens;
+        if spent.reported_microusd.is_some() {
+            return spent.reported_microusd;
+        }
         if tokens == TokenCounts::default() {
             return Some(0);
         }
@@ -250,7 +269,7 @@ fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<M
         reasoning_tokens: tokens.reasoning.into(),
         audio_ms: None,
         is_estimated: spent.is_estimated,
-        price_version: attempt.price.as_ref().map(|(version, _)| version.clone()),
+        price_version: attempt.price_version(),
         cost_microusd: attempt.cost_microusd(),
         latency_ms: millis(spent.latency_ms),
         first_token_ms: spent.first_token_ms.map(millis),
