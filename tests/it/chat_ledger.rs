@@ -17,12 +17,34 @@ use tests::{
 };
 
 use crate::{
-    chat::{app, id},
+    chat::{app, id, ledger},
     chat_streams::Instance,
 };
 
 const CHAT: &str = "/api/v1/chat/completions";
 const REQUESTS: usize = 2_000;
+
+#[tokio::test]
+async fn what_a_provider_says_that_an_answer_cost_goes_before_the_table() {
+    let provider = Provider::start(|_| {
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 11, "completion_tokens": 2, "cost": 0.000_123_4 } });
+        let finish = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
+        let last = format!("data: {finish}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+        stream(vec![delta("Yes."), Step::Send(last)])
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    let answer = ana.chat(json!({ "message": "Hi" })).await.expect(200);
+    // In whole millionths, and never too little.
+    assert_eq!(answer["usage"]["costMicrousd"], 124);
+    assert_eq!(answer["usage"]["priceVersion"], "reported");
+    let rows = ledger(&app).await;
+    assert_eq!(
+        (&rows[0]["cost_microusd"], &rows[0]["price_version"]),
+        (&json!(124), &json!("reported"))
+    );
+    app.finish().await;
+}
 
 #[tokio::test]
 async fn usage_is_summed_up_by_day_model_project_and_conversation() {

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 /// Most things that are written together.
 const MOST: usize = 64;
 /// How many groups are written at the same time: while one waits for the disk, the next is put together.
-const WRITERS: usize = 3;
+const WRITERS: usize = 2;
 
 /// Something that is written with others of its kind.
 pub(super) trait Written: Clone + Send + Sync + 'static {
