@@ -43,6 +43,27 @@ pub enum Error {
     Failed(#[source] DbErr),
 }
 
+impl Error {
+    /// Whether the database is away, rather than busy with what others do: then nothing else can be done with it now.
+    pub fn is_away(&self) -> bool {
+        let Self::Unavailable(error) = self else {
+            return false;
+        };
+        match error {
+            DbErr::Conn(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Exec(RuntimeErr::SqlxError(sqlx))
+            | DbErr::Query(RuntimeErr::SqlxError(sqlx)) => match &**sqlx {
+                sqlx::Error::Database(error) => {
+                    let code = error.code().unwrap_or_default();
+                    !BUSY.contains(&&*code)
+                }
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+}
+
 /// Results of models.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -174,6 +195,9 @@ impl From<DbErr> for Error {
     }
 }
 
+/// SQLSTATEs of a server that is there: another transaction was in the way, or the time limit came first.
+const BUSY: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
+
 /// Whether the server, or what else goes on there, is the trouble rather than the statement: trying again may help.
 ///
 /// SQLSTATEs of PostgreSQL 15, appendix A: 08 connection exceptions, 53 insufficient resources, 57P shutdown and start-up,
@@ -190,7 +214,8 @@ pub fn is_away(error: &sqlx::Error) -> bool {
             ["08", "53", "57P"]
                 .iter()
                 .any(|class| code.starts_with(class))
-                || ["25P03", "40001", "40P01", "55P03", "57014"].contains(&&*code)
+                || BUSY.contains(&&*code)
+                || code == "25P03"
         }),
         _ => false,
     }
@@ -212,18 +237,6 @@ pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> D
         .idle_timeout(Duration::from_mins(5))
         .connect_lazy_with(options);
     SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
-}
-
-/// Waits until everything that was committed so far would survive the end of the database's server.
-///
-/// # Errors
-/// As the database fails.
-pub async fn flush(db: &impl ConnectionTrait) -> Result<()> {
-    // The least that is written to the log, so that the commit waits for it and for all before it.
-    let sql = "SELECT pg_logical_emit_message(true, 'baatcheet', '')";
-    db.execute_raw(Statement::from_string(DbBackend::Postgres, sql))
-        .await?;
-    Ok(())
 }
 
 /// On whose behalf a transaction acts; its jobs inherit it.

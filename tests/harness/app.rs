@@ -71,7 +71,7 @@ pub struct TestApp {
     pub redis_url: String,
     pub context: Context,
     pub worker: WorkerConfig,
-    config: ApiConfig,
+    config: Box<ApiConfig>,
     registry: Registry,
     inline: tokio::sync::Mutex<Inline>,
     stop: CancellationToken,
@@ -96,6 +96,10 @@ impl TestApp {
     }
 
     pub async fn with(options: Options) -> Self {
+        Box::pin(Self::open(options)).await
+    }
+
+    async fn open(options: Options) -> Self {
         let server = options
             .postgres_url
             .unwrap_or_else(|| database::server("TEST_DATABASE_URL"));
@@ -174,9 +178,9 @@ impl TestApp {
         }
 
         let stop = CancellationToken::new();
-        let (base, api) = serve(&config, &clock, &stop).await;
+        let (base, api) = Box::pin(serve(&config, &clock, &stop)).await;
 
-        let context = worker::context(&worker, clock.clone())
+        let context = Box::pin(worker::context(&worker, clock.clone()))
             .await
             .expect("a worker's context");
         let registry = options.registry.unwrap_or_else(Registry::all);
@@ -198,7 +202,7 @@ impl TestApp {
             inline: tokio::sync::Mutex::new(inline.expect("an engine")),
             context,
             worker,
-            config,
+            config: Box::new(config),
             registry,
             database,
             stop,
@@ -210,7 +214,7 @@ impl TestApp {
 
     /// Starts another instance of the API in this process, with the same clock, and tells its address.
     pub async fn another_api(&self) -> String {
-        let (base, _) = serve(&self.config, &self.clock, &self.stop).await;
+        let (base, _) = Box::pin(serve(&self.config, &self.clock, &self.stop)).await;
         base
     }
 

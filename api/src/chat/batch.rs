@@ -1,10 +1,12 @@
 //! What many requests write, written together: things that come while others are written are written next, all at once.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt as _;
 use sea_orm::{DatabaseConnection, DbErr};
 use shared::{
-    database::{self, Error, Result},
+    database::{Error, Result},
+    ids::MessageId,
     models::{
         message,
         turn::{self, Begun, EndedTurn, NewTurn},
@@ -13,15 +15,17 @@ use shared::{
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-/// Most things that are written together.
+/// Most things that are written together, and bytes of their texts.
 const MOST: usize = 64;
-/// How many groups are written at the same time: while one waits for the disk, the next is put together.
-const WRITERS: usize = 2;
+const MOST_BYTES: usize = 64 * 1024;
 
 /// Something that is written with others of its kind.
 pub(super) trait Written: Clone + Send + Sync + 'static {
     /// What is known of it then.
     type Output: Send + 'static;
+
+    /// Bytes of its text.
+    fn size(&self) -> usize;
 
     /// Writes things as a whole or not at all, and answers in their order.
     fn write(
@@ -33,6 +37,10 @@ pub(super) trait Written: Clone + Send + Sync + 'static {
 impl Written for NewTurn {
     type Output = Option<Begun>;
 
+    fn size(&self) -> usize {
+        self.content.size_bytes()
+    }
+
     async fn write(db: &DatabaseConnection, turns: &[Self]) -> Result<Vec<Option<Begun>>> {
         turn::begin(db, turns).await
     }
@@ -41,21 +49,30 @@ impl Written for NewTurn {
 impl Written for EndedTurn {
     type Output = Option<message::Model>;
 
+    fn size(&self) -> usize {
+        self.ended.text.len()
+    }
+
     async fn write(db: &DatabaseConnection, turns: &[Self]) -> Result<Vec<Option<message::Model>>> {
         turn::end(db, turns).await
     }
 }
 
-/// Everything that was written before.
+/// An answer that was begun, and all that was written before.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Flush;
+pub(super) struct Flush(pub(super) MessageId);
 
 impl Written for Flush {
-    type Output = ();
+    /// Whether it is still there.
+    type Output = bool;
 
-    async fn write(db: &DatabaseConnection, flushes: &[Self]) -> Result<Vec<()>> {
-        database::flush(db).await?;
-        Ok(vec![(); flushes.len()])
+    fn size(&self) -> usize {
+        0
+    }
+
+    async fn write(db: &DatabaseConnection, flushes: &[Self]) -> Result<Vec<bool>> {
+        let answers: Vec<MessageId> = flushes.iter().map(|flush| flush.0).collect();
+        turn::flush(db, &answers).await
     }
 }
 
@@ -70,17 +87,17 @@ pub(super) struct Batch<T: Written> {
 }
 
 impl<T: Written> Batch<T> {
-    /// Starts the writers.
-    pub(super) fn start(db: &DatabaseConnection) -> Self {
+    /// Starts so many writers: while one waits for the disk, the next puts things together.
+    pub(super) fn start(db: &DatabaseConnection, writers: usize) -> Self {
         let (queue, entries) = mpsc::unbounded_channel();
         let entries = Arc::new(Mutex::new(entries));
-        let writers = TaskTracker::new();
-        for _ in 0..WRITERS {
-            writers.spawn(run(db.clone(), entries.clone()));
+        let tasks = TaskTracker::new();
+        for _ in 0..writers {
+            tasks.spawn(run(db.clone(), entries.clone()));
         }
         Self {
             queue,
-            _writers: writers,
+            _writers: tasks,
         }
     }
 
@@ -96,35 +113,91 @@ impl<T: Written> Batch<T> {
     }
 }
 
-async fn run<T: Written>(
-    db: DatabaseConnection,
-    entries: Arc<Mutex<mpsc::UnboundedReceiver<Entry<T>>>>,
-) {
-    let mut waiting = Vec::with_capacity(MOST);
-    while entries.lock().await.recv_many(&mut waiting, MOST).await > 0 {
-        let (things, waiters): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-        let written = match T::write(&db, &things).await {
-            Ok(written) => written.into_iter().map(Ok).collect(),
-            Err(error) if things.len() == 1 => vec![Err(error)],
-            // It would be no better one by one.
-            Err(Error::Unavailable(error)) => {
-                let again = || Error::Unavailable(error.clone());
-                things.iter().map(|_| Err(again())).collect()
+type Entries<T> = Arc<Mutex<mpsc::UnboundedReceiver<Entry<T>>>>;
+
+async fn run<T: Written>(db: DatabaseConnection, entries: Entries<T>) {
+    while let Some(group) = next(&entries).await {
+        if let Err(away) = write_group(&db, group).await {
+            // The others would wait for nothing, each group for as long as this one.
+            let mut entries = entries.lock().await;
+            while let Ok((_, done)) = entries.try_recv() {
+                _ = done.send(Err(again(&away)));
             }
-            // One that cannot be written must not hold up the others.
-            Err(error) => {
-                tracing::debug!(error = %error, things = things.len(), "they are written one by one");
-                let mut written = Vec::with_capacity(things.len());
-                for thing in &things {
-                    let one = T::write(&db, std::slice::from_ref(thing)).await;
-                    written.push(one.map(|mut one| one.remove(0)));
-                }
-                written
-            }
-        };
-        for (done, output) in waiters.into_iter().zip(written) {
-            // Whoever has gone meanwhile does not wait for it.
-            _ = done.send(output);
         }
     }
+}
+
+/// What waits to be written, as far as it may be written together.
+async fn next<T: Written>(entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
+    let mut entries = entries.lock().await;
+    let first = entries.recv().await?;
+    let mut size = first.0.size();
+    let mut group = vec![first];
+    while group.len() < MOST
+        && size < MOST_BYTES
+        && let Ok(entry) = entries.try_recv()
+    {
+        size += entry.0.size();
+        group.push(entry);
+    }
+    Some(group)
+}
+
+/// Writes a group, and tells those who wait. Whoever has gone meanwhile does not wait.
+///
+/// # Errors
+/// Where the database is away.
+async fn write_group<T: Written>(db: &DatabaseConnection, group: Vec<Entry<T>>) -> Result<()> {
+    let (things, waiters): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    let mut away = match write(db, &things).await {
+        Ok(outputs) => {
+            for (done, output) in waiters.into_iter().zip(outputs) {
+                _ = done.send(Ok(output));
+            }
+            return Ok(());
+        }
+        Err(error) if error.is_away() => Some(error),
+        Err(error) if things.len() == 1 => {
+            if let Some(done) = waiters.into_iter().next() {
+                _ = done.send(Err(error));
+            }
+            return Ok(());
+        }
+        Err(error) => {
+            tracing::debug!(error = %error, things = things.len(), "they are written one by one");
+            None
+        }
+    };
+    // One that cannot be written must not hold up the others.
+    for (thing, done) in things.into_iter().zip(waiters) {
+        let written = match &away {
+            Some(error) => Err(again(error)),
+            None => write(db, &[thing])
+                .await
+                .map(|mut outputs| outputs.remove(0)),
+        };
+        if away.is_none()
+            && let Err(error) = &written
+            && error.is_away()
+        {
+            away = Some(again(error));
+        }
+        _ = done.send(written);
+    }
+    away.map_or(Ok(()), Err)
+}
+
+/// Writes things; a writer outlives what goes wrong with one of them.
+async fn write<T: Written>(db: &DatabaseConnection, things: &[T]) -> Result<Vec<T::Output>> {
+    let written = AssertUnwindSafe(T::write(db, things)).catch_unwind().await;
+    let failed = || Error::Failed(DbErr::Custom("writing panicked".to_owned()));
+    let outputs = written.map_err(|_| failed())??;
+    (outputs.len() == things.len())
+        .then_some(outputs)
+        .ok_or_else(failed)
+}
+
+/// The same for another one who waits.
+fn again(error: &Error) -> Error {
+    Error::Unavailable(DbErr::Custom(error.to_string()))
 }

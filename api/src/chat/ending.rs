@@ -7,7 +7,7 @@ use shared::{
     models::{
         generation,
         message::{self, AnswerUsage, Ended, Figures, Role, Status},
-        turn::EndedTurn,
+        turn::{self, EndedTurn},
         usage::{self, Attempt, Kind, Outcome, Purpose},
     },
     tokens,
@@ -124,15 +124,20 @@ impl Making {
             message: Some(row.id),
             attachment: None,
         };
-        let turn = EndedTurn {
-            generation: self.id,
-            answer: row.clone(),
-            ended: ended.clone(),
-            ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
-            at: now,
-        };
-        if let Some(row) = app.chat.end(turn).await? {
-            return Ok(Some(row));
+        if ended.text.len() <= turn::MOST_BYTES {
+            let turn = EndedTurn {
+                generation: self.id,
+                answer: row.clone(),
+                ended: ended.clone(),
+                ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
+                at: now,
+            };
+            match app.chat.end(turn).await {
+                Ok(Some(row)) => return Ok(Some(row)),
+                Ok(None) => {}
+                Err(error) if error.is_away() => return Err(error),
+                Err(error) => tracing::debug!(error = %error, "an answer is ended by itself"),
+            }
         }
         let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
         if generation::take(&mut tx, self.id).await?.is_none() {

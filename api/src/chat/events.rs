@@ -4,7 +4,7 @@
 //! whole answer for the last event. So a stream can be read on from any event, at any instance, also when the answer has
 //! ended long ago.
 
-use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, sync::Arc};
 
 use axum::{
     body::Body,
@@ -21,19 +21,16 @@ use shared::{
 use tokio::time::Instant;
 
 use super::{
+    LOOK, UNTIL_BACK,
     dto::{ChatCompletion, Delta, Last, Started, failure},
-    live::{Heard, Listener},
     relay,
+    told::{Heard, Listener},
 };
 use crate::{
     app::App,
     error::{AnswerFailed, Error, Result},
     extract::Json,
 };
-
-/// How long a database that is away is waited for, and how often it is looked.
-const UNTIL_BACK: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(200);
 
 const PROVIDER: HeaderName = HeaderName::from_static("x-baatcheet-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-baatcheet-attempts");

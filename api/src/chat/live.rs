@@ -16,6 +16,8 @@ use shared::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::told::{Listener, Told};
+
 /// The answers; cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Live(Arc<Mutex<BTreeMap<MessageId, Entry>>>);
@@ -48,37 +50,11 @@ pub(super) enum Stop {
     Lost,
 }
 
-/// What was said so far, and how it ended.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    text: String,
-    /// Where each piece ends.
-    ends: Vec<usize>,
-    end: Option<Arc<message::Model>>,
-}
-
 /// Says an answer. Once it is dropped, nobody finds it here any more.
 pub(super) struct Speaker {
     live: Live,
     id: MessageId,
     told: watch::Sender<Told>,
-}
-
-/// Hears an answer, from a position on.
-pub(super) struct Listener {
-    told: watch::Receiver<Told>,
-    at: usize,
-}
-
-/// Something that was heard.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Heard {
-    /// More words, each piece with the position after it.
-    More(Vec<(String, usize)>),
-    /// There are no more.
-    End(Arc<message::Model>),
-    /// Whoever said it is gone: what became of it is stored.
-    Gone,
 }
 
 impl Live {
@@ -310,69 +286,9 @@ impl Drop for Speaker {
     }
 }
 
-impl Listener {
-    /// Hears an answer that has ended, from a position on.
-    pub(super) fn of(row: message::Model, at: usize) -> Self {
-        let text = row.content.text();
-        let (_, told) = watch::channel(Told {
-            ends: (!text.is_empty())
-                .then_some(text.len())
-                .into_iter()
-                .collect(),
-            text,
-            end: Some(Arc::new(row)),
-        });
-        Self { told, at }
-    }
-
-    /// The position up to which it has heard.
-    pub(super) fn at(&self) -> usize {
-        self.at
-    }
-
-    /// Waits for more, at most until the end.
-    pub(super) async fn next(&mut self) -> Heard {
-        loop {
-            {
-                let told = self.told.borrow_and_update();
-                let more = told.after(self.at);
-                if let Some((_, at)) = more.last() {
-                    self.at = *at;
-                    return Heard::More(more);
-                }
-                if let Some(row) = &told.end {
-                    return Heard::End(row.clone());
-                }
-            }
-            if self.told.changed().await.is_err() {
-                // The last words may have come with the end.
-                let told = self.told.borrow();
-                let is_all = told.after(self.at).is_empty() && told.end.is_none();
-                if is_all {
-                    return Heard::Gone;
-                }
-            }
-        }
-    }
-}
-
-impl Told {
-    /// The pieces after a position, of which the first may be cut.
-    fn after(&self, at: usize) -> Vec<(String, usize)> {
-        let first = self.ends.partition_point(|end| *end <= at);
-        let mut from = self.text.floor_char_boundary(at.min(self.text.len()));
-        let mut pieces = Vec::with_capacity(self.ends.len() - first);
-        for end in &self.ends[first..] {
-            pieces.push((self.text[from..*end].to_owned(), *end));
-            from = *end;
-        }
-        pieces
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::told::Heard, *};
 
     #[tokio::test]
     async fn a_listener_hears_every_piece_from_its_position_on() {

@@ -14,6 +14,7 @@ mod events;
 mod failure;
 mod keeper;
 mod live;
+mod place;
 mod prompt;
 mod quick;
 mod relay;
@@ -21,23 +22,25 @@ pub(crate) mod route;
 mod routes;
 mod shown;
 mod store;
+mod told;
 mod turn;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr};
 use secrecy::SecretString;
 use shared::{
     clients::chat::{AskError, Models},
     config::ProviderConfig,
     database,
-    ids::UserId,
+    ids::{MessageId, UserId},
     models::{
         generation::{self, Stopped},
         message,
         turn::{Begun, EndedTurn, NewTurn},
     },
 };
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -51,6 +54,10 @@ use crate::{app::App, extract::BodyLimit};
 
 /// The longest message takes twelve bytes a character where a client escapes all of it.
 const BODY_LIMIT_BYTES: usize = 12 * dto::MESSAGE_MAX + 512 * 1024;
+
+/// How long a database that is away is waited for, and how often it is looked.
+const UNTIL_BACK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The routes that answer at once.
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -102,9 +109,9 @@ impl Chat {
             instance: Uuid::new_v4(),
             making: TaskTracker::new(),
             stopping,
-            begins: Batch::start(db),
-            ends: Batch::start(db),
-            flushes: Batch::start(db),
+            begins: Batch::start(db, 2),
+            ends: Batch::start(db, 2),
+            flushes: Batch::start(db, 1),
         }))
     }
 
@@ -118,9 +125,26 @@ impl Chat {
         self.0.ends.write(turn).await
     }
 
-    /// Waits until what was begun so far would survive the end of the database's server.
-    async fn flush(&self) -> database::Result<()> {
-        self.0.flushes.write(Flush).await
+    /// Waits until an answer that was begun with others would survive the end of the database's server. Where that cannot be
+    /// had, it is not made.
+    async fn flush(&self, answer: MessageId) -> database::Result<()> {
+        let until = Instant::now() + UNTIL_BACK;
+        let error = loop {
+            match self.0.flushes.write(Flush(answer)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    break database::Error::Unavailable(DbErr::Custom(
+                        "it was forgotten".to_owned(),
+                    ));
+                }
+                Err(database::Error::Unavailable(_)) if Instant::now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Err(error) => break error,
+            }
+        };
+        self.live().stop(answer, Stop::Interrupted);
+        Err(error)
     }
 
     fn models(&self) -> &Models {

@@ -1,19 +1,19 @@
 //! Storing an ordinary question together with those of others: words, and nothing that another transaction must know of.
 
 use shared::{
-    database,
     ids::ConversationId,
     models::{
         generation::Attempts,
-        turn::{NewConversation, NewTurn},
+        turn::{MOST_BYTES, NewConversation, NewTurn},
     },
     providers::Picked,
 };
 
 use super::{
+    place::Place,
     route::Choice,
     store::{Stored, content},
-    turn::{Place, Target, Turn},
+    turn::{Target, Turn},
 };
 use crate::{app::App, caller::Caller, error::Result, messages::send_message::Parent};
 
@@ -36,14 +36,16 @@ pub(super) fn turn(
     else {
         return None;
     };
-    if turn.client_id.is_some() || !attachments.is_empty() {
+    let known = place.conversation.as_ref();
+    let is_archived = known.is_some_and(|conversation| conversation.archived_at.is_some());
+    if turn.client_id.is_some() || !attachments.is_empty() || text.len() > MOST_BYTES || is_archived
+    {
         return None;
     }
     let begun = place.conversation.is_none().then(|| NewConversation {
         system_prompt: system_prompt.clone(),
         model: turn.model.clone(),
     });
-    let known = place.conversation.as_ref();
     Some(NewTurn {
         conversation: known.map_or_else(ConversationId::new, |conversation| conversation.id),
         begun,
@@ -65,7 +67,6 @@ pub(super) fn turn(
 pub(super) async fn begin(
     app: &App,
     new: NewTurn,
-    place: &Place,
     choice: &Choice,
     first: Option<&Picked>,
 ) -> Result<Option<Stored>> {
@@ -80,12 +81,12 @@ pub(super) async fn begin(
             question: begun.question,
             row: begun.answer,
             begun: None,
-            project: place.project.as_ref().map(|project| project.id),
+            project: begun.project,
             generation: begun.generation,
             first: None,
             is_noted: true,
         })),
-        Err(error @ database::Error::Unavailable(_)) => Err(error.into()),
+        Err(error) if error.is_away() => Err(error.into()),
         // It tells better what is wrong when it is stored by itself.
         Err(error) => {
             tracing::debug!(error = %error, "a question is stored by itself");

@@ -11,7 +11,10 @@ use shared::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::live::{Heard, Listener, Speaker};
+use super::{
+    live::Speaker,
+    told::{Heard, Listener},
+};
 use crate::app::App;
 
 /// What is said within this time is told at once.

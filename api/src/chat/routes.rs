@@ -22,7 +22,8 @@ use super::{
         Started, Temperature,
     },
     events::{stream, whole},
-    live::{Heard, Stop},
+    live::Stop,
+    told::Heard,
     turn::{Begun, Target, Turn, begin, follow},
 };
 use crate::{

@@ -14,8 +14,9 @@ use shared::{
 use uuid::Uuid;
 
 use super::{
+    place::Place,
     route::Choice,
-    turn::{Known, Place, Target, Turn},
+    turn::{Known, Target, Turn},
 };
 use crate::{
     app::App,

@@ -4,11 +4,7 @@ use axum::http::StatusCode;
 use shared::{
     database::Origin,
     ids::{AttachmentId, ConversationId, MessageId, ProjectId},
-    models::{
-        conversation,
-        message::{self, Role},
-        project,
-    },
+    models::message::{self, Role},
     providers::Picked,
     tokens,
 };
@@ -19,10 +15,11 @@ use super::{
     answer::{Making, Options},
     dto::{MESSAGE_MAX, Started},
     events::{Reader, listen},
-    live::Listener,
+    place::{Place, place, system_prompt},
     prompt, quick, relay,
     route::{self, Choice},
     store::{Stored, Written, store, write},
+    told::Listener,
 };
 use crate::{
     answer::Answer,
@@ -76,13 +73,6 @@ pub(super) struct Begun {
     pub(super) started: Started,
 }
 
-/// Where an answer is given.
-pub(super) struct Place {
-    /// None where the conversation is begun with it.
-    pub(super) conversation: Option<conversation::Model>,
-    pub(super) project: Option<project::Model>,
-}
-
 /// Begins an answer. A client that goes away meanwhile leaves none half begun.
 pub(super) async fn begin(
     app: &App,
@@ -104,6 +94,9 @@ pub(super) async fn begin(
     let begun = app.tasks.spawn(beginning.in_current_span()).await;
     begun.map_err(anyhow::Error::from)?
 }
+
+/// The key that was picked before; none where nobody needs one.
+struct Early(Option<Picked>);
 
 /// Who asks.
 #[derive(Clone, Copy)]
@@ -144,7 +137,7 @@ impl Asking<'_> {
             && request.repeatable.is_none()
         {
             let picked = choice.pick(app).await?;
-            match quick::begin(app, new, place, choice, picked.as_ref()).await {
+            match quick::begin(app, new, choice, picked.as_ref()).await {
                 Ok(Some(begun)) => {
                     let stored = Stored {
                         first: picked,
@@ -154,11 +147,11 @@ impl Asking<'_> {
                     let begun = self.make(choice.clone(), turn.options, stored, system);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
-                        app.chat.flush().await?;
+                        app.chat.flush(begun.started.message_id).await?;
                     }
                     return Ok(begun);
                 }
-                Ok(None) => first = Some(picked),
+                Ok(None) => first = Some(Early(picked)),
                 Err(error) => {
                     if let Some(picked) = picked {
                         app.providers.unused(&picked).await;
@@ -169,7 +162,7 @@ impl Asking<'_> {
         }
         let begun = self.begin_alone(&turn, place, choice, token_count, &mut first);
         let begun = begun.await;
-        if let Some(Some(picked)) = first {
+        if let Some(Early(Some(picked))) = first {
             app.providers.unused(&picked).await;
         }
         begun
@@ -182,7 +175,7 @@ impl Asking<'_> {
         place: Result<Place>,
         choice: Option<Result<Choice>>,
         token_count: u32,
-        first: &mut Option<Option<Picked>>,
+        first: &mut Option<Early>,
     ) -> Result<Begun> {
         let Self {
             app,
@@ -206,7 +199,7 @@ impl Asking<'_> {
             Written::Begun(written) => *written,
         };
         let first = match first.take() {
-            Some(first) => first,
+            Some(Early(first)) => first,
             None => choice.pick(app).await?,
         };
         let stored = store(app, caller, tx, asked, &choice, first).await?;
@@ -295,63 +288,6 @@ fn check_length(target: &Target) -> Result<()> {
         return Err(Error::field("/message", "must not be empty"));
     }
     Ok(())
-}
-
-/// Finds where the answer is given, and whether the caller may ask there.
-async fn place(app: &App, caller: &Caller, target: &Target) -> Result<Place> {
-    let (db, user) = (&app.db, caller.user);
-    let (conversation, asked_project) = match target {
-        Target::New {
-            conversation: None,
-            project,
-            ..
-        } => (None, *project),
-        Target::New {
-            conversation: Some(id),
-            project,
-            ..
-        } => (Some(conversation::get(db, user, *id).await?), *project),
-        Target::Reworded { message, .. } | Target::Anew(message) | Target::Onward(message) => {
-            let row = message::get(db, user, *message).await?;
-            let conversation = conversation::get(db, user, row.conversation_id).await?;
-            (Some(conversation), None)
-        }
-    };
-    let filed = match &conversation {
-        Some(conversation) => conversation.project_id,
-        None => asked_project,
-    };
-    if let (Some(_), Some(asked)) = (&conversation, asked_project)
-        && asked_project != filed
-    {
-        project::get(db, user, asked).await?;
-        return Err(Error::field(
-            "/projectId",
-            "is not the project of the conversation; it is only for a conversation that is begun",
-        ));
-    }
-    let project = match filed {
-        Some(id) => Some(project::get(db, user, id).await?),
-        None => None,
-    };
-    Ok(Place {
-        conversation,
-        project,
-    })
-}
-
-/// What the model is told first: by the request, the conversation, its project, or the deployment.
-fn system_prompt(app: &App, target: &Target, place: &Place) -> Option<String> {
-    let of_request = match target {
-        Target::New { system_prompt, .. } => system_prompt.clone(),
-        _ => None,
-    };
-    let of_conversation = || place.conversation.as_ref()?.system_prompt.clone();
-    let of_project = || place.project.as_ref()?.instructions.clone();
-    of_request
-        .or_else(of_conversation)
-        .or_else(of_project)
-        .or_else(|| app.config.chat.default_system_prompt.clone())
 }
 
 /// What is kept of an answer for a repetition of its request.

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::{
     database::Result,
-    ids::{ConversationId, MessageId, UserId},
+    ids::{ConversationId, MessageId, ProjectId, UserId},
 };
+
+/// Most bytes of a text that is written with others: indexing a long one takes time, for which they would wait.
+pub const MOST_BYTES: usize = 16 * 1024;
 
 /// A turn to begin: a question in words, and the answer to it.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +67,8 @@ pub struct Begun {
     pub answer: message::Model,
     /// The making of the answer.
     pub generation: Uuid,
+    /// Where the conversation is filed.
+    pub project: Option<ProjectId>,
 }
 
 #[derive(Serialize)]
@@ -77,17 +82,18 @@ struct Beginning<'a> {
     generation: Uuid,
 }
 
-#[derive(FromQueryResult)]
+#[derive(Clone, Copy, FromQueryResult)]
 struct Placed {
     generation: Uuid,
     parent: Option<MessageId>,
+    project: Option<ProjectId>,
     asked_at: DateTime<Utc>,
 }
 
 /// Begins turns, each in a conversation of its own. None for those that must be begun by themselves.
 ///
 /// What is written survives the end of this program, and that of the database's server only once something that is
-/// written later does: nobody may be told before that. See [`crate::database::flush`].
+/// written later does: nobody may be told before that. See [`flush`].
 ///
 /// # Errors
 /// As the database fails; then none was begun.
@@ -101,12 +107,12 @@ pub async fn begin(db: &impl ConnectionTrait, turns: &[NewTurn]) -> Result<Vec<O
              WHERE set_config('synchronous_commit', 'off', true) = 'off'
                AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = t.\"user\" AND w.is_active)
         ), held AS (
-            SELECT c.id, c.current_message_id, c.last_message_at
+            SELECT c.id, c.project_id, c.current_message_id, c.last_message_at
               FROM turn t JOIN conversations c ON c.id = t.conversation AND c.user_id = t.\"user\"
              WHERE c.deleted_at IS NULL AND c.archived_at IS NULL
                FOR NO KEY UPDATE OF c SKIP LOCKED
         ), placed AS MATERIALIZED (
-            SELECT t.*, h.current_message_id AS parent,
+            SELECT t.*, h.current_message_id AS parent, h.project_id AS project,
                    greatest(t.at, h.last_message_at + interval '1 microsecond') AS asked_at
               FROM turn t LEFT JOIN held h ON h.id = t.conversation
              WHERE t.is_new OR h.id IS NOT NULL
@@ -134,20 +140,23 @@ pub async fn begin(db: &impl ConnectionTrait, turns: &[NewTurn]) -> Result<Vec<O
             SELECT answer, conversation, \"user\", question, 'assistant', '[]', 0, 0, false, 1,
                    asked_at + interval '1 microsecond', 'streaming', model, provider
               FROM placed
+            RETURNING 1
         ), making AS (
             INSERT INTO generations
                    (message_id, id, conversation_id, user_id, instance, lease_until, text, begun_bytes, attempts,
                     started_at)
-            SELECT answer, generation, conversation, \"user\", instance, {lease}, '', 0, attempts, at FROM placed
+            SELECT answer, generation, conversation, \"user\", instance, {lease}, '', 0, attempts, at
+              -- The lease begins when the messages are there, which may take a while.
+              FROM placed, (SELECT count(*) FROM said) AS said
         )
-        SELECT generation, parent, asked_at FROM placed",
+        SELECT generation, parent, project, asked_at FROM placed",
         lease = generation::LEASE_UNTIL,
     );
-    let mut places: HashSet<ConversationId> = HashSet::new();
+    let mut seen: HashSet<ConversationId> = HashSet::new();
     let beginnings: Vec<Option<Beginning<'_>>> = turns
         .iter()
         .map(|turn| {
-            let is_first = places.insert(turn.conversation);
+            let is_first = seen.insert(turn.conversation);
             is_first.then(|| turn.beginning())
         })
         .collect();
@@ -204,8 +213,32 @@ impl Beginning<'_> {
             question,
             answer,
             generation: self.generation,
+            project: placed.project,
         }
     }
+}
+
+#[derive(FromQueryResult)]
+struct Kept {
+    id: MessageId,
+}
+
+/// Waits until everything that was committed so far would survive the end of the database's server, and tells which of
+/// these messages are there then.
+///
+/// # Errors
+/// As the database fails.
+pub async fn flush(db: &impl ConnectionTrait, messages: &[MessageId]) -> Result<Vec<bool>> {
+    // The least that is written to the log, so that the commit waits for it and for all before it. The server may have ended
+    // meanwhile, and have forgotten them.
+    const SQL: &str = "
+        SELECT id FROM messages
+         WHERE id = ANY($1) AND (SELECT pg_logical_emit_message(true, 'baatcheet', '') IS NOT NULL)";
+    let ids: Vec<Uuid> = messages.iter().map(|id| id.0).collect();
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [ids.into()]);
+    let kept = Kept::find_by_statement(statement).all(db).await?;
+    let kept: HashSet<MessageId> = kept.into_iter().map(|kept| kept.id).collect();
+    Ok(messages.iter().map(|id| kept.contains(id)).collect())
 }
 
 /// A turn to end.
@@ -266,7 +299,8 @@ pub async fn end(
     db: &impl ConnectionTrait,
     turns: &[EndedTurn],
 ) -> Result<Vec<Option<message::Model>>> {
-    // In this order, like whoever ends one by itself: the generation, its conversation, its message.
+    // Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
+    // waited for.
     const SQL: &str = "
         WITH ended AS (
             SELECT e.* FROM json_to_recordset($1::json) AS e(
@@ -277,9 +311,10 @@ pub async fn end(
               FROM ended e
               JOIN generations g ON g.id = e.generation
               JOIN conversations c ON c.id = g.conversation_id
+              JOIN messages m ON m.id = g.message_id
              WHERE c.deleted_at IS NULL
                AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = g.user_id AND w.is_active)
-               FOR UPDATE OF g, c SKIP LOCKED
+               FOR UPDATE OF g, c, m SKIP LOCKED
         ), taken AS (
             DELETE FROM generations g USING held h WHERE g.id = h.generation
         ), said AS (
@@ -314,11 +349,11 @@ pub async fn end(
               JOIN held h ON h.generation = u.generation
         )
         SELECT generation, version, rating, rating_reason, deleted_at FROM said";
-    let mut places: HashSet<ConversationId> = HashSet::new();
+    let mut seen: HashSet<ConversationId> = HashSet::new();
     let endings: Vec<Option<Ending<'_>>> = turns
         .iter()
         .map(|turn| {
-            let is_first = places.insert(turn.answer.conversation_id);
+            let is_first = seen.insert(turn.answer.conversation_id);
             is_first.then(|| turn.ending())
         })
         .collect();

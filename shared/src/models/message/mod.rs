@@ -4,6 +4,7 @@
 //! conversation strictly grow, so that an order by time is the order of the branch.
 
 mod answer;
+mod content;
 mod list;
 mod whole;
 mod write;
@@ -19,6 +20,7 @@ pub use self::{
         Asked, Ended, NewAnswer, begin_again, begin_answer, end_answer, find_answer, find_sent,
         hold_client_id, rate,
     },
+    content::{Content, Part},
     list::{Listed, Siblings, children, count_siblings, list, list_branch},
     whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
@@ -211,66 +213,6 @@ pub struct MissingAttachment {
     /// Why, for people.
     #[schema(example = "it is still being read")]
     pub reason: String,
-}
-
-/// A piece of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "lowercase",
-    rename_all_fields = "camelCase"
-)]
-pub enum Part {
-    /// What was said.
-    Text {
-        /// Any text but U+0000.
-        text: String,
-    },
-    /// What was shown.
-    Attachment {
-        /// An upload of the same user.
-        attachment_id: AttachmentId,
-    },
-}
-
-/// What a message consists of, in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
-#[serde(transparent)]
-pub struct Content(pub Vec<Part>);
-
-impl Content {
-    /// Nothing but a text, if it is not empty.
-    pub fn of_text(text: String) -> Self {
-        let text = (!text.is_empty()).then_some(Part::Text { text });
-        Self(text.into_iter().collect())
-    }
-
-    /// Everything that was said.
-    pub fn text(&self) -> String {
-        let texts = self.0.iter().filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
-            Part::Attachment { .. } => None,
-        });
-        texts.collect::<Vec<_>>().join("\n")
-    }
-
-    /// Everything that was shown.
-    pub fn attachments(&self) -> Vec<AttachmentId> {
-        let ids = self.0.iter().filter_map(|part| match part {
-            Part::Text { .. } => None,
-            Part::Attachment { attachment_id } => Some(*attachment_id),
-        });
-        ids.collect()
-    }
-
-    /// Bytes of everything that was said.
-    pub fn size_bytes(&self) -> usize {
-        let sizes = self.0.iter().map(|part| match part {
-            Part::Text { text } => text.len(),
-            Part::Attachment { .. } => 0,
-        });
-        sizes.sum()
-    }
 }
 
 /// A row of `messages`.

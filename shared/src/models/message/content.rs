@@ -1,0 +1,66 @@
+//! What a message consists of.
+
+use sea_orm::FromJsonQueryResult;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AttachmentId;
+
+/// A piece of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "type",
+    rename_all = "lowercase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Part {
+    /// What was said.
+    Text {
+        /// Any text but U+0000.
+        text: String,
+    },
+    /// What was shown.
+    Attachment {
+        /// An upload of the same user.
+        attachment_id: AttachmentId,
+    },
+}
+
+/// What a message consists of, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+#[serde(transparent)]
+pub struct Content(pub Vec<Part>);
+
+impl Content {
+    /// Nothing but a text, if it is not empty.
+    pub fn of_text(text: String) -> Self {
+        let text = (!text.is_empty()).then_some(Part::Text { text });
+        Self(text.into_iter().collect())
+    }
+
+    /// Everything that was said.
+    pub fn text(&self) -> String {
+        let texts = self.0.iter().filter_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            Part::Attachment { .. } => None,
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Everything that was shown.
+    pub fn attachments(&self) -> Vec<AttachmentId> {
+        let ids = self.0.iter().filter_map(|part| match part {
+            Part::Text { .. } => None,
+            Part::Attachment { attachment_id } => Some(*attachment_id),
+        });
+        ids.collect()
+    }
+
+    /// Bytes of everything that was said.
+    pub fn size_bytes(&self) -> usize {
+        let sizes = self.0.iter().map(|part| match part {
+            Part::Text { text } => text.len(),
+            Part::Attachment { .. } => 0,
+        });
+        sizes.sum()
+    }
+}
