@@ -24,6 +24,7 @@ pub(super) fn turn(
     turn: &Turn,
     token_count: u32,
     place: &Place,
+    choice: &Choice,
 ) -> Option<NewTurn> {
     let Target::New {
         parent: Parent::Current,
@@ -52,8 +53,8 @@ pub(super) fn turn(
         user: caller.user,
         content: content(text, &[]),
         token_count,
-        model: String::new(),
-        provider: String::new(),
+        model: choice.id().to_owned(),
+        provider: choice.first_provider().to_owned(),
         instance: app.chat.instance(),
         attempts: Attempts::default(),
         at: app.clock.now(),
@@ -71,8 +72,6 @@ pub(super) async fn begin(
     first: Option<&Picked>,
 ) -> Result<Option<Stored>> {
     let new = NewTurn {
-        model: choice.id().to_owned(),
-        provider: choice.first_provider().to_owned(),
         attempts: Attempts(vec![choice.attempt(app, first, new.token_count)]),
         ..new
     };

@@ -133,7 +133,7 @@ impl Asking<'_> {
         // Picked at most once: whoever takes turns must not be passed over.
         let mut first = None;
         if let (Ok(place), Some(Ok(choice))) = (&place, &choice)
-            && let Some(new) = quick::turn(app, caller, &turn, token_count, place)
+            && let Some(new) = quick::turn(app, caller, &turn, token_count, place, choice)
             && request.repeatable.is_none()
         {
             let picked = choice.pick(app).await?;
