@@ -1,11 +1,11 @@
 //! What many requests write, written together: things that come while others are written are written next, all at once.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use sea_orm::{DatabaseConnection, DbErr};
 use shared::{
-    database::{Error, Result},
+    database::{Connection, Error, Held, Result},
     ids::MessageId,
     models::{
         message,
@@ -19,6 +19,9 @@ use tokio_util::task::TaskTracker;
 const MOST: usize = 64;
 const MOST_BYTES: usize = 64 * 1024;
 
+/// How long a writer keeps its connection while nothing comes.
+const HELD: Duration = Duration::from_secs(1);
+
 /// Something that is written with others of its kind.
 pub(super) trait Written: Clone + Send + Sync + 'static {
     /// What is known of it then.
@@ -29,7 +32,7 @@ pub(super) trait Written: Clone + Send + Sync + 'static {
 
     /// Writes things as a whole or not at all, and answers in their order.
     fn write(
-        db: &DatabaseConnection,
+        db: &mut Connection,
         things: &[Self],
     ) -> impl Future<Output = Result<Vec<Self::Output>>> + Send;
 }
@@ -41,7 +44,7 @@ impl Written for NewTurn {
         self.content.size_bytes()
     }
 
-    async fn write(db: &DatabaseConnection, turns: &[Self]) -> Result<Vec<Option<Begun>>> {
+    async fn write(db: &mut Connection, turns: &[Self]) -> Result<Vec<Option<Begun>>> {
         turn::begin(db, turns).await
     }
 }
@@ -53,7 +56,7 @@ impl Written for EndedTurn {
         self.ended.text.len()
     }
 
-    async fn write(db: &DatabaseConnection, turns: &[Self]) -> Result<Vec<Option<message::Model>>> {
+    async fn write(db: &mut Connection, turns: &[Self]) -> Result<Vec<Option<message::Model>>> {
         turn::end(db, turns).await
     }
 }
@@ -70,7 +73,7 @@ impl Written for Flush {
         0
     }
 
-    async fn write(db: &DatabaseConnection, flushes: &[Self]) -> Result<Vec<bool>> {
+    async fn write(db: &mut Connection, flushes: &[Self]) -> Result<Vec<bool>> {
         let answers: Vec<MessageId> = flushes.iter().map(|flush| flush.0).collect();
         turn::flush(db, &answers).await
     }
@@ -93,7 +96,7 @@ impl<T: Written> Batch<T> {
         let entries = Arc::new(Mutex::new(entries));
         let tasks = TaskTracker::new();
         for _ in 0..writers {
-            tasks.spawn(run(db.clone(), entries.clone()));
+            tasks.spawn(Writer(Held::new(db)).run(entries.clone()));
         }
         Self {
             queue,
@@ -115,20 +118,93 @@ impl<T: Written> Batch<T> {
 
 type Entries<T> = Arc<Mutex<mpsc::UnboundedReceiver<Entry<T>>>>;
 
-async fn run<T: Written>(db: DatabaseConnection, entries: Entries<T>) {
-    while let Some(group) = next(&entries).await {
-        if let Err(away) = write_group(&db, group).await {
-            // The others would wait for nothing, each group for as long as this one.
-            let mut entries = entries.lock().await;
-            while let Ok((_, done)) = entries.try_recv() {
-                _ = done.send(Err(again(&away)));
+/// A writer, with its way to the database.
+struct Writer(Held);
+
+impl Writer {
+    async fn run<T: Written>(mut self, entries: Entries<T>) {
+        while let Some(group) = self.next(&entries).await {
+            if let Err(away) = self.write_group(group).await {
+                // The others would wait for nothing, each group for as long as this one.
+                let mut entries = entries.lock().await;
+                while let Ok((_, done)) = entries.try_recv() {
+                    _ = done.send(Err(again(&away)));
+                }
             }
         }
+    }
+
+    /// What waits to be written, as far as it may be written together.
+    async fn next<T: Written>(&mut self, entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
+        let next = tokio::time::timeout(HELD, group(entries)).await;
+        match next {
+            Ok(group) => group,
+            Err(_) => {
+                self.0.release();
+                group(entries).await
+            }
+        }
+    }
+
+    /// Writes a group, and tells those who wait. Whoever has gone meanwhile does not wait.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    async fn write_group<T: Written>(&mut self, group: Vec<Entry<T>>) -> Result<()> {
+        let (things, waiters): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let mut away = match self.write(&things).await {
+            Ok(outputs) => {
+                for (done, output) in waiters.into_iter().zip(outputs) {
+                    _ = done.send(Ok(output));
+                }
+                return Ok(());
+            }
+            Err(error) if error.is_away() => Some(error),
+            Err(error) if things.len() == 1 => {
+                if let Some(done) = waiters.into_iter().next() {
+                    _ = done.send(Err(error));
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, things = things.len(), "they are written one by one");
+                None
+            }
+        };
+        // One that cannot be written must not hold up the others.
+        for (thing, done) in things.into_iter().zip(waiters) {
+            let written = match &away {
+                Some(error) => Err(again(error)),
+                None => self
+                    .write(&[thing])
+                    .await
+                    .map(|mut outputs| outputs.remove(0)),
+            };
+            if away.is_none()
+                && let Err(error) = &written
+                && error.is_away()
+            {
+                away = Some(again(error));
+            }
+            _ = done.send(written);
+        }
+        away.map_or(Ok(()), Err)
+    }
+
+    /// Writes things; a writer outlives what goes wrong with one of them.
+    async fn write<T: Written>(&mut self, things: &[T]) -> Result<Vec<T::Output>> {
+        let writing = self.0.using(async |db| T::write(db, things).await);
+        let written = AssertUnwindSafe(writing).catch_unwind().await;
+        let failed = || Error::Failed(DbErr::Custom("writing panicked".to_owned()));
+        let outputs = written.map_err(|_| failed())??;
+        (outputs.len() == things.len())
+            .then_some(outputs)
+            .ok_or_else(failed)
     }
 }
 
 /// What waits to be written, as far as it may be written together.
-async fn next<T: Written>(entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
+async fn group<T: Written>(entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
     let mut entries = entries.lock().await;
     let first = entries.recv().await?;
     let mut size = first.0.size();
@@ -141,60 +217,6 @@ async fn next<T: Written>(entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
         group.push(entry);
     }
     Some(group)
-}
-
-/// Writes a group, and tells those who wait. Whoever has gone meanwhile does not wait.
-///
-/// # Errors
-/// Where the database is away.
-async fn write_group<T: Written>(db: &DatabaseConnection, group: Vec<Entry<T>>) -> Result<()> {
-    let (things, waiters): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let mut away = match write(db, &things).await {
-        Ok(outputs) => {
-            for (done, output) in waiters.into_iter().zip(outputs) {
-                _ = done.send(Ok(output));
-            }
-            return Ok(());
-        }
-        Err(error) if error.is_away() => Some(error),
-        Err(error) if things.len() == 1 => {
-            if let Some(done) = waiters.into_iter().next() {
-                _ = done.send(Err(error));
-            }
-            return Ok(());
-        }
-        Err(error) => {
-            tracing::debug!(error = %error, things = things.len(), "they are written one by one");
-            None
-        }
-    };
-    // One that cannot be written must not hold up the others.
-    for (thing, done) in things.into_iter().zip(waiters) {
-        let written = match &away {
-            Some(error) => Err(again(error)),
-            None => write(db, &[thing])
-                .await
-                .map(|mut outputs| outputs.remove(0)),
-        };
-        if away.is_none()
-            && let Err(error) = &written
-            && error.is_away()
-        {
-            away = Some(again(error));
-        }
-        _ = done.send(written);
-    }
-    away.map_or(Ok(()), Err)
-}
-
-/// Writes things; a writer outlives what goes wrong with one of them.
-async fn write<T: Written>(db: &DatabaseConnection, things: &[T]) -> Result<Vec<T::Output>> {
-    let written = AssertUnwindSafe(T::write(db, things)).catch_unwind().await;
-    let failed = || Error::Failed(DbErr::Custom("writing panicked".to_owned()));
-    let outputs = written.map_err(|_| failed())??;
-    (outputs.len() == things.len())
-        .then_some(outputs)
-        .ok_or_else(failed)
 }
 
 /// The same for another one who waits.

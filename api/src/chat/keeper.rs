@@ -1,6 +1,9 @@
 //! Keeps answers that are made here, and ends those whose instance has died.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use shared::{
@@ -22,6 +25,8 @@ use crate::app::App;
 
 /// How often leases are renewed, and texts stored: several times within a lease.
 const KEEP: Duration = Duration::from_millis(400);
+/// Most answers that are kept at once: whoever ends one meanwhile must do it by itself.
+const MOST: usize = 100;
 /// After trouble nobody is held for dead until everybody has had time to say otherwise: longer than a lease.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -52,10 +57,11 @@ pub(crate) fn start(app: &App, end: &CancellationToken) -> anyhow::Result<()> {
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut well_since = Instant::now();
             let mut last = Instant::now();
+            let mut known = BTreeSet::new();
             loop {
                 tick.tick().await;
                 // This process may have been held up as long as the others may have been.
-                let kept = keep(&keeping, &db).await;
+                let kept = keep(&keeping, &db, &mut known).await;
                 if kept.is_err() || last.elapsed() > PATIENCE / 2 {
                     well_since = Instant::now();
                 }
@@ -73,16 +79,30 @@ pub(crate) fn start(app: &App, end: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says that the answers of this instance are still made, and stores what was said of them.
-async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
-    let live = app.chat.live();
-    let own = live.own();
-    if own.is_empty() {
+/// Says that the answers of this instance are still made, and stores what was said of them. Those that were not `known`
+/// the last time have just begun: most end before the next.
+async fn keep(
+    app: &App,
+    db: &DatabaseConnection,
+    known: &mut BTreeSet<Uuid>,
+) -> database::Result<()> {
+    let own: BTreeSet<Uuid> = app.chat.live().own().into_iter().collect();
+    let due: Vec<Uuid> = own.intersection(known).copied().collect();
+    *known = own;
+    if due.is_empty() {
         // Whether others can say that they are there.
         return database::ping(db).await;
     }
-    let unsaved = live.unsaved();
-    let kept = match generation::keep(db, &own, &unsaved).await {
+    for due in due.chunks(MOST) {
+        keep_some(app, db, due).await?;
+    }
+    Ok(())
+}
+
+async fn keep_some(app: &App, db: &DatabaseConnection, own: &[Uuid]) -> database::Result<()> {
+    let live = app.chat.live();
+    let unsaved = live.unsaved(own);
+    let kept = match generation::keep(db, own, &unsaved).await {
         Ok(kept) => kept,
         Err(error) => {
             live.unsave(unsaved);
@@ -101,9 +121,9 @@ async fn keep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
         }
     }
     live.unsave(unsaved);
-    for id in own.into_iter().filter(|id| !there.contains(id)) {
+    for id in own.iter().filter(|id| !there.contains(id)) {
         // One that has ended meanwhile takes no notice.
-        live.stop_making(id, Stop::Lost);
+        live.stop_making(*id, Stop::Lost);
     }
     Ok(())
 }

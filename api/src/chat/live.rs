@@ -186,11 +186,15 @@ impl Live {
         }
     }
 
-    /// What is said and asked here and not stored yet. It counts as stored from now on.
-    pub(super) fn unsaved(&self) -> Vec<Unsaved> {
+    /// What is said and asked here of some answers and not stored yet. It counts as stored from now on.
+    pub(super) fn unsaved(&self, of: &[Uuid]) -> Vec<Unsaved> {
         let mut unsaved = Vec::new();
         for entry in self.answers().values_mut() {
-            let Some(making) = &mut entry.making else {
+            let Some(making) = entry
+                .making
+                .as_mut()
+                .filter(|making| of.contains(&making.id))
+            else {
                 continue;
             };
             let told = entry.told.borrow();
@@ -322,14 +326,14 @@ mod tests {
         let (_listener, repeating) = live.repeat(other, 0);
         repeating.as_ref().unwrap().say("elsewhere");
         assert!(live.repeat(other, 0).1.is_none());
-        assert!(live.unsaved().is_empty());
+        assert!(live.unsaved(&[Uuid::nil()]).is_empty());
         speaker.say(" and on");
-        let unsaved = live.unsaved();
+        let unsaved = live.unsaved(&[Uuid::nil()]);
         assert_eq!(unsaved[0].text, "so far and on");
-        assert!(live.unsaved().is_empty());
+        assert!(live.unsaved(&[Uuid::nil()]).is_empty());
         live.unsave(unsaved);
-        assert_eq!(live.unsaved().len(), 1);
-        assert!(live.unsaved().is_empty());
+        assert_eq!(live.unsaved(&[Uuid::nil()]).len(), 1);
+        assert!(live.unsaved(&[Uuid::nil()]).is_empty());
         assert!(!live.stop(other, Stop::Cancelled));
         assert!(live.stop(own, Stop::Cancelled));
         assert_eq!(live.stop_all(Stop::Interrupted), 1);

@@ -23,8 +23,9 @@ const COALESCE: Duration = Duration::from_millis(30);
 const LOOK: Duration = Duration::from_millis(40);
 /// How often Postgres is looked at meanwhile.
 const LOOK_STORED: Duration = Duration::from_secs(1);
-/// How long a stream stays after its last entry.
+/// How long a stream stays after its last entry, and how much sooner it may go.
 const LIFETIME: Duration = Duration::from_mins(15);
+const LIFETIME_TOLD: Duration = Duration::from_mins(1);
 
 /// Field of an entry: what was said.
 const TEXT: &str = "t";
@@ -35,6 +36,7 @@ const END: &str = "e";
 pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Listener) {
     let key = app.redis.keys().answer(id, making);
     let mut untold = String::new();
+    let mut lifetime_told: Option<Instant> = None;
     loop {
         let (is_over, at) = match listener.next().await {
             Heard::More(pieces) => {
@@ -49,15 +51,23 @@ pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Li
         } else {
             (TEXT, &*untold)
         };
+        // At the end in any case: meanwhile the stream may have been lost, and this would begin it anew.
+        let is_known = !is_over && lifetime_told.is_some_and(|told| told.elapsed() < LIFETIME_TOLD);
+        let lifetime = (!is_known).then_some(LIFETIME);
         let told = app
             .redis
-            .append(&key, at as u64, field, value, LIFETIME)
+            .append(&key, at as u64, field, value, lifetime)
             .await;
         if is_over {
             return;
         }
         match told {
-            Ok(()) => untold.clear(),
+            Ok(()) => {
+                untold.clear();
+                if !is_known {
+                    lifetime_told = Some(Instant::now());
+                }
+            }
             // It is told with what comes next.
             Err(error) => tracing::debug!(error = %error, "an answer is not told"),
         }
@@ -69,7 +79,11 @@ pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Li
 pub(super) async fn tell_end(app: &App, id: MessageId, making: Uuid, length: usize) {
     let key = app.redis.keys().answer(id, making);
     let number = length as u64 + 1;
-    if let Err(error) = app.redis.append(&key, number, END, "1", LIFETIME).await {
+    if let Err(error) = app
+        .redis
+        .append(&key, number, END, "1", Some(LIFETIME))
+        .await
+    {
         // Whoever listens looks into Postgres, too.
         tracing::debug!(error = %error, "an end is not told");
     }

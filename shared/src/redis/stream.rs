@@ -13,7 +13,7 @@ const READ_MAX: u64 = 500;
 pub type Entry = (u64, HashMap<String, String>);
 
 impl Redis {
-    /// Appends an entry to a stream that goes `lifetime` after its last one. Numbers must grow.
+    /// Appends an entry to a stream, which goes after a `lifetime` from now where one is told. Numbers must grow.
     ///
     /// # Errors
     /// When Redis does not answer within 100 ms, or has a later entry already.
@@ -23,16 +23,18 @@ impl Redis {
         number: u64,
         field: &str,
         value: &str,
-        lifetime: Duration,
+        lifetime: Option<Duration>,
     ) -> Result<(), Error> {
-        let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
         let append = Box::pin(async {
             let pipeline = self.client.pipeline();
             let id = format!("{number}-1");
             let _: () = pipeline
                 .xadd(key, false, None, id, vec![(field, value)])
                 .await?;
-            let _: () = pipeline.pexpire(key, millis, None).await?;
+            if let Some(lifetime) = lifetime {
+                let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+                let _: () = pipeline.pexpire(key, millis, None).await?;
+            }
             pipeline.all::<()>().await
         });
         self.bounded(COMMAND_TIMEOUT, append).await

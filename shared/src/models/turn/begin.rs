@@ -1,15 +1,18 @@
 //! Beginning turns.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 use serde::Serialize;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::json;
 use crate::{
-    database::Result,
+    database::{Connection, Result},
     ids::{ConversationId, MessageId, ProjectId, UserId},
     models::{
         generation::{self, Attempts},
@@ -75,23 +78,16 @@ struct Beginning<'a> {
     generation: Uuid,
 }
 
-#[derive(Clone, Copy, FromQueryResult)]
+#[derive(Clone, Copy, FromRow)]
 struct Placed {
     generation: Uuid,
-    parent: Option<MessageId>,
-    project: Option<ProjectId>,
+    parent: Option<Uuid>,
+    project: Option<Uuid>,
     asked_at: DateTime<Utc>,
 }
 
-/// Begins turns, each in a conversation of its own. None for those that must be begun by themselves.
-///
-/// What is written survives the end of this program, and that of the database's server only once something that is
-/// written later does: nobody may be told before that. See [`super::flush`].
-///
-/// # Errors
-/// As the database fails; then none was begun.
-pub async fn begin(db: &impl ConnectionTrait, turns: &[NewTurn]) -> Result<Vec<Option<Begun>>> {
-    let sql = format!(
+static SQL: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "WITH turn AS (
             SELECT t.* FROM json_to_recordset($1::json) AS t(
                        conversation uuid, is_new boolean, begun json, \"user\" uuid, content jsonb, token_count int,
@@ -144,7 +140,17 @@ pub async fn begin(db: &impl ConnectionTrait, turns: &[NewTurn]) -> Result<Vec<O
         )
         SELECT generation, parent, project, asked_at FROM placed",
         lease = generation::LEASE_UNTIL,
-    );
+    )
+});
+
+/// Begins turns, each in a conversation of its own. None for those that must be begun by themselves.
+///
+/// What is written survives the end of this program, and that of the database's server only once something that is
+/// written later does: nobody may be told before that. See [`super::flush`].
+///
+/// # Errors
+/// As the database fails; then none was begun.
+pub async fn begin(db: &mut Connection, turns: &[NewTurn]) -> Result<Vec<Option<Begun>>> {
     let mut seen: HashSet<ConversationId> = HashSet::new();
     let beginnings: Vec<Option<Beginning<'_>>> = turns
         .iter()
@@ -153,9 +159,10 @@ pub async fn begin(db: &impl ConnectionTrait, turns: &[NewTurn]) -> Result<Vec<O
             is_first.then(|| turn.beginning())
         })
         .collect();
-    let values = [json(beginnings.iter().flatten()).into()];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-    let placed = Placed::find_by_statement(statement).all(db).await?;
+    let placed: Vec<Placed> = sqlx::query_as(AssertSqlSafe(SQL.as_str()))
+        .bind(json(beginnings.iter().flatten()))
+        .fetch_all(db)
+        .await?;
     let mut placed: HashMap<Uuid, Placed> = placed
         .into_iter()
         .map(|placed| (placed.generation, placed))
@@ -188,7 +195,7 @@ impl Beginning<'_> {
     fn written(&self, placed: Placed) -> Begun {
         let turn = self.turn;
         let new = message::New {
-            parent: placed.parent,
+            parent: placed.parent.map(MessageId),
             role: Role::User,
             content: turn.content.clone(),
             token_count: turn.token_count,
@@ -206,7 +213,7 @@ impl Beginning<'_> {
             question,
             answer,
             generation: self.generation,
-            project: placed.project,
+            project: placed.project.map(ProjectId),
         }
     }
 }

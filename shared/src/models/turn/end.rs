@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
+use sea_orm::ActiveEnum as _;
 use serde::Serialize;
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::json;
 use crate::{
-    database::Result,
+    database::{Connection, Result},
     ids::{ConversationId, MessageId},
     models::{
         message::{self, Content, Ended, Rating},
@@ -57,11 +58,11 @@ struct Entry<'a> {
 }
 
 /// What others may have changed of an answer meanwhile.
-#[derive(FromQueryResult)]
+#[derive(FromRow)]
 struct Changed {
     generation: Uuid,
     version: i32,
-    rating: Option<Rating>,
+    rating: Option<String>,
     rating_reason: Option<String>,
     deleted_at: Option<DateTime<Utc>>,
 }
@@ -71,10 +72,7 @@ struct Changed {
 ///
 /// # Errors
 /// As the database fails; then none was ended.
-pub async fn end(
-    db: &impl ConnectionTrait,
-    turns: &[EndedTurn],
-) -> Result<Vec<Option<message::Model>>> {
+pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<message::Model>>> {
     // Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
     // waited for.
     const SQL: &str = "
@@ -139,9 +137,11 @@ pub async fn end(
             row,
         })
     });
-    let values = [json(endings.iter().flatten()).into(), json(ledger).into()];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
-    let changed = Changed::find_by_statement(statement).all(db).await?;
+    let changed: Vec<Changed> = sqlx::query_as(SQL)
+        .bind(json(endings.iter().flatten()))
+        .bind(json(ledger))
+        .fetch_all(db)
+        .await?;
     let mut changed: HashMap<Uuid, Changed> = changed
         .into_iter()
         .map(|changed| (changed.generation, changed))
@@ -191,7 +191,10 @@ impl EndedTurn {
             figures: ended.figures.or(before.figures),
             provider: ended.provider.or(before.provider),
             version: changed.version,
-            rating: changed.rating,
+            // Another value than these the table refuses.
+            rating: changed
+                .rating
+                .and_then(|rating| Rating::try_from_value(&rating).ok()),
             rating_reason: changed.rating_reason,
             deleted_at: changed.deleted_at,
             ..self.answer.clone()

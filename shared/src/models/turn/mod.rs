@@ -9,7 +9,6 @@ mod end;
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,32 +16,29 @@ pub use self::{
     begin::{Begun, NewConversation, NewTurn, begin},
     end::{EndedTurn, end},
 };
-use crate::{database::Result, ids::MessageId};
+use crate::{
+    database::{Connection, Result},
+    ids::MessageId,
+};
 
 /// Most bytes of a text that is written with others: indexing a long one takes time, for which they would wait.
 pub const MOST_BYTES: usize = 16 * 1024;
-
-#[derive(FromQueryResult)]
-struct Kept {
-    id: MessageId,
-}
 
 /// Waits until everything that was committed so far would survive the end of the database's server, and tells which of
 /// these messages are there then.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn flush(db: &impl ConnectionTrait, messages: &[MessageId]) -> Result<Vec<bool>> {
+pub async fn flush(db: &mut Connection, messages: &[MessageId]) -> Result<Vec<bool>> {
     // The least that is written to the log, so that the commit waits for it and for all before it. The server may have ended
     // meanwhile, and have forgotten them.
     const SQL: &str = "
         SELECT id FROM messages
          WHERE id = ANY($1) AND (SELECT pg_logical_emit_message(true, 'baatcheet', '') IS NOT NULL)";
     let ids: Vec<Uuid> = messages.iter().map(|id| id.0).collect();
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [ids.into()]);
-    let kept = Kept::find_by_statement(statement).all(db).await?;
-    let kept: HashSet<MessageId> = kept.into_iter().map(|kept| kept.id).collect();
-    Ok(messages.iter().map(|id| kept.contains(id)).collect())
+    let kept: Vec<Uuid> = sqlx::query_scalar(SQL).bind(ids).fetch_all(db).await?;
+    let kept: HashSet<Uuid> = kept.into_iter().collect();
+    Ok(messages.iter().map(|id| kept.contains(&id.0)).collect())
 }
 
 fn json<T: Serialize>(rows: impl Iterator<Item = T>) -> String {

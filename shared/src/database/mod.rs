@@ -1,5 +1,7 @@
 //! Postgres: connecting, transactions with what follows their commit, and what its errors mean.
 
+mod held;
+
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -13,6 +15,7 @@ use sea_orm::{
 };
 use sqlx::postgres::PgPoolOptions;
 
+pub use self::held::{Connection, Held};
 use crate::{
     config::DatabaseConfig,
     ids::{JobId, UserId},
@@ -192,6 +195,12 @@ impl From<DbErr> for Error {
             }
             _ => Self::Failed(error),
         }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))).into()
     }
 }
 
