@@ -16,6 +16,7 @@ DENY_VERSION=0.20.2
 MACHETE_VERSION=0.9.2
 TYPOS_VERSION=1.52.0
 SHARP_VERSION=0.35.5
+TIKTOKEN_VERSION=0.14.0
 
 # package:probe — a command, or the path of a file, or several of them separated by |.
 TESSDATA='/usr/share/tesseract-ocr/*/tessdata'

@@ -14,6 +14,7 @@ use shared::{
     keyring::{Keyring, random},
     providers::Providers,
     redis::Redis,
+    tokens::Measures,
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -56,6 +57,8 @@ pub(crate) struct Parts {
     pub chat: Chat,
     /// Whom to ask for them, and with which key.
     pub providers: Providers,
+    /// How tokens are counted.
+    pub tokens: Measures,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it was told that a proxy is not trusted.
@@ -108,6 +111,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             keyring,
             providers,
+            tokens: Measures::new(config.common.token_encoding),
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(config.common.outbound_allow.clone())?,
             hashing: Arc::new(Semaphore::new(cores)),

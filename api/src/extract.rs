@@ -27,6 +27,10 @@ pub(crate) const JSON_LIMIT_BYTES: usize = 256 * 1024;
 /// Longest time for a JSON body to come: less than a request may take, so that a slow client is told what is slow.
 const BODY_TIME: Duration = Duration::from_secs(20);
 
+/// Most problems that are told of one body: nobody reads more, and a body of millions of mistakes must not become an answer
+/// of millions of sentences.
+const MOST_PROBLEMS: usize = 100;
+
 /// The largest body of a route, where it is another one than [`JSON_LIMIT_BYTES`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub usize);
@@ -47,11 +51,22 @@ pub(crate) struct Query<T>(pub T);
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<FieldProblem>);
 
+impl Fields {
+    /// Goes on reading, unless it is known by now that the body is bad throughout.
+    fn and_on(mut self) -> ControlFlow<Self, Self> {
+        if self.0.len() < MOST_PROBLEMS {
+            return ControlFlow::Continue(self);
+        }
+        self.0.truncate(MOST_PROBLEMS);
+        ControlFlow::Break(self)
+    }
+}
+
 impl MergeWithError<Self> for Fields {
     fn merge(self_: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let mut all = self_.unwrap_or_default();
         all.0.extend(other.0);
-        ControlFlow::Continue(all)
+        all.and_on()
     }
 }
 
@@ -86,7 +101,7 @@ impl DeserializeError for Fields {
             ErrorKind::Unexpected { msg } => msg,
         };
         all.0.push(FieldProblem { pointer, detail });
-        ControlFlow::Continue(all)
+        all.and_on()
     }
 }
 
@@ -112,7 +127,7 @@ impl MergeWithError<Rule> for Fields {
             pointer: pointer(location),
             detail: rule.0,
         });
-        ControlFlow::Continue(all)
+        all.and_on()
     }
 }
 
@@ -141,6 +156,9 @@ fn pointer(location: ValuePointerRef<'_>) -> String {
 
 /// Adds every text that holds U+0000: Postgres cannot keep it, and nobody means it.
 fn find_nul(value: &serde_json::Value, at: &str, found: &mut Vec<FieldProblem>) {
+    if found.len() >= MOST_PROBLEMS {
+        return;
+    }
     match value {
         serde_json::Value::String(text) if text.contains('\0') => {
             found.push(FieldProblem {
@@ -226,10 +244,24 @@ where
         if let Some(repeatable) = repeatable {
             repeatable.read(&bytes);
         }
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Malformed(format!("the body is not JSON: {error}")))?;
-        read(value).map(Self)
+        read(parse(bytes).await?).map(Self)
     }
+}
+
+/// Reads JSON; what is large on a thread where nobody waits.
+async fn parse(bytes: Bytes) -> Result<serde_json::Value, Error> {
+    let is_large = bytes.len() > JSON_LIMIT_BYTES;
+    let parse = move || serde_json::from_slice::<serde_json::Value>(&bytes);
+    let parsed = if is_large {
+        tokio::task::spawn_blocking(parse)
+            .await
+            .map_err(anyhow::Error::from)?
+    } else {
+        parse()
+    };
+    parsed.map_err(|error: serde_json::Error| {
+        Error::Malformed(format!("the body is not JSON: {error}"))
+    })
 }
 
 /// Reads a body whole. That it does not come in time is the client's trouble, so nothing is logged.
@@ -357,6 +389,17 @@ mod tests {
                 "must not contain U+0000".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn of_endless_problems_the_first_are_named() {
+        let list = vec![json!(1); 10_000];
+        let found = problems(json!({ "displayName": "a", "count": 1, "list": list }));
+        assert_eq!(found.len(), MOST_PROBLEMS);
+        assert_eq!(found[99].0, "/list/99");
+        let list = vec![json!("\0"); 10_000];
+        let found = problems(json!({ "displayName": "a", "count": 1, "list": list }));
+        assert!(found.len() <= 2 * MOST_PROBLEMS, "{}", found.len());
     }
 
     #[tokio::test]

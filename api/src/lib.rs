@@ -35,6 +35,7 @@ mod projects;
 mod router;
 mod search;
 mod text;
+mod tokens;
 mod usage;
 mod variants;
 mod webhooks;
@@ -138,6 +139,9 @@ pub async fn serve(
     let ended = CancellationToken::new();
     chat::start(&app, &ended)?;
     health::start(&app);
+    let (db, clock) = (app.db.clone(), app.clock.clone());
+    let learning = app.tokens.clone().follow(db, clock, ended.clone());
+    app.tasks.spawn(learning);
     let interrupted = {
         let (app, stop) = (app.clone(), stop.clone());
         async move {

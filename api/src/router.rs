@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     exports, health, jobs, messages, metrics, middleware, models, notifications,
     openapi::{self, Document},
-    projects, search, usage, variants, webhooks,
+    projects, search, tokens, usage, variants, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -38,6 +38,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(models::router())
         .merge(projects::router())
         .merge(search::router())
+        .merge(tokens::router())
         .merge(usage::router())
         .merge(webhooks::router())
         .merge(deliveries::router())

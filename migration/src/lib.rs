@@ -26,6 +26,7 @@ mod m20261128_000017_add_answers;
 mod m20261128_000018_create_usage;
 mod m20261128_000019_create_provider_keys;
 mod m20261128_000020_index_words_faster;
+mod m20261128_000021_create_token_factors;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000018_create_usage::Migration),
             Box::new(m20261128_000019_create_provider_keys::Migration),
             Box::new(m20261128_000020_index_words_faster::Migration),
+            Box::new(m20261128_000021_create_token_factors::Migration),
         ]
     }
 }

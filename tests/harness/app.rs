@@ -58,6 +58,8 @@ pub struct Options {
     pub transcription_timeout: Option<Duration>,
     /// `test` unless told otherwise.
     pub environment: Option<String>,
+    /// What tokens are counted in that are stored; the product's own unless told otherwise.
+    pub token_fallback_encoding: Option<String>,
 }
 
 /// The product.
@@ -139,6 +141,7 @@ impl TestApp {
                     .unwrap_or_else(|| "127.0.0.0/8,::1/128".to_owned()),
             ),
             metrics_token: options.metrics_token,
+            token_fallback_encoding: options.token_fallback_encoding,
             ..CommonArgs::default()
         };
         let args = ApiArgs {

@@ -70,6 +70,8 @@ mod sessions;
 mod storage;
 mod storage_health;
 mod storage_outages;
+mod token_factors;
+mod tokens;
 mod transcription_engines;
 mod transcription_ledger;
 mod transcriptions;

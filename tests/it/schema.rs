@@ -61,6 +61,7 @@ async fn every_entity_can_be_selected() {
     select::<models::session::Entity>(&database).await;
     select::<models::session::spent::Entity>(&database).await;
     select::<models::storage_view::Entity>(&database).await;
+    select::<models::token_factor::Entity>(&database).await;
     select::<models::transcription::Entity>(&database).await;
     select::<models::usage::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;

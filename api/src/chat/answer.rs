@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::{
     catalogue::Route,
-    clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Piece, Prompt, Said},
+    clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Part, Piece, Prompt, Said},
     database::{self, Origin},
     ids::ProjectId,
     models::{
@@ -60,6 +60,9 @@ pub(super) struct Making {
     /// What was asked of providers so far.
     pub(super) attempts: Vec<Attempt>,
     pub(super) context: AnswerContext,
+    /// Tokens of what is asked, as they are stored (before the factor of any model); nothing where pictures are shown, of
+    /// which nobody can tell what they take.
+    pub(super) estimated: Option<u32>,
     /// When the provider that is asked now was asked, and the time of its first word.
     pub(super) asking: Option<(Instant, Option<Instant>)>,
     /// This making of the answer.
@@ -131,6 +134,9 @@ impl Making {
                 .max_tokens
                 .map(|most| most.min(model.max_output_tokens)),
         };
+        let mut parts = prompt.said.iter().flat_map(|said| &said.parts);
+        let has_pictures = parts.any(|part| matches!(part, Part::Picture(_)));
+        self.estimated = (!has_pictures).then_some(self.context.tokens);
         self.app.providers.count_request();
         let mut last = Unanswered::default();
         for round in 0..ROUNDS {

@@ -7,7 +7,7 @@ use shared::{
         generation,
         usage::{Attempt, Outcome, Spent},
     },
-    tokens::{self, TokenCounts},
+    tokens::TokenCounts,
 };
 use tokio::time::Instant;
 
@@ -67,11 +67,12 @@ impl Making {
         self.app.chat.live().note(self.row.id, &self.attempts);
     }
 
-    /// Tokens of what was said and thought now, as they are counted here.
+    /// Tokens of what was said and thought now, as they are stored.
     pub(super) async fn output_tokens(&self) -> u32 {
         let text = self.speaker.text()[self.before()..].to_owned();
-        let thoughts = tokens::count_text(self.thoughts.clone()).await;
-        tokens::count_text(text).await.saturating_add(thoughts)
+        let tokens = &self.app.tokens;
+        let thoughts = tokens.count_text(self.thoughts.clone()).await;
+        tokens.count_text(text).await.saturating_add(thoughts)
     }
 
     /// Accounts for the latest attempt, by what the provider counted or else by what was seen here.
@@ -87,14 +88,26 @@ impl Making {
             None => self.output_tokens().await,
         };
         let attempt = self.attempts.last_mut().expect("one was begun");
+        if let (Outcome::Completed, Some(reported), Some(estimated)) =
+            (outcome, counted.tokens, self.estimated)
+        {
+            let (provider, model) = (&attempt.provider, &attempt.provider_model);
+            self.app
+                .tokens
+                .learn(provider, model, estimated, reported.input);
+        }
+        let tokens = counted.tokens.unwrap_or_else(|| {
+            let (provider, model) = (&attempt.provider, &attempt.provider_model);
+            TokenCounts {
+                input: attempt.input_tokens,
+                output: self.app.tokens.measure(provider, model).of_stored(output),
+                ..TokenCounts::default()
+            }
+        });
         attempt.spent = Some(Spent {
             outcome,
             error,
-            tokens: counted.tokens.unwrap_or(TokenCounts {
-                input: attempt.input_tokens,
-                output,
-                ..TokenCounts::default()
-            }),
+            tokens,
             is_estimated: counted.tokens.is_none(),
             reported_microusd: counted.cost_microusd,
             latency_ms,

@@ -136,14 +136,11 @@ impl Writer {
 
     /// What waits to be written, as far as it may be written together.
     async fn next<T: Written>(&mut self, entries: &Entries<T>) -> Option<Vec<Entry<T>>> {
-        let next = tokio::time::timeout(HELD, group(entries)).await;
-        match next {
-            Ok(group) => group,
-            Err(_) => {
-                self.0.release();
-                group(entries).await
-            }
+        if let Ok(group) = tokio::time::timeout(HELD, group(entries)).await {
+            return group;
         }
+        self.0.release();
+        group(entries).await
     }
 
     /// Writes a group, and tells those who wait. Whoever has gone meanwhile does not wait.

@@ -10,7 +10,6 @@ use shared::{
         turn::{self, EndedTurn},
         usage::{self, Attempt, Kind, Outcome, Purpose},
     },
-    tokens,
 };
 
 use super::{
@@ -103,7 +102,11 @@ impl Making {
         };
         Ended {
             status,
-            token_count: tokens::count_message(Role::Assistant.as_str(), text.clone()).await,
+            token_count: self
+                .app
+                .tokens
+                .count_message(Role::Assistant.as_str(), text.clone())
+                .await,
             text,
             provider: self.attempts.last().map(|last| last.provider.clone()),
             finish_reason,

@@ -14,7 +14,7 @@ use shared::{
         usage::{self, Kind, Outcome, Purpose, Spent},
     },
     redis::Heard,
-    tokens::{self, TokenCounts},
+    tokens::TokenCounts,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -172,12 +172,14 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
         // What was said before it was asked to go on was paid for then.
         let begun = usize::try_from(found.begun_bytes).unwrap_or_default();
         let said = found.text.get(begun..).unwrap_or_default().to_owned();
+        let output = app.tokens.count_text(said).await;
+        let measure = app.tokens.measure(&last.provider, &last.provider_model);
         last.spent = Some(Spent {
             outcome: Outcome::Interrupted,
             error: None,
             tokens: TokenCounts {
                 input: last.input_tokens,
-                output: tokens::count_text(said).await,
+                output: measure.of_stored(output),
                 ..TokenCounts::default()
             },
             is_estimated: true,
@@ -197,7 +199,10 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
     usage::record(tx, Kind::Chat, purpose, &attempts).await?;
     let ended = Ended {
         status: Status::Interrupted,
-        token_count: tokens::count_message(Role::Assistant.as_str(), found.text.clone()).await,
+        token_count: app
+            .tokens
+            .count_message(Role::Assistant.as_str(), found.text.clone())
+            .await,
         text: found.text,
         provider: attempts.last().map(|last| last.provider.clone()),
         finish_reason: None,

@@ -5,7 +5,6 @@ use shared::{
     database::Result,
     ids::{ConversationId, MessageId, UserId},
     models::message::{self, AnswerContext, MissingAttachment, Role},
-    tokens,
 };
 
 use super::shown::{Pictures, Shown, Texts, show};
@@ -51,17 +50,24 @@ pub(super) struct Prompted {
 pub(super) async fn prompt(app: &App, asked: &Asked) -> Result<Prompted> {
     let limit = app.config.chat.context_max_tokens;
     let most = app.config.chat.context_max_messages;
+    let tokens = &app.tokens;
     let mut used = 0;
     let mut first = Vec::new();
     if let Some(system) = &asked.system {
-        used += tokens::count_message(Role::System.as_str(), system.clone()).await;
+        used += tokens
+            .count_message(Role::System.as_str(), system.clone())
+            .await;
         first.push(Said::text(Speaker::System, system));
     }
     let question = &asked.question;
     used += u32::try_from(question.token_count).unwrap_or_default();
     if let Some(begun) = &asked.begun {
-        used += tokens::count_message(Role::Assistant.as_str(), begun.clone()).await;
-        used += tokens::count_message(Role::User.as_str(), GO_ON.to_owned()).await;
+        used += tokens
+            .count_message(Role::Assistant.as_str(), begun.clone())
+            .await;
+        used += tokens
+            .count_message(Role::User.as_str(), GO_ON.to_owned())
+            .await;
     }
     let room = limit.saturating_sub(used).max(LEAST_FOR_TEXTS);
     let attachments = question.content.attachments();

@@ -7,6 +7,7 @@ use shared::{
     config::Environment,
     models::usage::Attempt,
     providers::{NotNow, Picked},
+    tokens::Measure,
 };
 
 use crate::{
@@ -120,7 +121,6 @@ impl Choice {
 /// # Errors
 /// [`Error::ModelNotFound`], [`Error::NoProvider`].
 pub(crate) fn choose(app: &App, asked: Option<&str>) -> Result<Choice> {
-    let catalogue = &app.config.common.ai.catalogue;
     let Some(id) = asked.or(app.config.chat.default_model.as_deref()) else {
         let with_keys = || {
             let mut models = app.config.common.ai.catalogue.models.iter();
@@ -132,17 +132,39 @@ pub(crate) fn choose(app: &App, asked: Option<&str>) -> Result<Choice> {
     if id == catalogue::ECHO && is_alone(app) {
         return Ok(Choice::Echo);
     }
-    let Some(model) = catalogue.find(id) else {
+    let model = find(app, id)?;
+    routes(app, model).ok_or_else(|| no_provider(app, Some(model)))
+}
+
+/// How tokens are counted for the model that somebody names: as the first provider counts that can be asked, or would be.
+///
+/// # Errors
+/// [`Error::ModelNotFound`].
+pub(crate) fn measure(app: &App, id: &str) -> Result<Measure> {
+    if id == catalogue::ECHO && is_alone(app) {
+        return Ok(app.tokens.plain());
+    }
+    let model = find(app, id)?;
+    let mut routes = model.routes.iter();
+    let route = routes.find(|route| app.providers.has(&route.provider));
+    let route = route.or(model.routes.first());
+    Ok(route.map_or(app.tokens.plain(), |route| {
+        app.tokens.measure(&route.provider, &route.model)
+    }))
+}
+
+fn find<'a>(app: &'a App, id: &str) -> Result<&'a Model> {
+    let catalogue = &app.config.common.ai.catalogue;
+    catalogue.find(id).ok_or_else(|| {
         let known = catalogue.models.iter().map(|model| model.id.as_str());
-        return Err(Error::ModelNotFound {
+        Error::ModelNotFound {
             model: id.to_owned(),
             near: catalogue::near(id, known)
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
-        });
-    };
-    routes(app, model).ok_or_else(|| no_provider(app, Some(model)))
+        }
+    })
 }
 
 /// All models that can be asked now, best first.
@@ -195,7 +217,7 @@ fn no_provider(app: &App, model: Option<&Model>) -> Error {
     }
 }
 
-/// What is noted before a provider is asked.
+/// What is noted before a provider is asked; `input_tokens` as they are stored.
 pub(super) fn attempt(
     app: &App,
     model: &str,
@@ -204,13 +226,14 @@ pub(super) fn attempt(
     input_tokens: u32,
 ) -> Attempt {
     let version = &app.config.common.ai.catalogue.version;
+    let measure = app.tokens.measure(&route.provider, &route.model);
     Attempt {
         provider: route.provider.clone(),
         model: model.to_owned(),
         provider_model: route.model.clone(),
         key_group,
         price: route.price.map(|price| (version.clone(), price)),
-        input_tokens,
+        input_tokens: measure.of_stored(input_tokens),
         started_at: app.clock.now(),
         spent: None,
     }

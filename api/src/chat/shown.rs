@@ -13,7 +13,7 @@ use shared::{
         message::MissingAttachment,
         recognition, transcription,
     },
-    tokens,
+    tokens::Encoding,
 };
 use tokio::time::Instant;
 
@@ -94,6 +94,7 @@ pub(super) async fn show(
     wanted: Texts,
 ) -> Result<Shown> {
     let sees_pictures = pictures.is_some();
+    let encoding = app.tokens.fallback();
     let mut shown = Shown::default();
     if ids.is_empty() {
         return Ok(shown);
@@ -140,7 +141,7 @@ pub(super) async fn show(
         let name = &row.file_name;
         match text(app, row.id).await? {
             Text::Ready(text) if !text.trim().is_empty() => {
-                let (text, is_cut) = cut(text, room as usize).await;
+                let (text, is_cut) = cut(encoding, text, room as usize).await;
                 if is_cut {
                     miss("its text is too long to be sent whole".to_owned());
                 }
@@ -148,7 +149,7 @@ pub(super) async fn show(
                 let framed = format!(
                     "[Text of the attachment {name:?}]\n{text}{mark}\n[End of the attachment]"
                 );
-                let tokens = tokens::count(&framed);
+                let tokens = encoding.count(&framed);
                 let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
                 room = room.saturating_sub(tokens);
                 shown.tokens = shown.tokens.saturating_add(tokens);
@@ -228,9 +229,9 @@ async fn text(app: &App, id: AttachmentId) -> Result<Text> {
 }
 
 /// As much of a text as there is room for.
-async fn cut(text: String, room: usize) -> (String, bool) {
+async fn cut(encoding: Encoding, text: String, room: usize) -> (String, bool) {
     let cut = move || {
-        let length = tokens::cut(&text, room).len();
+        let length = encoding.cut(&text, room).len();
         let is_cut = length < text.len();
         let mut text = text;
         text.truncate(length);

@@ -6,7 +6,6 @@ use shared::{
     ids::{AttachmentId, ConversationId, MessageId, ProjectId},
     models::message::{self, Role},
     providers::Picked,
-    tokens,
 };
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -126,7 +125,10 @@ impl Asking<'_> {
         });
         let token_count = match &turn.target {
             Target::New { text, .. } | Target::Reworded { text, .. } if place.is_ok() => {
-                tokens::count_message(Role::User.as_str(), text.clone()).await
+                let tokens = &app.tokens;
+                tokens
+                    .count_message(Role::User.as_str(), text.clone())
+                    .await
             }
             _ => 0,
         };
@@ -253,6 +255,7 @@ impl Asking<'_> {
             began,
             attempts: Vec::new(),
             context: message::AnswerContext::default(),
+            estimated: None,
             asking: None,
             id,
             first: stored.first,

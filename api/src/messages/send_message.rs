@@ -8,7 +8,6 @@ use shared::{
         attachment, conversation,
         message::{self, Content, New, Part, Role},
     },
-    tokens,
 };
 
 use super::dto::Message;
@@ -60,7 +59,10 @@ pub(super) async fn send_message(
     let role = Role::User;
     let found = find_conversation(app, caller, &draft.target).await;
     let token_count = match found {
-        Ok(_) => tokens::count_message(role.as_str(), draft.content.text()).await,
+        Ok(_) => {
+            let text = draft.content.text();
+            app.tokens.count_message(role.as_str(), text).await
+        }
         Err(_) => 0,
     };
     // A repetition is answered like the first request, whatever has gone since: so this comes before what is refused.

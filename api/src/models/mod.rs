@@ -2,7 +2,10 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use shared::catalogue;
+use shared::{
+    catalogue::{self, Route},
+    tokens::Encoding,
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -66,6 +69,27 @@ struct ModelProvider {
     model: String,
     /// Prices in millionths of a US dollar, of a million tokens; null if they are not known, and answers are `unpriced`.
     price_microusd_per_million: Option<ModelPrice>,
+    tokens: ModelTokens,
+}
+
+/// How its tokens are counted before it is asked: in an encoding, times a factor.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ModelTokens {
+    /// What is counted in: the model's own, or that of all models whose own is not known.
+    encoding: Encoding,
+    /// Whether it is the model's own. Then the factor is 1.
+    #[schema(example = false)]
+    exact: bool,
+    /// What that is multiplied by, as learned from what the provider reports; 1 until something was.
+    #[schema(example = 1.08)]
+    factor: f64,
+    /// By which share of it single answers differ from the factor on the mean; null until something was learned.
+    #[schema(example = 0.021)]
+    error: Option<f64>,
+    /// From how many answers it was learned.
+    #[schema(example = 20)]
+    samples: u64,
 }
 
 /// Prices in millionths of a US dollar, of a million tokens.
@@ -93,8 +117,31 @@ impl From<catalogue::Price> for ModelPrice {
     }
 }
 
-impl From<Choice> for Model {
-    fn from(choice: Choice) -> Self {
+impl ModelTokens {
+    fn of(app: &App, route: &Route) -> Self {
+        let measure = app.tokens.measure(&route.provider, &route.model);
+        if measure.is_exact {
+            return Self {
+                encoding: measure.encoding,
+                exact: true,
+                factor: 1.0,
+                error: Some(0.0),
+                samples: 0,
+            };
+        }
+        let learned = app.tokens.learned(&route.provider, &route.model);
+        Self {
+            encoding: measure.encoding,
+            exact: false,
+            factor: measure.factor(),
+            error: learned.map(|learned| learned.error()),
+            samples: learned.map_or(0, |learned| learned.samples),
+        }
+    }
+}
+
+impl Model {
+    fn of(app: &App, choice: Choice) -> Self {
         match choice {
             Choice::Model(model, routes) => Self {
                 id: model.id,
@@ -105,6 +152,7 @@ impl From<Choice> for Model {
                 providers: routes
                     .into_iter()
                     .map(|route| ModelProvider {
+                        tokens: ModelTokens::of(app, &route),
                         name: route.provider,
                         model: route.model,
                         price_microusd_per_million: route.price.map(ModelPrice::from),
@@ -134,7 +182,9 @@ async fn list_models(State(app): State<App>, _: Caller) -> Result<Json<ModelList
     let default_model = route::choose(&app, None).ok();
     Ok(Json(ModelList {
         default_model: default_model.map(|choice| choice.id().to_owned()),
-        data: route::usable(&app).map(Model::from).collect(),
+        data: route::usable(&app)
+            .map(|choice| Model::of(&app, choice))
+            .collect(),
         version: app.config.common.ai.catalogue.version.clone(),
     }))
 }
@@ -152,5 +202,6 @@ async fn get_model(
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Model>> {
-    Ok(Json(route::choose(&app, Some(&id))?.into()))
+    let choice = route::choose(&app, Some(&id))?;
+    Ok(Json(Model::of(&app, choice)))
 }

@@ -11,6 +11,7 @@ use super::{
     CommonArgs, CommonConfig, DatabaseConfig, Environment, Problems, SecretConfig, TelemetryConfig,
     given,
 };
+use crate::tokens::Encoding;
 
 /// Least length of `SECRET_KEY` in bytes.
 const SECRET_KEY_MIN_BYTES: usize = 32;
@@ -37,6 +38,15 @@ impl CommonArgs {
         let outbound_allow = self.check_outbound(problems);
         let telemetry = self.check_telemetry(environment, problems);
         let metrics_token = self.check_metrics_token(problems);
+        let token_encoding = problems.choice(
+            "TOKEN_FALLBACK_ENCODING",
+            &self.token_fallback_encoding,
+            Encoding::O200k,
+            &[
+                (Encoding::O200k.name(), Encoding::O200k),
+                (Encoding::Cl100k.name(), Encoding::Cl100k),
+            ],
+        );
         let ai = self.providers.check(problems);
         Some(CommonConfig {
             environment,
@@ -47,6 +57,7 @@ impl CommonArgs {
             outbound_allow,
             telemetry,
             metrics_token,
+            token_encoding,
             ai,
         })
     }
@@ -240,6 +251,7 @@ mod tests {
             secret_key: text("short"),
             outbound_allow: text("10.0.0.0/99"),
             log_format: text("xml"),
+            token_fallback_encoding: text("p50k_base"),
             ..CommonArgs::default()
         };
         let mut problems = Problems::default();
@@ -251,6 +263,7 @@ mod tests {
             "SECRET_KEY",
             "OUTBOUND_ALLOW",
             "LOG_FORMAT",
+            "TOKEN_FALLBACK_ENCODING",
         ] {
             assert!(told.contains(variable), "{variable} is missing in: {told}");
         }

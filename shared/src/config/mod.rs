@@ -24,6 +24,7 @@ pub use self::{
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
 };
+use crate::tokens::Encoding;
 
 /// Where the program runs; changes defaults only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,10 @@ pub struct CommonArgs {
     /// Bearer token of the metrics, 16 bytes or more [default: none; then anybody who reaches them may read them]
     #[arg(long, env = "METRICS_TOKEN", hide_env_values = true)]
     pub metrics_token: Option<String>,
+    /// `o200k_base` or `cl100k_base`: what tokens are counted in that are stored, and those of models whose own way of
+    /// counting is not known [default: `o200k_base`]
+    #[arg(long, env = "TOKEN_FALLBACK_ENCODING")]
+    pub token_fallback_encoding: Option<String>,
     /// Variables of the providers of artificial intelligence.
     #[command(flatten)]
     pub providers: ProviderArgs,
@@ -152,6 +157,8 @@ pub struct CommonConfig {
     pub telemetry: TelemetryConfig,
     /// What a reader of the metrics must know.
     pub metrics_token: Option<SecretString>,
+    /// What tokens are counted in that are stored, and those of models whose own encoding is not known.
+    pub token_encoding: Encoding,
     /// Who can be asked for answers, and for what.
     pub ai: AiConfig,
 }

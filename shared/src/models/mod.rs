@@ -25,6 +25,7 @@ pub mod search;
 pub mod session;
 pub mod storage_view;
 pub mod stored_object;
+pub mod token_factor;
 pub mod transcription;
 pub mod turn;
 pub mod usage;

@@ -1,0 +1,65 @@
+//! Counting tokens.
+//!
+//! Models of `OpenAI` are counted as they count themselves. All that is stored is counted in one encoding
+//! ([`Measures::fallback`]); for a model whose own is not known, that count times a factor is an estimate, and the factor is
+//! learned from what its provider reports.
+
+mod classes;
+mod counting;
+mod encoding;
+mod factor;
+mod measures;
+mod pieces;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    encoding::Encoding,
+    factor::{Learned, Sums},
+    measures::{Measure, Measures},
+};
+
+/// Tokens that a message costs besides its role and its text: the marks around it.
+const PER_MESSAGE: u32 = 4;
+
+/// Tokens of a question and its answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCounts {
+    /// Of the question, cached ones too.
+    pub input: u32,
+    /// Those of the question that the provider had already.
+    pub cached: u32,
+    /// Of the answer, thoughts too.
+    pub output: u32,
+    /// Those of the answer that were thoughts.
+    pub reasoning: u32,
+}
+
+/// Tokens of a message in `o200k_base`: those of its role and its text, and 4 for the message.
+///
+/// What is stored is counted by [`Measures::count_message`], in the encoding of the deployment.
+pub async fn count_message(role: &'static str, text: String) -> u32 {
+    Encoding::O200k.count_message(role, text).await
+}
+
+/// Tokens of a text in `o200k_base`, which may be long.
+pub async fn count_text(text: String) -> u32 {
+    Encoding::O200k.count_text(text).await
+}
+
+/// Tokens of a text in `o200k_base`.
+pub fn count(text: &str) -> usize {
+    Encoding::O200k.count(text)
+}
+
+/// The longest beginning of a text that has about `most` tokens of `o200k_base`, and never more.
+pub fn cut(text: &str, most: usize) -> &str {
+    Encoding::O200k.cut(text, most)
+}
+
+/// As many as there are, or as many as can be told.
+fn told(tokens: u64) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
