@@ -172,6 +172,19 @@ pub struct ApiArgs {
     /// Most messages that are sent with a question, it included, 1 to 500 [default: 50]
     #[arg(long, env = "CONTEXT_MAX_MESSAGES")]
     pub context_max_messages: Option<String>,
+    /// How many of these go before a summary of what was said before them, 1 to 500 [default: 20]
+    #[arg(long, env = "CONTEXT_KEEP_RECENT")]
+    pub context_keep_recent: Option<String>,
+    /// Seconds for which Redis keeps what goes along with the next question of a conversation, 1 to 2592000
+    /// [default: 86400]
+    #[arg(long, env = "CONTEXT_CACHE_TTL_SECONDS")]
+    pub context_cache_ttl_seconds: Option<String>,
+    /// false: what does not go along any more is not summarised [default: true]
+    #[arg(long, env = "AUTO_SUMMARY")]
+    pub auto_summary: Option<String>,
+    /// false: no model names conversations [default: true]
+    #[arg(long, env = "AUTO_TITLE")]
+    pub auto_title: Option<String>,
     /// Seconds that an answer waits for attachments that are still being read, 0 to 60 [default: 20]
     #[arg(long, env = "ATTACHMENT_WAIT_SECONDS")]
     pub attachment_wait_seconds: Option<String>,
@@ -254,6 +267,14 @@ pub struct ChatConfig {
     pub context_max_tokens: u32,
     /// Most messages that are sent, the question included.
     pub context_max_messages: u32,
+    /// How many of these go before a summary.
+    pub context_keep_recent: u32,
+    /// How long Redis keeps what goes along with the next question.
+    pub context_lifetime: Duration,
+    /// Whether what does not go along any more is summarised.
+    pub auto_summary: bool,
+    /// Whether models name conversations.
+    pub auto_title: bool,
     /// How long attachments that are being read are waited for.
     pub attachment_wait: Duration,
     /// Longest silence of a provider.
@@ -381,6 +402,12 @@ impl ApiArgs {
             15,
             1..=60,
         );
+        let lifetime = problems.number(
+            "CONTEXT_CACHE_TTL_SECONDS",
+            &self.context_cache_ttl_seconds,
+            86_400,
+            1..=2_592_000,
+        );
         ChatConfig {
             default_model,
             default_system_prompt: given(&self.default_system_prompt).map(str::to_owned),
@@ -396,6 +423,15 @@ impl ApiArgs {
                 50,
                 1..=500,
             ),
+            context_keep_recent: problems.number(
+                "CONTEXT_KEEP_RECENT",
+                &self.context_keep_recent,
+                20,
+                1..=500,
+            ),
+            context_lifetime: Duration::from_secs(lifetime),
+            auto_summary: problems.parse("AUTO_SUMMARY", &self.auto_summary, true),
+            auto_title: problems.parse("AUTO_TITLE", &self.auto_title, true),
             attachment_wait: Duration::from_secs(wait),
             provider_silence: Duration::from_secs(silence),
             answer_time: Duration::from_secs(answer_time),

@@ -27,6 +27,7 @@ mod m20261128_000018_create_usage;
 mod m20261128_000019_create_provider_keys;
 mod m20261128_000020_index_words_faster;
 mod m20261128_000021_create_token_factors;
+mod m20261128_000022_create_summaries;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000019_create_provider_keys::Migration),
             Box::new(m20261128_000020_index_words_faster::Migration),
             Box::new(m20261128_000021_create_token_factors::Migration),
+            Box::new(m20261128_000022_create_summaries::Migration),
         ]
     }
 }

@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod context;
 pub mod database;
 pub mod events;
 pub mod ids;

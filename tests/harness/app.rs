@@ -151,6 +151,9 @@ impl TestApp {
             rate_limit_auth: options.api.rate_limit_auth.or(Some("off".to_owned())),
             // Nothing stands before it that would go on sending requests.
             shutdown_delay_seconds: options.api.shutdown_delay_seconds.or(Some("0".to_owned())),
+            // Jobs and calls of models that a test has not asked for.
+            auto_summary: options.api.auto_summary.or(Some("false".to_owned())),
+            auto_title: options.api.auto_title.or(Some("false".to_owned())),
             ..options.api
         };
         let config: ApiConfig = api::config::Args {
@@ -378,6 +381,8 @@ impl TestApp {
             ("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
             ("SHUTDOWN_DELAY_SECONDS", "0".to_owned()),
+            ("AUTO_SUMMARY", "false".to_owned()),
+            ("AUTO_TITLE", "false".to_owned()),
         ]
     }
 

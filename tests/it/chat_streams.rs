@@ -67,7 +67,7 @@ impl Instance {
     }
 }
 
-async fn live(provider: &Provider) -> (TestApp, Actor) {
+pub(crate) async fn live(provider: &Provider) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
         live: true,
         providers: provider.args("sk-1"),

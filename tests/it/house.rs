@@ -69,6 +69,17 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let export = shared::jobs::ExportConversation {
         export: shared::ids::ExportId(id),
     };
+    let summarize = shared::jobs::SummarizeConversation {
+        conversation: shared::ids::ConversationId(id),
+        anchor: shared::ids::MessageId(id),
+        most_tokens: 1_000,
+    };
+    let title = shared::jobs::TitleConversation {
+        conversation: shared::ids::ConversationId(id),
+        answer: shared::ids::MessageId(id),
+    };
+    insta::assert_json_snapshot!("payload_summarize_conversation", summarize);
+    insta::assert_json_snapshot!("payload_title_conversation", title);
     insta::assert_json_snapshot!("payload_export_conversation", export);
     insta::assert_json_snapshot!("payload_read_document", document);
     insta::assert_json_snapshot!("payload_recognize_text", recognize);

@@ -40,6 +40,7 @@ async fn every_entity_can_be_selected() {
     let database = TestDatabase::create().await;
     select::<models::api_key::Entity>(&database).await;
     select::<models::attachment::Entity>(&database).await;
+    select::<models::context_stamp::Entity>(&database).await;
     select::<models::conversation::Entity>(&database).await;
     select::<models::delivery::Entity>(&database).await;
     select::<models::delivery::attempt::Entity>(&database).await;
@@ -62,6 +63,7 @@ async fn every_entity_can_be_selected() {
     select::<models::session::spent::Entity>(&database).await;
     select::<models::storage_view::Entity>(&database).await;
     select::<models::token_factor::Entity>(&database).await;
+    select::<models::summary::Entity>(&database).await;
     select::<models::transcription::Entity>(&database).await;
     select::<models::usage::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;

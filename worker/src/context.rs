@@ -10,7 +10,7 @@ use std::{
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use serde_json::Value;
 use shared::{
-    clients::{outbound::Outbound, storage::Storage},
+    clients::{chat::Models, outbound::Outbound, storage::Storage},
     clock::Clock,
     database::{Error, Origin, Tx},
     ids::JobId,
@@ -22,6 +22,7 @@ use shared::{
 };
 
 use crate::{
+    config::WritingConfig,
     engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
     jobs::{Failure, Outcome},
     ledger::Ledger,
@@ -61,6 +62,10 @@ pub struct Parts {
     pub poppler: Option<Poppler>,
     /// Whom to ask, and with which key.
     pub providers: Providers,
+    /// The way to all models that answer.
+    pub models: Models,
+    /// What models write on their own.
+    pub writing: WritingConfig,
     /// Where it is written what was asked.
     pub ledger: Ledger,
     /// Writes down what is said; nothing where sounds cannot be decoded.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sea_orm::DatabaseConnection;
 use shared::{
     database::{self, Error},
-    models::usage::{self, Hearing, Purpose},
+    models::usage::{self, Attempt, Hearing, Kind, Model, Purpose},
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,12 @@ use tracing::Instrument as _;
 /// How long a row may wait for the database, and the pause between two tries.
 const PATIENCE: Duration = Duration::from_mins(2);
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// What is written.
+enum Entry {
+    Hearing(Purpose, Box<Hearing>),
+    Rows(Vec<Model>),
+}
 
 /// The way to the ledger.
 pub struct Ledger {
@@ -38,15 +44,34 @@ impl Ledger {
 
     /// Sees to it that a row is written, once, and returns at once.
     pub(crate) fn record(&self, purpose: Purpose, hearing: Hearing) {
+        let provider = hearing.provider.clone();
+        self.spawn(provider, Entry::Hearing(purpose, Box::new(hearing)));
+    }
+
+    /// The same for the `number`th call of a model that answers, of which it is known what came.
+    pub(crate) fn record_attempt(
+        &self,
+        kind: Kind,
+        purpose: Purpose,
+        number: i32,
+        attempt: &Attempt,
+    ) {
+        let mut rows = usage::rows(kind, purpose, std::slice::from_ref(attempt));
+        for row in &mut rows {
+            row.attempt = number;
+        }
+        self.spawn(attempt.provider.clone(), Entry::Rows(rows));
+    }
+
+    fn spawn(&self, provider: String, entry: Entry) {
         let db = self.db.clone();
         let writing = async move {
-            let written = tokio::time::timeout(PATIENCE, write(&db, purpose, &hearing)).await;
+            let written = tokio::time::timeout(PATIENCE, write(&db, &entry)).await;
             let error = match written {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
                 Err(_) => "the database is away".to_owned(),
             };
-            let provider = hearing.provider;
             tracing::error!(
                 provider,
                 error,
@@ -69,13 +94,13 @@ impl Ledger {
     }
 }
 
-async fn write(
-    db: &DatabaseConnection,
-    purpose: Purpose,
-    hearing: &Hearing,
-) -> database::Result<()> {
+async fn write(db: &DatabaseConnection, entry: &Entry) -> database::Result<()> {
     loop {
-        match usage::record_hearing(db, purpose, hearing).await {
+        let written = match entry {
+            Entry::Hearing(purpose, hearing) => usage::record_hearing(db, *purpose, hearing).await,
+            Entry::Rows(rows) => usage::record_rows(db, rows).await,
+        };
+        match written {
             Err(Error::Unavailable(error)) => {
                 tracing::debug!(error = %error, "a row of the ledger waits for postgres");
                 tokio::time::sleep(AGAIN).await;

@@ -15,12 +15,13 @@ pub mod runner;
 pub mod scratch;
 pub mod signature;
 pub mod storage;
+mod writing;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::{
-    clients::{outbound::Outbound, storage::Storage, transcriber::Transcriber},
+    clients::{chat::Models, outbound::Outbound, storage::Storage, transcriber::Transcriber},
     clock::Clock,
     database,
     providers::Providers,
@@ -89,6 +90,8 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
     }
     Ok(Context::new(Parts {
         ledger: Ledger::new(db.clone()),
+        models: Models::new(clock.clone())?,
+        writing: config.writing.clone(),
         db,
         redis,
         clock,

@@ -7,7 +7,8 @@ use serde_json::Value;
 use shared::{
     jobs::{
         DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage,
-        PurgeConversation, ReadDocument, RecognizeText, TranscribeAudio,
+        PurgeConversation, ReadDocument, RecognizeText, SummarizeConversation, TitleConversation,
+        TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -74,6 +75,8 @@ impl Registry {
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()
+            .with::<SummarizeConversation>()
+            .with::<TitleConversation>()
             .with::<TranscribeAudio>()
     }
 

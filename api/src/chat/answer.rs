@@ -22,7 +22,7 @@ use super::{
     echo,
     failure::{Unanswered, answer_failure, ask_failure, failure},
     live::{Speaker, Stop},
-    prompt::{Asked, Prompted, prompt},
+    prompt::{Asked, Left, Prompted, prompt},
     route::{self, Choice},
 };
 use crate::app::App;
@@ -60,9 +60,14 @@ pub(super) struct Making {
     /// What was asked of providers so far.
     pub(super) attempts: Vec<Attempt>,
     pub(super) context: AnswerContext,
-    /// Tokens of what is asked, as they are stored (before the factor of any model); nothing where pictures are shown, of
-    /// which nobody can tell what they take.
+    /// Tokens of what is asked, as they are stored: before the factor of any model.
+    pub(super) stored_tokens: u32,
+    /// The same; nothing where pictures are shown, of which nobody can tell what they take.
     pub(super) estimated: Option<u32>,
+    /// What is left of it for the next question.
+    pub(super) left: Option<Left>,
+    /// Whether a model shall name the conversation.
+    pub(super) wants_title: bool,
     /// When the provider that is asked now was asked, and the time of its first word.
     pub(super) asking: Option<(Instant, Option<Instant>)>,
     /// This making of the answer.
@@ -119,8 +124,14 @@ impl Making {
     }
 
     async fn make(&mut self) -> Result<Ending, Failure> {
-        let Prompted { said, context } = self.prompt().await?;
-        self.context = context;
+        let Prompted {
+            said,
+            context,
+            stored_tokens,
+            left,
+        } = self.prompt().await?;
+        (self.context, self.left) = (context, left);
+        self.stored_tokens = stored_tokens;
         let Choice::Model(model, routes) = self.choice.clone() else {
             let question = said.last().map(Said::words).unwrap_or_default();
             return self.echo(&question).await;
@@ -136,7 +147,7 @@ impl Making {
         };
         let mut parts = prompt.said.iter().flat_map(|said| &said.parts);
         let has_pictures = parts.any(|part| matches!(part, Part::Picture(_)));
-        self.estimated = (!has_pictures).then_some(self.context.tokens);
+        self.estimated = (!has_pictures).then_some(stored_tokens);
         self.app.providers.count_request();
         let mut last = Unanswered::default();
         for round in 0..ROUNDS {
@@ -210,7 +221,7 @@ impl Making {
             tried.push(picked.key_id().to_owned());
             self.using = Some(picked.clone());
             let group = picked.group().to_owned();
-            let attempt = route::attempt(&self.app, model, route, group, self.context.tokens);
+            let attempt = route::attempt(&self.app, model, route, group, self.stored_tokens);
             self.begin_attempt(attempt).await;
             let asked = self
                 .app

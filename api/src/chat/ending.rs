@@ -10,9 +10,11 @@ use shared::{
         turn::{self, EndedTurn},
         usage::{self, Attempt, Kind, Outcome, Purpose},
     },
+    queue::{self, Wanted},
 };
 
 use super::{
+    aftermath::leave,
     answer::{Made, Making},
     attempt::{Counted, millis},
     failure::failure,
@@ -50,9 +52,10 @@ impl Making {
             self.close_attempt(outcome, None, Counted::default()).await;
         }
         let ended = self.ended(made).await;
+        let jobs = self.jobs(&ended);
         let mut tries = 0;
         let row = loop {
-            match self.store(ended.clone()).await {
+            match self.store(ended.clone(), &jobs).await {
                 Ok(row) => break row,
                 Err(error) if tries < STORE_TRIES => {
                     tracing::warn!(error = %format!("{:#}", anyhow::Error::new(error)), "an answer is not stored yet");
@@ -66,7 +69,9 @@ impl Making {
             }
         };
         if let Some(row) = row {
+            let branch = self.branch(&row);
             self.speaker.end(row);
+            leave(&self.app, &self.asked, branch.as_ref(), &jobs).await;
         }
     }
 
@@ -116,7 +121,11 @@ impl Making {
     }
 
     /// Ends the answer, unless another has done so.
-    async fn store(&self, ended: Ended) -> database::Result<Option<message::Model>> {
+    async fn store(
+        &self,
+        ended: Ended,
+        jobs: &[Wanted],
+    ) -> database::Result<Option<message::Model>> {
         let app = &self.app;
         let now = app.clock.now();
         let row = self.row.clone();
@@ -133,6 +142,7 @@ impl Making {
                 answer: row.clone(),
                 ended: ended.clone(),
                 ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
+                jobs: jobs.to_vec(),
                 at: now,
             };
             match app.chat.end(turn).await {
@@ -156,6 +166,7 @@ impl Making {
             now,
         )
         .await?;
+        queue::enqueue_wanted(&mut tx, jobs).await?;
         tx.commit().await?;
         Ok(row)
     }

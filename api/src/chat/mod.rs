@@ -4,9 +4,12 @@
 //! stream of Redis for readers at other instances, and several times a second in Postgres; in the end it is in its
 //! message.
 
+mod aftermath;
 mod answer;
+mod assemble;
 mod attempt;
 mod batch;
+mod context;
 mod dto;
 mod echo;
 mod ending;
@@ -61,7 +64,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// The routes that answer at once.
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(routes::cancel_chat_stream))
+    OpenApiRouter::new()
+        .routes(routes!(routes::cancel_chat_stream))
+        .routes(routes!(context::get_conversation_context))
 }
 
 /// The routes that last as long as an answer does.

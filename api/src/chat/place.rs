@@ -1,8 +1,14 @@
-//! Where an answer is given: a conversation, one that is begun, and the project of either.
+//! Where an answer is given: a conversation, one that is begun, and the project of either; and what follows from that for
+//! what the model is told.
 
-use shared::models::{conversation, message, project};
+use shared::{
+    catalogue::Model,
+    context::Limits,
+    models::{conversation, message, project},
+    tokens::Measure,
+};
 
-use super::turn::Target;
+use super::{route::Choice, turn::Target};
 use crate::{
     app::App,
     caller::Caller,
@@ -62,16 +68,75 @@ pub(super) async fn place(app: &App, caller: &Caller, target: &Target) -> Result
     })
 }
 
-/// What the model is told first: by the request, the conversation, its project, or the deployment.
-pub(super) fn system_prompt(app: &App, target: &Target, place: &Place) -> Option<String> {
+/// Messages of a conversation after which nobody names it any more, if nobody could so far.
+const NAMED_WITHIN: i64 = 4;
+
+/// How an answer is made there.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// What the model is told first.
+    pub(super) system: Option<String>,
+    /// How much goes along with the question.
+    pub(super) limits: Limits,
+    /// How the model counts.
+    pub(super) measure: Measure,
+    /// Whether a model shall name the conversation.
+    pub(super) wants_title: bool,
+}
+
+/// Finds how the answer is made.
+pub(super) fn setting(app: &App, target: &Target, place: &Place, choice: &Choice) -> Setting {
     let of_request = match target {
         Target::New { system_prompt, .. } => system_prompt.clone(),
         _ => None,
     };
-    let of_conversation = || place.conversation.as_ref()?.system_prompt.clone();
+    let conversation = place.conversation.as_ref();
+    let may_be_named = conversation.is_none_or(|conversation| {
+        conversation.title.is_none()
+            && !conversation.title_by_user
+            && conversation.message_count <= NAMED_WITHIN
+    });
+    Setting {
+        system: of_request.or_else(|| instructions(app, place)),
+        limits: limits(app, conversation, Some(choice)),
+        measure: choice.measure(app),
+        wants_title: app.config.chat.auto_title && may_be_named,
+    }
+}
+
+/// What models are told first, where the request says nothing: by the conversation, its project, or the deployment.
+pub(super) fn instructions(app: &App, place: &Place) -> Option<String> {
+    let of_conversation = place
+        .conversation
+        .as_ref()
+        .and_then(|conversation| conversation.system_prompt.clone());
     let of_project = || place.project.as_ref()?.instructions.clone();
-    of_request
-        .or_else(of_conversation)
+    of_conversation
         .or_else(of_project)
         .or_else(|| app.config.chat.default_system_prompt.clone())
+}
+
+/// How much goes along with a question: what the conversation, the model or the deployment says, and no more than the model
+/// takes beside its answer.
+pub(super) fn limits(
+    app: &App,
+    conversation: Option<&conversation::Model>,
+    choice: Option<&Choice>,
+) -> Limits {
+    let config = &app.config.chat;
+    let model = match choice {
+        Some(Choice::Model(model, _)) => Some(model),
+        Some(Choice::Echo) | None => None,
+    };
+    let of_conversation = |number: Option<i32>| number.map(i32::unsigned_abs);
+    let tokens = conversation.and_then(|row| of_conversation(row.context_max_tokens));
+    let messages = conversation.and_then(|row| of_conversation(row.context_max_messages));
+    let tokens = tokens
+        .or(model.and_then(|model| model.context_max_tokens))
+        .unwrap_or(config.context_max_tokens);
+    Limits {
+        tokens: tokens.min(model.map_or(u32::MAX, Model::most_context)),
+        messages: messages.unwrap_or(config.context_max_messages),
+        recent: config.context_keep_recent,
+    }
 }

@@ -1,19 +1,29 @@
 //! What a model is shown: instructions, the branch as far as there is room, and the question with its attachments.
 
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use futures::FutureExt as _;
 use shared::{
     clients::chat::{Part, Said, Speaker},
-    database::Result,
-    ids::{ConversationId, MessageId, UserId},
+    context::{
+        Branch, CUT_MARK, Counted, Earlier, Limits, Piece, Plan, Size, Told, count, framed_summary,
+    },
+    database::{self, Result},
+    ids::{ConversationId, UserId},
     models::message::{self, AnswerContext, MissingAttachment, Role},
+    tokens::{Encoding, Measure},
 };
 
-use super::shown::{Pictures, Shown, Texts, show};
+use super::{
+    assemble::{Assembly, Wanted, assemble},
+    shown::{Pictures, Shown, Texts, show},
+};
 use crate::app::App;
 
 /// Least tokens of the texts of a question's attachments, however long the question is.
 const LEAST_FOR_TEXTS: u32 = 1_000;
-/// Most tokens of the texts of an earlier message's attachments.
-const MOST_FOR_EARLIER: u32 = 2_000;
+/// Tokens of a message that is cut besides those of its text: its role, the mark, and a few, as tokens grow together.
+const BESIDE_CUT: u32 = 16;
 /// What a model is told to go on with an answer of its own.
 const GO_ON: &str =
     "Continue your last answer exactly where it ends. Do not repeat any of it, and do not comment.";
@@ -33,6 +43,12 @@ pub(super) struct Asked {
     pub(super) system: Option<String>,
     /// Whether the model can be shown pictures.
     pub(super) sees_pictures: bool,
+    /// The stamp of the conversation when it was asked.
+    pub(super) stamp: i64,
+    /// How much goes along.
+    pub(super) limits: Limits,
+    /// How the model counts.
+    pub(super) measure: Measure,
 }
 
 /// What a model is shown.
@@ -40,114 +56,283 @@ pub(super) struct Asked {
 pub(super) struct Prompted {
     pub(super) said: Vec<Said>,
     pub(super) context: AnswerContext,
+    /// Tokens of all of it, as they are stored.
+    pub(super) stored_tokens: u32,
+    /// What is left of it for the next question; none where it could not be put together.
+    pub(super) left: Option<Left>,
 }
 
-/// Puts together what a model is shown. The question is never cut; texts of its attachments, then earlier messages, the
-/// newest first, are sent along as far as there is room.
+/// What is left for the next question.
+#[derive(Debug, Clone)]
+pub(super) struct Left {
+    pub(super) branch: Branch,
+    /// How many of its messages, the newest, were sent.
+    pub(super) reached: usize,
+    /// Whether all of it is what it will be.
+    pub(super) is_settled: bool,
+}
+
+/// Puts together what a model is shown. What goes wrong with that fails no answer: then the question goes by itself, and the
+/// context says that it is an estimate.
 ///
 /// # Errors
-/// As the database fails.
+/// Where the database is away.
 pub(super) async fn prompt(app: &App, asked: &Asked) -> Result<Prompted> {
-    let limit = app.config.chat.context_max_tokens;
-    let most = app.config.chat.context_max_messages;
-    let tokens = &app.tokens;
-    let mut used = 0;
-    let mut first = Vec::new();
-    if let Some(system) = &asked.system {
-        used += tokens
-            .count_message(Role::System.as_str(), system.clone())
-            .await;
-        first.push(Said::text(Speaker::System, system));
-    }
-    let question = &asked.question;
-    used += u32::try_from(question.token_count).unwrap_or_default();
+    let putting = AssertUnwindSafe(Box::pin(put_together(app, asked))).catch_unwind();
+    let error = match putting.await {
+        Ok(Ok(prompted)) => return Ok(prompted),
+        Ok(Err(error @ database::Error::Unavailable(_))) => return Err(error),
+        Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
+        Err(_) => "it panicked".to_owned(),
+    };
+    tracing::error!(conversationId = %asked.conversation, error, "a context could not be put together");
+    Ok(alone(asked))
+}
+
+async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
+    let (question, limits) = (&asked.question, asked.limits);
+    let encoding = app.tokens.fallback();
+    let mut counting = Counting {
+        encoding,
+        is_estimated: false,
+    };
+    let system = match &asked.system {
+        Some(system) => Some(counting.message(Role::System, system).await),
+        None => None,
+    };
+    let mut needed = count::of_stored(question.token_count);
     if let Some(begun) = &asked.begun {
-        used += tokens
-            .count_message(Role::Assistant.as_str(), begun.clone())
-            .await;
-        used += tokens
-            .count_message(Role::User.as_str(), GO_ON.to_owned())
-            .await;
+        let onward = counting
+            .message(Role::Assistant, begun)
+            .await
+            .saturating_add(counting.message(Role::User, GO_ON).await);
+        needed = needed.saturating_add(onward);
     }
-    let room = limit.saturating_sub(used).max(LEAST_FOR_TEXTS);
+    let room = asked
+        .measure
+        .stored_of(limits.tokens)
+        .saturating_sub(needed);
+    let room = room
+        .saturating_sub(system.unwrap_or_default())
+        .max(LEAST_FOR_TEXTS);
     let attachments = question.content.attachments();
     let mut pictures = asked.sees_pictures.then(Pictures::default);
-    let wanted = Texts::Awaited(room);
-    let shown = show(app, asked.user, &attachments, pictures.as_mut(), wanted).await?;
-    used += shown.tokens;
+    let awaited = Texts::Awaited(room);
+    let shown = show(app, asked.user, &attachments, pictures.as_mut(), awaited).await?;
+    needed = needed.saturating_add(shown.tokens);
     let mut missing = shown.missing.clone();
-    let mut last = vec![said(question, shown)];
-
-    let earlier = earlier(app, asked.conversation, question.parent_id, most - 1).await?;
-    let total = 1 + u32::try_from(earlier.len()).unwrap_or(u32::MAX);
-    let mut included = 1;
-    for row in &earlier {
-        let tokens = u32::try_from(row.token_count).unwrap_or_default();
-        let Some(room) = limit.checked_sub(used + tokens) else {
-            break;
-        };
-        let room = room.min(MOST_FOR_EARLIER);
-        let ids = row.content.attachments();
-        let wanted = Texts::Present(room);
-        let shown = show(app, asked.user, &ids, pictures.as_mut(), wanted).await?;
-        used += tokens + shown.tokens;
-        included += 1;
-        last.push(said(row, shown));
-    }
-    last.reverse();
-    if let Some(begun) = &asked.begun {
-        last.push(Said::text(Speaker::Assistant, begun));
-        last.push(Said::text(Speaker::User, GO_ON));
-    }
-    first.extend(last);
     missing.dedup_by_key(|one: &mut MissingAttachment| one.attachment_id);
+
+    let began = Instant::now();
+    let wanted = Wanted {
+        user: asked.user,
+        conversation: asked.conversation,
+        leaf: question.parent_id,
+        stamp: asked.stamp,
+        limits,
+        measure: asked.measure,
+        system,
+        question: Some(needed),
+    };
+    let mut assembly = assemble(app, &wanted, pictures.as_mut()).await?;
+    let mut said = Vec::with_capacity(assembly.plan.pieces.len() + 2);
+    let mut shown = Some(shown);
+    for piece in assembly.plan.pieces.clone() {
+        match piece {
+            Piece::System => {
+                let system = asked.system.as_deref().unwrap_or_default();
+                said.push(Said::text(Speaker::System, system));
+            }
+            Piece::Summary(size) => {
+                if let Some(told) = &assembly.branch.summary {
+                    let text = summary_text(encoding, told, size).await;
+                    said.push(Said::text(Speaker::System, text));
+                }
+            }
+            Piece::Earlier(place, size) => {
+                said.push(earlier(encoding, &mut assembly, place, size).await);
+            }
+            Piece::Question => {
+                let shown = shown.take().unwrap_or_default();
+                let text = joined(question.content.text(), &shown.texts);
+                said.push(words(question.role, text, shown.pictures));
+            }
+        }
+    }
+    if let Some(begun) = &asked.begun {
+        said.push(Said::text(Speaker::Assistant, begun));
+        said.push(Said::text(Speaker::User, GO_ON));
+    }
+    let context = AnswerContext {
+        missing,
+        estimated: counting.is_estimated,
+        ..context(&assembly, asked.measure, limits, 1)
+    };
+    tracing::info!(
+        conversationId = %asked.conversation,
+        messagesIncluded = context.included,
+        totalMessages = context.total,
+        totalTokens = context.tokens,
+        isCached = assembly.is_cached,
+        tookMicros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "context prepared"
+    );
     Ok(Prompted {
-        said: first,
-        context: AnswerContext {
-            tokens: used,
-            limit,
-            included,
-            total,
-            missing,
-        },
+        said,
+        context,
+        stored_tokens: assembly.plan.tokens,
+        left: Some(Left {
+            branch: assembly.branch,
+            reached: assembly.plan.reached,
+            is_settled: assembly.is_settled,
+        }),
     })
 }
 
-/// Messages of the branch before the question, newest first. Answers of which nothing was said, and what tools said, say
-/// nothing to a model.
-async fn earlier(
-    app: &App,
-    conversation: ConversationId,
-    parent: Option<MessageId>,
-    most: u32,
-) -> Result<Vec<message::Model>> {
-    let Some(parent) = parent.filter(|_| most > 0) else {
-        return Ok(Vec::new());
+/// The question alone, with its tokens by the length of its text.
+fn alone(asked: &Asked) -> Prompted {
+    let mut said = Vec::new();
+    let mut tokens = 0_u32;
+    let mut say = |by: Speaker, text: &str| {
+        tokens = tokens.saturating_add(count::estimate(text));
+        said.push(Said::text(by, text));
     };
-    // The parent may be a deleted message, which the list steps over.
-    let listed = message::list_branch(&app.db, conversation, parent, None, most.into()).await?;
-    let mut rows = listed.rows;
-    rows.retain(|row| !row.content.0.is_empty() && row.role != Role::Tool);
-    Ok(rows)
+    if let Some(system) = &asked.system {
+        say(Speaker::System, system);
+    }
+    say(Speaker::User, &asked.question.content.text());
+    if let Some(begun) = &asked.begun {
+        say(Speaker::Assistant, begun);
+        say(Speaker::User, GO_ON);
+    }
+    let limit = asked.limits.tokens;
+    Prompted {
+        said,
+        context: AnswerContext {
+            tokens,
+            limit,
+            included: 1,
+            total: 1,
+            warning: AnswerContext::warning(tokens, limit),
+            exceeded: tokens > limit,
+            estimated: true,
+            ..AnswerContext::default()
+        },
+        stored_tokens: tokens,
+        left: None,
+    }
 }
 
-fn said(row: &message::Model, shown: Shown) -> Said {
-    let by = match row.role {
+/// Counts, and remembers whether it was an estimate.
+struct Counting {
+    encoding: Encoding,
+    is_estimated: bool,
+}
+
+impl Counting {
+    async fn message(&mut self, role: Role, text: &str) -> u32 {
+        let Counted {
+            tokens,
+            is_estimated,
+        } = count::count_message(self.encoding, role, text.to_owned()).await;
+        self.is_estimated |= is_estimated;
+        tokens
+    }
+}
+
+/// What is told of what is sent, `questions` of which are not in the branch.
+pub(super) fn context(
+    assembly: &Assembly,
+    measure: Measure,
+    limits: Limits,
+    questions: u32,
+) -> AnswerContext {
+    let Assembly { branch, plan, .. } = assembly;
+    let Plan {
+        pieces,
+        tokens,
+        is_exceeded,
+        sent,
+        ..
+    } = plan;
+    let is_cut = |piece: &&Piece| matches!(piece, Piece::Earlier(_, Size::Cut(_)));
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let tokens = measure.of_stored(*tokens);
+    AnswerContext {
+        tokens,
+        limit: limits.tokens,
+        included: questions.saturating_add(number(*sent)),
+        total: questions.saturating_add(branch.total),
+        summarized: pieces.iter().any(|one| matches!(one, Piece::Summary(_))),
+        warning: AnswerContext::warning(tokens, limits.tokens),
+        cut: number(pieces.iter().filter(is_cut).count()),
+        exceeded: *is_exceeded,
+        estimated: false,
+        missing: Vec::new(),
+    }
+}
+
+/// A summary, as it is sent.
+pub(super) async fn summary_text(encoding: Encoding, told: &Told, size: Size) -> String {
+    sized(encoding, framed_summary(&told.text), size).await
+}
+
+/// The text of an earlier message, as it is sent.
+pub(super) async fn earlier_text(
+    encoding: Encoding,
+    one: &Earlier,
+    shown: &Shown,
+    size: Size,
+) -> String {
+    sized(encoding, joined(one.text.clone(), &shown.texts), size).await
+}
+
+async fn earlier(encoding: Encoding, assembly: &mut Assembly, place: usize, size: Size) -> Said {
+    let shown = assembly.shown.get_mut(place);
+    let shown = shown.map(std::mem::take).unwrap_or_default();
+    let one = &assembly.branch.earlier[place];
+    let text = earlier_text(encoding, one, &shown, size).await;
+    // Of a message that is cut nobody knows whether its pictures have room.
+    let pictures = match size {
+        Size::Whole => shown.pictures,
+        Size::Cut(_) => Vec::new(),
+    };
+    words(one.role, text, pictures)
+}
+
+/// A text, or as much of it as is sent.
+async fn sized(encoding: Encoding, text: String, size: Size) -> String {
+    match size {
+        Size::Whole => text,
+        Size::Cut(tokens) => {
+            let mut text = count::cut(encoding, text, tokens.saturating_sub(BESIDE_CUT)).await;
+            text.push_str(CUT_MARK);
+            text
+        }
+    }
+}
+
+/// What was said, and then the texts of what was shown.
+fn joined(mut text: String, texts: &[String]) -> String {
+    for piece in texts {
+        if !text.is_empty() {
+            text.push_str("\n\n");
+        }
+        text.push_str(piece);
+    }
+    text
+}
+
+fn words(role: Role, text: String, pictures: Vec<String>) -> Said {
+    let by = match role {
         Role::System => Speaker::System,
         Role::Assistant => Speaker::Assistant,
         Role::User | Role::Tool => Speaker::User,
     };
-    let mut text = row.content.text();
-    for piece in shown.texts {
-        if !text.is_empty() {
-            text.push_str("\n\n");
-        }
-        text.push_str(&piece);
-    }
-    let mut parts = Vec::with_capacity(1 + shown.pictures.len());
-    if !text.is_empty() || shown.pictures.is_empty() {
+    let mut parts = Vec::with_capacity(1 + pictures.len());
+    if !text.is_empty() || pictures.is_empty() {
         parts.push(Part::Text(text));
     }
-    parts.extend(shown.pictures.into_iter().map(Part::Picture));
+    parts.extend(pictures.into_iter().map(Part::Picture));
     Said { by, parts }
 }

@@ -82,6 +82,7 @@ pub(super) async fn begin(
             begun: None,
             project: begun.project,
             generation: begun.generation,
+            stamp: begun.stamp,
             first: None,
             is_noted: true,
         })),

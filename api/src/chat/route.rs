@@ -66,6 +66,16 @@ impl Choice {
         }
     }
 
+    /// How who is asked first counts tokens.
+    pub(super) fn measure(&self, app: &App) -> Measure {
+        match self {
+            Self::Model(_, routes) => routes.first().map_or(app.tokens.plain(), |route| {
+                app.tokens.measure(&route.provider, &route.model)
+            }),
+            Self::Echo => app.tokens.plain(),
+        }
+    }
+
     /// Who is asked first.
     pub(super) fn first_provider(&self) -> &str {
         match self {

@@ -68,14 +68,17 @@ pub(super) struct Shown {
     pub(super) missing: Vec<MissingAttachment>,
     /// Tokens of all of it.
     pub(super) tokens: u32,
+    /// Whether it is the same whoever asks, and stays so until somebody changes it: there are no pictures, and nothing is
+    /// being read.
+    pub(super) is_settled: bool,
 }
 
 /// How far the text of an attachment is.
 enum Text {
     /// There is none to be had.
     None,
-    /// It is there.
-    Ready(String),
+    /// It is there; and whether there will be another one soon.
+    Ready(String, bool),
     /// It is not there yet.
     Pending,
     /// It could not be read.
@@ -95,7 +98,10 @@ pub(super) async fn show(
 ) -> Result<Shown> {
     let sees_pictures = pictures.is_some();
     let encoding = app.tokens.fallback();
-    let mut shown = Shown::default();
+    let mut shown = Shown {
+        is_settled: true,
+        ..Shown::default()
+    };
     if ids.is_empty() {
         return Ok(shown);
     }
@@ -126,6 +132,7 @@ pub(super) async fn show(
             });
         };
         let mut is_seen = false;
+        shown.is_settled &= row.kind != Kind::Image;
         if let Some(room) = &mut pictures
             && row.kind == Kind::Image
         {
@@ -139,8 +146,10 @@ pub(super) async fn show(
             }
         }
         let name = &row.file_name;
-        match text(app, row.id).await? {
-            Text::Ready(text) if !text.trim().is_empty() => {
+        let found = text(app, row.id).await?;
+        shown.is_settled &= !matches!(found, Text::Pending | Text::Ready(_, true));
+        match found {
+            Text::Ready(text, _) if !text.trim().is_empty() => {
                 let (text, is_cut) = cut(encoding, text, room as usize).await;
                 if is_cut {
                     miss("its text is too long to be sent whole".to_owned());
@@ -167,7 +176,7 @@ pub(super) async fn show(
                     .push(format!("[The attachment {name:?} could not be read]"));
                 miss(format!("it could not be read: {reason}"));
             }
-            Text::Ready(_) if !is_seen => {
+            Text::Ready(..) if !is_seen => {
                 shown
                     .texts
                     .push(format!("[No text was found in the attachment {name:?}]"));
@@ -208,8 +217,9 @@ async fn is_pending(app: &App, ids: &[AttachmentId]) -> Result<bool> {
 async fn text(app: &App, id: AttachmentId) -> Result<Text> {
     let (db, redis) = (&app.db, &app.redis);
     if let Some(row) = recognition::find(db, id).await? {
+        let is_pending = row.status == recognition::Status::Processing;
         if let Some(text) = attachment_text::load(db, redis, &row).await? {
-            return Ok(Text::Ready(text));
+            return Ok(Text::Ready(text, is_pending));
         }
         return Ok(match row.status {
             recognition::Status::Processing => Text::Pending,
@@ -217,8 +227,9 @@ async fn text(app: &App, id: AttachmentId) -> Result<Text> {
         });
     }
     if let Some(row) = transcription::find(db, id).await? {
+        let is_pending = row.status == recognition::Status::Processing;
         if let Some(text) = attachment_text::load_said(db, redis, &row).await? {
-            return Ok(Text::Ready(text));
+            return Ok(Text::Ready(text, is_pending));
         }
         return Ok(match row.status {
             recognition::Status::Processing => Text::Pending,

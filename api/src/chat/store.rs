@@ -5,7 +5,7 @@ use shared::{
     database::{self, Refusal},
     ids::{AttachmentId, ProjectId},
     models::{
-        attachment, conversation, generation,
+        attachment, context_stamp, conversation, generation,
         message::{self, Asked, Content, New, NewAnswer, Part, Role},
         project,
     },
@@ -245,6 +245,8 @@ pub(super) struct Stored {
     pub(super) project: Option<ProjectId>,
     /// This making of it.
     pub(super) generation: Uuid,
+    /// The stamp of the conversation when it was begun.
+    pub(super) stamp: i64,
     /// The key that is used first, if it is picked already.
     pub(super) first: Option<Picked>,
     /// Whether the first attempt is stored with it.
@@ -289,20 +291,26 @@ pub(super) async fn store(
     let known = Known::of(&row, new.text.len());
     let stored = async {
         generation::begin(&mut tx, new, app.clock.now()).await?;
-        tx.answer(StatusCode::OK, &known).await
+        let stamp = context_stamp::find(tx.orm(), row.conversation_id).await?;
+        tx.answer(StatusCode::OK, &known).await?;
+        Ok::<i64, Error>(stamp)
     };
-    if let Err(error) = stored.await {
-        if let Some(picked) = &first {
-            app.providers.unused(picked).await;
+    let stamp = match stored.await {
+        Ok(stamp) => stamp,
+        Err(error) => {
+            if let Some(picked) = &first {
+                app.providers.unused(picked).await;
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
+    };
     Ok(Stored {
         question,
         row,
         begun,
         project,
         generation,
+        stamp,
         first,
         is_noted,
     })

@@ -14,7 +14,7 @@ use super::{
     answer::{Making, Options},
     dto::{MESSAGE_MAX, Started},
     events::{Reader, listen},
-    place::{Place, place, system_prompt},
+    place::{Place, Setting, place, setting},
     prompt, quick, relay,
     route::{self, Choice},
     store::{Stored, Written, store, write},
@@ -145,8 +145,8 @@ impl Asking<'_> {
                         first: picked,
                         ..begun
                     };
-                    let system = system_prompt(app, &turn.target, place);
-                    let begun = self.make(choice.clone(), turn.options, stored, system);
+                    let setting = setting(app, &turn.target, place, choice);
+                    let begun = self.make(choice.clone(), turn.options, stored, setting);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
                         app.chat.flush(begun.started.message_id).await?;
@@ -192,7 +192,7 @@ impl Asking<'_> {
         };
         let (place, choice) = (place?, choice.transpose()?);
         let choice = choice.expect("there is one wherever there is a place");
-        let system = system_prompt(app, &turn.target, &place);
+        let setting = setting(app, &turn.target, &place, &choice);
         let asked = match write(app, caller, &mut tx, turn, token_count, place, &choice).await? {
             Written::Known(row) => {
                 tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
@@ -205,17 +205,11 @@ impl Asking<'_> {
             None => choice.pick(app).await?,
         };
         let stored = store(app, caller, tx, asked, &choice, first).await?;
-        Ok(self.make(choice, turn.options, stored, system))
+        Ok(self.make(choice, turn.options, stored, setting))
     }
 
     /// Has an answer made.
-    fn make(
-        self,
-        choice: Choice,
-        options: Options,
-        stored: Stored,
-        system: Option<String>,
-    ) -> Begun {
+    fn make(self, choice: Choice, options: Options, stored: Stored, setting: Setting) -> Begun {
         let Self {
             app,
             caller,
@@ -243,8 +237,11 @@ impl Asking<'_> {
                 conversation: row.conversation_id,
                 question: stored.question,
                 begun: stored.begun,
-                system,
+                system: setting.system,
                 sees_pictures: choice.sees_pictures(),
+                stamp: stored.stamp,
+                limits: setting.limits,
+                measure: setting.measure,
             },
             choice,
             options,
@@ -255,7 +252,10 @@ impl Asking<'_> {
             began,
             attempts: Vec::new(),
             context: message::AnswerContext::default(),
+            stored_tokens: 0,
             estimated: None,
+            left: None,
+            wants_title: setting.wants_title,
             asking: None,
             id,
             first: stored.first,

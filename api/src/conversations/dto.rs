@@ -1,6 +1,6 @@
 //! Bodies of conversations.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
@@ -44,6 +44,42 @@ impl Deserr<Fields> for Tags {
             return Err(refuse(rule, location));
         }
         Ok(Self(tags.into_iter().collect()))
+    }
+}
+
+/// Least and most tokens of what goes along with a question, whatever the model.
+const CONTEXT_TOKENS: RangeInclusive<u32> = 100..=1_000_000;
+/// Least and most messages that go along.
+const CONTEXT_MESSAGES: RangeInclusive<u32> = 1..=500;
+
+/// Tokens of what goes along with a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr)]
+#[deserr(error = Fields, try_from(u32) = ContextTokens::parse -> Rule)]
+pub(super) struct ContextTokens(u32);
+
+impl ContextTokens {
+    fn parse(number: u32) -> Result<Self, Rule> {
+        within(number, &CONTEXT_TOKENS).map(Self)
+    }
+}
+
+/// Messages that go along with a question, it included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserr)]
+#[deserr(error = Fields, try_from(u32) = ContextMessages::parse -> Rule)]
+pub(super) struct ContextMessages(u32);
+
+impl ContextMessages {
+    fn parse(number: u32) -> Result<Self, Rule> {
+        within(number, &CONTEXT_MESSAGES).map(Self)
+    }
+}
+
+fn within(number: u32, range: &RangeInclusive<u32>) -> Result<u32, Rule> {
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        let (least, most) = (range.start(), range.end());
+        Err(Rule::new(format!("must be {least} to {most}")))
     }
 }
 
@@ -93,7 +129,7 @@ impl From<CreateConversation> for Settings {
             tags: input.tags.0,
             pinned: input.pinned,
             archived: false,
-            current_message: None,
+            ..Self::default()
         }
     }
 }
@@ -137,6 +173,15 @@ pub(super) struct UpdateConversation {
     #[deserr(default)]
     #[schema(value_type = MessageId, required = false)]
     pub(super) current_message_id: Given<Id<MessageId>>,
+    /// Most tokens of what goes along with a question: at most what the model takes beside its answer. Null for what the
+    /// model or the deployment says.
+    #[deserr(default)]
+    #[schema(value_type = Option<u32>, minimum = 100, maximum = 1_000_000)]
+    context_max_tokens: Change<ContextTokens>,
+    /// Most messages that go along with a question, it included. Null for what the deployment says.
+    #[deserr(default)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 500)]
+    context_max_messages: Change<ContextMessages>,
 }
 
 impl UpdateConversation {
@@ -155,6 +200,8 @@ impl UpdateConversation {
             self.pinned.0.is_none(),
             self.archived.0.is_none(),
             self.current_message_id.0.is_none(),
+            self.context_max_tokens.is_keep(),
+            self.context_max_messages.is_keep(),
         ];
         if keeps.into_iter().all(|keeps| keeps) {
             return Err(Error::field("", "must have at least one field"));
@@ -171,6 +218,12 @@ impl UpdateConversation {
             pinned: self.pinned.0.unwrap_or(before.pinned),
             archived: self.archived.0.unwrap_or(before.archived),
             current_message: before.current_message,
+            context_max_tokens: self
+                .context_max_tokens
+                .apply(before.context_max_tokens, |number| number.0),
+            context_max_messages: self
+                .context_max_messages
+                .apply(before.context_max_messages, |number| number.0),
         })
     }
 }
@@ -206,6 +259,12 @@ pub(super) struct Conversation {
     message_count: i64,
     /// Counted over all branches.
     token_count: i64,
+    /// Most tokens of what goes along with a question; null for what the model or the deployment says.
+    #[schema(example = 8_000)]
+    context_max_tokens: Option<i32>,
+    /// Most messages that go along with a question; null for what the deployment says.
+    #[schema(example = 50)]
+    context_max_messages: Option<i32>,
     /// Incremented by every change and every message; also the `ETag`.
     version: i32,
     created_at: DateTime<Utc>,
@@ -234,6 +293,9 @@ impl From<conversation::Model> for Conversation {
             version,
             created_at,
             updated_at,
+            context_max_tokens,
+            context_max_messages,
+            title_by_user: _,
         } = row;
         Self {
             id,
@@ -252,6 +314,8 @@ impl From<conversation::Model> for Conversation {
             last_message_at,
             message_count,
             token_count,
+            context_max_tokens,
+            context_max_messages,
             version,
             created_at,
             updated_at,

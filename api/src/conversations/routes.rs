@@ -16,7 +16,10 @@ use crate::{
     answer::Answer,
     app::App,
     caller::Caller,
-    chat,
+    chat::{
+        self,
+        route::{self, Choice},
+    },
     error::{Error, Problems, Result},
     extract::{Json, Path, Query},
     middleware::RequestId,
@@ -87,7 +90,7 @@ pub(super) async fn get_conversation(
     preconditions.answer(row.version, &Conversation::from(row))
 }
 
-/// Renames, moves, tags, pins or archives a conversation, sets its prompt and model, or shows another branch.
+/// Renames, moves, tags, pins or archives a conversation, sets its prompt, model and limits, or shows another branch.
 ///
 /// A field that is left out keeps its value; null clears it.
 #[utoipa::path(
@@ -116,10 +119,15 @@ pub(super) async fn update_conversation(
         Some(message) => Some(find_leaf(&mut tx, id, message.0).await?),
         None => row.current_message_id,
     };
+    let before = row.settings();
+    let tokens = before.context_max_tokens;
     let settings = Settings {
         current_message: shown,
-        ..input.apply(row.settings())?
+        ..input.apply(before)?
     };
+    if settings.context_max_tokens != tokens {
+        check_context(&app, &settings)?;
+    }
     let row = row.change(&mut tx, settings, app.clock.now()).await?;
     tx.answer_version(StatusCode::OK, row.version, &Conversation::from(row))
         .await
@@ -207,6 +215,20 @@ pub(super) async fn delete_conversation(
     let answer = tx.no_content().await?;
     chat::stop_deleted(&app, caller.user, Stopped::Conversation(id)).await;
     Ok(answer)
+}
+
+/// What goes along with a question leaves room for the answer.
+fn check_context(app: &App, settings: &Settings) -> Result<()> {
+    let choice = route::choose(app, settings.model.as_deref());
+    if let (Some(tokens), Ok(Choice::Model(model, _))) = (settings.context_max_tokens, choice)
+        && tokens > model.most_context()
+    {
+        return Err(Error::field(
+            "/contextMaxTokens",
+            format!("must be at most {} for {}", model.most_context(), model.id),
+        ));
+    }
+    Ok(())
 }
 
 /// A conversation is filed in a project of its own user.

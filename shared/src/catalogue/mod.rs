@@ -117,6 +117,9 @@ pub struct Model {
     pub context_tokens: u32,
     /// Most tokens of an answer.
     pub max_output_tokens: u32,
+    /// Most tokens of what goes along with a question; none for what the deployment says.
+    #[serde(default)]
+    pub context_max_tokens: Option<u32>,
     /// Whether pictures can be shown to it.
     #[serde(default)]
     pub sees_pictures: bool,
@@ -135,6 +138,15 @@ pub struct Route {
     /// What it costs; nobody knows where there is none.
     #[serde(default)]
     pub price: Option<Price>,
+}
+
+impl Model {
+    /// Most tokens of a question with all that goes along: what is left beside the longest answer, or three quarters where
+    /// an answer may be as long as all.
+    pub fn most_context(&self) -> u32 {
+        let answer = self.max_output_tokens.min(self.context_tokens / 4);
+        self.context_tokens - answer
+    }
 }
 
 fn yes() -> bool {
@@ -230,6 +242,14 @@ impl Catalogue {
                 format!("has a route to {:?}, which is not there", route.provider)
             } else if model.context_tokens == 0 || model.max_output_tokens == 0 {
                 "has no room for an answer".to_owned()
+            } else if model
+                .context_max_tokens
+                .is_some_and(|most| most == 0 || most > model.most_context())
+            {
+                format!(
+                    "has a contextMaxTokens that is not 1 to {}",
+                    model.most_context()
+                )
             } else {
                 continue;
             };
@@ -330,6 +350,18 @@ mod tests {
         };
         let good = r#"{ "provider": "groq", "model": "x" }"#;
         assert!(Catalogue::with(&model(good, 1)).is_ok());
+        let limited = |most: i64| {
+            model(good, 400).replace(
+                "\"maxOutputTokens\": 1,",
+                &format!("\"maxOutputTokens\": 100, \"contextMaxTokens\": {most},"),
+            )
+        };
+        let table = Catalogue::with(&limited(300)).unwrap();
+        assert_eq!(table.models[0].context_max_tokens, Some(300));
+        assert_eq!(table.models[0].most_context(), 300);
+        for most in [-1, 0, 301] {
+            assert!(Catalogue::with(&limited(most)).is_err(), "{most}");
+        }
         let sounds = |price: &str| {
             format!(
                 r#"{{ "version": "1", "providers": [{{ "name": "a", "title": "", "baseUrl": "http://x",

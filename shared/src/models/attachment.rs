@@ -15,7 +15,7 @@ use crate::{
     events::{self, DeletedAttachment, Event},
     ids::{AttachmentId, ConversationId, JobId, MessageId, UserId},
     jobs::DeleteObject,
-    models::{image, image_variant, latest_try, pending_object, recognition},
+    models::{context_stamp, image, image_variant, latest_try, pending_object, recognition},
     queue::{self, Enqueue},
 };
 
@@ -344,8 +344,14 @@ pub async fn delete(tx: &mut Tx, user: UserId, id: AttachmentId, now: DateTime<U
         conversation_id: row.conversation_id,
         message_id: row.message_id,
     });
+    // Before a message shows it, no model is shown it.
+    let conversation = row.message_id.and(row.conversation_id);
     remove(tx, row).await?;
-    events::emit(tx, user, &event, now).await
+    events::emit(tx, user, &event, now).await?;
+    match conversation {
+        Some(conversation) => context_stamp::touch(tx, conversation).await,
+        None => Ok(()),
+    }
 }
 
 /// Deletes some attachments of a conversation that is going, whose it was is known. No event tells of each. Tells how

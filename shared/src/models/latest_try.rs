@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::{
     database::{Result, Tx},
     ids::{AttachmentId, JobId},
-    models::attachment,
+    models::{attachment, context_stamp},
     queue::End,
 };
 
@@ -56,7 +56,7 @@ pub(super) async fn begin(
 
     let values = [attachment.into(), job.into(), language.into(), now.into()];
     execute(tx, table, SQL, values).await?;
-    Ok(())
+    context_stamp::touch_of_attachment(tx, attachment).await
 }
 
 /// Records that the latest try ended without success. Gives the attachment and the reason where somebody is to be told.
@@ -94,7 +94,7 @@ pub(super) async fn reopen(tx: &mut Tx, table: Table, attachment: AttachmentId) 
                         WHERE attachment_id = $1";
 
     execute(tx, table, SQL, [attachment.into()]).await?;
-    Ok(())
+    context_stamp::touch_of_attachment(tx, attachment).await
 }
 
 /// The jobs of all tries at an attachment, as far as they are remembered; what was found is not loaded for it.

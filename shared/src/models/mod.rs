@@ -4,6 +4,7 @@
 
 pub mod api_key;
 pub mod attachment;
+pub mod context_stamp;
 pub mod conversation;
 pub mod delivery;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod search;
 pub mod session;
 pub mod storage_view;
 pub mod stored_object;
+pub mod summary;
 pub mod token_factor;
 pub mod transcription;
 pub mod turn;

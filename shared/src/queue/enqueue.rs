@@ -13,10 +13,10 @@ use crate::{
 /// A job with options; a plain job converts into one without.
 #[derive(Debug)]
 pub struct Enqueue<J> {
-    job: J,
+    pub(super) job: J,
     delay: Duration,
-    priority: Priority,
-    unique_key: Option<String>,
+    pub(super) priority: Priority,
+    pub(super) unique_key: Option<String>,
     of_nobody: bool,
 }
 

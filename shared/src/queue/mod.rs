@@ -7,15 +7,18 @@ mod backoff;
 mod end;
 mod enqueue;
 pub mod figures;
+mod wanted;
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use self::wanted::insertion;
 pub use self::{
     backoff::Backoff,
     end::{End, LiveJob, cancel, end, end_queued, retry},
     enqueue::{Enqueue, Enqueued, enqueue},
+    wanted::{Wanted, enqueue_wanted},
 };
 use crate::database::{Result, Tx};
 

@@ -23,7 +23,7 @@ use self::breaker::Breaker;
 pub use self::{script::Script, stream::Entry};
 use crate::{
     config::RedisConfig,
-    ids::{AttachmentId, MessageId},
+    ids::{AttachmentId, ConversationId, MessageId},
     telemetry::report_step,
 };
 
@@ -94,6 +94,11 @@ impl Keys {
     /// Channel: these answers shall be stopped (ids, comma-separated).
     pub fn stop_answer(&self) -> String {
         format!("{}stream:stop", self.0)
+    }
+
+    /// What goes along with the next question of a conversation.
+    pub fn context(&self, conversation: ConversationId) -> String {
+        format!("{}context:{conversation}", self.0)
     }
 
     /// Text that was read in an attachment.

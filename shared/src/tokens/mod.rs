@@ -37,28 +37,6 @@ pub struct TokenCounts {
     pub reasoning: u32,
 }
 
-/// Tokens of a message in `o200k_base`: those of its role and its text, and 4 for the message.
-///
-/// What is stored is counted by [`Measures::count_message`], in the encoding of the deployment.
-pub async fn count_message(role: &'static str, text: String) -> u32 {
-    Encoding::O200k.count_message(role, text).await
-}
-
-/// Tokens of a text in `o200k_base`, which may be long.
-pub async fn count_text(text: String) -> u32 {
-    Encoding::O200k.count_text(text).await
-}
-
-/// Tokens of a text in `o200k_base`.
-pub fn count(text: &str) -> usize {
-    Encoding::O200k.count(text)
-}
-
-/// The longest beginning of a text that has about `most` tokens of `o200k_base`, and never more.
-pub fn cut(text: &str, most: usize) -> &str {
-    Encoding::O200k.cut(text, most)
-}
-
 /// As many as there are, or as many as can be told.
 fn told(tokens: u64) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)

@@ -6,7 +6,7 @@ use tiktoken_rs::{
 };
 
 use super::{
-    Encoding, count, count_message, cut,
+    Encoding,
     encoding::{FAMILIES, NAMES},
 };
 
@@ -331,9 +331,17 @@ fn five_megabytes_of_capitals_that_end_nowhere_do_no_harm() {
 
 #[tokio::test]
 async fn a_message_costs_its_role_its_text_and_four() {
-    assert_eq!(count("hello world"), 2);
-    assert_eq!(count_message("user", "hello world".to_owned()).await, 7);
-    assert_eq!(count_message("user", String::new()).await, 5);
+    assert_eq!(Encoding::O200k.count("hello world"), 2);
+    assert_eq!(
+        Encoding::O200k
+            .count_message("user", "hello world".to_owned())
+            .await,
+        7
+    );
+    assert_eq!(
+        Encoding::O200k.count_message("user", String::new()).await,
+        5
+    );
 }
 
 #[test]
@@ -346,16 +354,22 @@ fn hindi_takes_more_than_twice_as_much_in_cl100k_base() {
 fn a_text_is_cut_between_characters() {
     let text = "नमस्ते दुनिया hello ".repeat(500);
     for most in [0, 1, 7, 100] {
-        let cut = cut(&text, most);
-        assert!(text.starts_with(cut) && count(cut) <= most, "{most}");
+        let cut = Encoding::O200k.cut(&text, most);
+        assert!(
+            text.starts_with(cut) && Encoding::O200k.count(cut) <= most,
+            "{most}"
+        );
     }
-    assert!(count(cut(&text, 100)) > 80);
-    assert_eq!(cut("short", 100), "short");
+    assert!(Encoding::O200k.count(Encoding::O200k.cut(&text, 100)) > 80);
+    assert_eq!(Encoding::O200k.cut("short", 100), "short");
 }
 
 #[tokio::test]
 async fn a_large_text_is_counted_too() {
     let text = "नमस्ते दुनिया ".repeat(4_000);
-    let alone = count(&text);
-    assert_eq!(count_message("user", text).await as usize, alone + 5);
+    let alone = Encoding::O200k.count(&text);
+    assert_eq!(
+        Encoding::O200k.count_message("user", text).await as usize,
+        alone + 5
+    );
 }

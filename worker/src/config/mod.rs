@@ -1,6 +1,7 @@
 //! What the worker reads from the environment.
 
 mod speech;
+mod writing;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +11,10 @@ use shared::{
     queue::Queue,
 };
 
-pub use self::speech::{SpeechArgs, SpeechConfig};
+pub use self::{
+    speech::{SpeechArgs, SpeechConfig},
+    writing::{WritingArgs, WritingConfig},
+};
 use crate::{
     bench::{BenchArgs, DEFAULT_CONCURRENCY},
     engines::render::RenderArgs,
@@ -95,6 +99,9 @@ pub struct WorkerArgs {
     /// What transcribes, and with what.
     #[command(flatten)]
     pub speech: SpeechArgs,
+    /// What models write on their own.
+    #[command(flatten)]
+    pub writing: WritingArgs,
     /// Folder of the fonts of exports and watermarks, searched with the folders in it [default: /usr/share/fonts]
     #[arg(long, env = "FONT_PATH")]
     pub font_path: Option<String>,
@@ -117,6 +124,8 @@ pub struct WorkerConfig {
     pub poppler: Option<PathBuf>,
     /// What transcribes.
     pub speech: SpeechConfig,
+    /// What models write on their own.
+    pub writing: WritingConfig,
     /// Where fonts are.
     pub fonts: PathBuf,
     /// This very program, which is its own helper.
@@ -174,6 +183,7 @@ impl Args {
         let poppler = given(&worker.poppler_path).map(PathBuf::from);
         let ai = common.as_ref().map(|common| &common.ai);
         let speech = worker.speech.check(ai, &mut problems);
+        let writing = worker.writing.check(common.as_ref(), &mut problems);
         let fonts = given(&worker.font_path).unwrap_or(DEFAULT_FONTS).into();
         let settings = Settings {
             slots,
@@ -189,6 +199,7 @@ impl Args {
             tesseract,
             poppler,
             speech,
+            writing,
             fonts,
             program: std::env::current_exe().unwrap_or_else(|_| "baatcheet-worker".into()),
         });

@@ -9,6 +9,8 @@ mod purge_conversation;
 mod read_document;
 mod reading;
 mod recognize_text;
+mod summarize_conversation;
+mod title_conversation;
 mod transcribe_audio;
 mod variants;
 

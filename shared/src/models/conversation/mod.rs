@@ -1,6 +1,8 @@
 //! Conversations of a user with models.
 
+mod for_jobs;
 mod purging;
+mod title;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -8,7 +10,11 @@ use sea_orm::{
     entity::prelude::*, sea_query::Order,
 };
 
-pub use self::purging::{purge, purge_again, purge_messages};
+pub use self::{
+    for_jobs::{find_for_any_user, hold_for_any_user, language_for_any_user, project_for_any_user},
+    purging::{purge, purge_again, purge_messages},
+    title::set_title_by_model,
+};
 use crate::{
     database::{Error, Refusal, Result, Tx},
     events::{self, ConversationSummary, Event},
@@ -61,6 +67,12 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
     pub updated_at: DateTime<Utc>,
+    /// Most tokens of what goes along with a question; none for what the model or the deployment says.
+    pub context_max_tokens: Option<i32>,
+    /// Most messages that go along; none for what the deployment says.
+    pub context_max_messages: Option<i32>,
+    /// Whether its user has named it, or taken its name away: then no model names it.
+    pub title_by_user: bool,
 }
 
 /// None that the queries need.
@@ -90,6 +102,10 @@ pub struct Settings {
     pub archived: bool,
     /// End of the branch that is shown; the caller has checked that it is a message of the conversation.
     pub current_message: Option<MessageId>,
+    /// Most tokens of what goes along with a question.
+    pub context_max_tokens: Option<u32>,
+    /// Most messages that go along, the question included.
+    pub context_max_messages: Option<u32>,
 }
 
 /// Which conversations are listed.
@@ -119,6 +135,7 @@ pub async fn create(
         id: Set(ConversationId::new()),
         user_id: Set(user),
         project_id: Set(settings.project),
+        title_by_user: Set(settings.title.is_some()),
         title: Set(settings.title),
         system_prompt: Set(settings.system_prompt),
         model: Set(settings.model),
@@ -135,11 +152,18 @@ pub async fn create(
         version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
+        context_max_tokens: Set(stored(settings.context_max_tokens)),
+        context_max_messages: Set(stored(settings.context_max_messages)),
     };
     let row = row.insert(tx.orm()).await?;
     let event = Event::ConversationCreated(ConversationSummary::from(&row));
     events::emit(tx, user, &event, now).await?;
     Ok(row)
+}
+
+/// A number as it is stored.
+fn stored(number: Option<u32>) -> Option<i32> {
+    number.map(|number| i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 fn of_user(user: UserId) -> Select<Entity> {
@@ -206,40 +230,6 @@ pub async fn get_and_hold(tx: &mut Tx, user: UserId, id: ConversationId) -> Resu
         .ok_or(Error::NotFound("conversation"))
 }
 
-/// The languages that a conversation is held in, for a job that reads what was sent to it.
-///
-/// # Errors
-/// As the database fails.
-pub async fn language_for_any_user(
-    db: &impl ConnectionTrait,
-    id: ConversationId,
-) -> Result<Option<String>> {
-    let language: Option<Option<String>> = Entity::find_by_id(id)
-        .select_only()
-        .column(Column::Language)
-        .into_tuple()
-        .one(db)
-        .await?;
-    Ok(language.flatten())
-}
-
-/// The project in which a conversation is filed, for the ledger.
-///
-/// # Errors
-/// As the database fails.
-pub async fn project_for_any_user(
-    db: &impl ConnectionTrait,
-    id: ConversationId,
-) -> Result<Option<ProjectId>> {
-    let project: Option<Option<ProjectId>> = Entity::find_by_id(id)
-        .select_only()
-        .column(Column::ProjectId)
-        .into_tuple()
-        .one(db)
-        .await?;
-    Ok(project.flatten())
-}
-
 /// Lists conversations of `user`, the ones with the latest message first.
 ///
 /// # Errors
@@ -300,6 +290,8 @@ impl Model {
             pinned: self.pinned_at.is_some(),
             archived: self.archived_at.is_some(),
             current_message: self.current_message_id,
+            context_max_tokens: self.context_max_tokens.map(i32::unsigned_abs),
+            context_max_messages: self.context_max_messages.map(i32::unsigned_abs),
         }
     }
 
@@ -318,9 +310,11 @@ impl Model {
         let pinned_at = since(settings.pinned, self.pinned_at);
         let archived_at = since(settings.archived, self.archived_at);
         let version = self.version + 1;
+        let title_by_user = self.title_by_user || settings.title != self.title;
         let mut row: ActiveModel = self.into();
         row.project_id = Set(settings.project);
         row.title = Set(settings.title);
+        row.title_by_user = Set(title_by_user);
         row.system_prompt = Set(settings.system_prompt);
         row.model = Set(settings.model);
         row.language = Set(settings.language);
@@ -328,9 +322,12 @@ impl Model {
         row.pinned_at = Set(pinned_at);
         row.archived_at = Set(archived_at);
         row.current_message_id = Set(settings.current_message);
+        row.context_max_tokens = Set(stored(settings.context_max_tokens));
+        row.context_max_messages = Set(stored(settings.context_max_messages));
         row.version = Set(version);
         row.updated_at = Set(now);
         let row = row.update(tx.orm()).await?;
+        tx.invalidate(tx.keys().context(row.id));
         let summary = ConversationSummary::from(&row);
         let event = if newly_archived {
             Event::ConversationArchived(summary)
@@ -351,6 +348,7 @@ impl Model {
         let mut row: ActiveModel = self.into();
         row.deleted_at = Set(Some(now));
         row.update(tx.orm()).await?;
+        tx.invalidate(tx.keys().context(id));
         purging::enqueue(tx, id).await?;
         events::emit(tx, user, &event, now).await
     }

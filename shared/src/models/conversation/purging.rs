@@ -8,6 +8,7 @@ use crate::{
     database::{Result, Tx},
     ids::ConversationId,
     jobs::PurgeConversation,
+    models::context_stamp,
     queue::{self, Enqueue},
 };
 
@@ -71,5 +72,5 @@ pub async fn purge(tx: &mut Tx, id: ConversationId) -> Result<()> {
         .filter(Column::DeletedAt.is_not_null())
         .exec(tx.orm())
         .await?;
-    Ok(())
+    context_stamp::remove(tx, id).await
 }

@@ -14,7 +14,7 @@ use crate::{
     database::{Error, Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
     ids::{ConversationId, MessageId, UserId},
-    models::conversation,
+    models::{conversation, summary},
 };
 
 /// What is answered.
@@ -116,7 +116,10 @@ pub async fn begin_again(
     row.finish_reason = Set(None);
     row.error = Set(None);
     row.version = Set(version);
-    Ok(row.update(tx.orm()).await?)
+    let row = row.update(tx.orm()).await?;
+    // From now on it is not what it was.
+    summary::forget(tx, conversation.id, row.id).await?;
+    Ok(row)
 }
 
 /// Ends an answer, whose generation this transaction has taken; none where it is gone with its conversation.

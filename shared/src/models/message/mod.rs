@@ -6,6 +6,7 @@
 mod answer;
 mod content;
 mod list;
+mod path;
 mod whole;
 mod write;
 
@@ -22,6 +23,7 @@ pub use self::{
     },
     content::{Content, Part},
     list::{Listed, Siblings, children, count_siblings, list, list_branch},
+    path::{Climbed, Step, climb, find_for_any_user, find_said},
     whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
 };
@@ -32,8 +34,9 @@ use crate::{
 };
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The operator of the conversation.
     #[sea_orm(string_value = "system")]
@@ -191,14 +194,49 @@ pub struct AnswerContext {
     /// Up to how many tokens earlier messages and texts of attachments are sent.
     #[schema(example = 8_000)]
     pub limit: u32,
-    /// Messages of the branch that were sent.
+    /// Messages of the branch that were sent, the question included.
     #[schema(example = 3)]
     pub included: u32,
-    /// Messages of the branch, at most those that are looked at.
+    /// Messages of the branch, the question included.
     #[schema(example = 3)]
     pub total: u32,
+    /// Whether a summary of messages that were not sent went along.
+    #[serde(default)]
+    pub summarized: bool,
+    /// `approaching_limit` from 80 % of the limit on.
+    #[serde(default)]
+    pub warning: Option<ContextWarning>,
+    /// Messages of `included` of which only the beginning was sent.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub cut: u32,
+    /// Whether the question with the instructions alone has more tokens than the limit. It was sent whole, and alone.
+    #[serde(default)]
+    pub exceeded: bool,
+    /// Whether something could not be counted or put together; then tokens are estimated, and messages may be missing.
+    #[serde(default)]
+    pub estimated: bool,
     /// Attachments that could not be shown, or not whole.
     pub missing: Vec<MissingAttachment>,
+}
+
+impl AnswerContext {
+    /// Percent of the limit from which on it is told that it is near.
+    const NEAR: u64 = 80;
+
+    /// What is to be told of so many tokens.
+    pub fn warning(tokens: u32, limit: u32) -> Option<ContextWarning> {
+        let is_near = u64::from(tokens) * 100 >= u64::from(limit) * Self::NEAR;
+        is_near.then_some(ContextWarning::ApproachingLimit)
+    }
+}
+
+/// What clients should know of what a model was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContextWarning {
+    /// Soon, or now, earlier messages are left out.
+    ApproachingLimit,
 }
 
 /// An attachment that a model did not see whole.

@@ -11,7 +11,7 @@ use crate::{
     database::{Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
     ids::{ConversationId, MessageId, UserId},
-    models::{attachment, conversation},
+    models::{attachment, conversation, summary},
 };
 
 /// A message to add.
@@ -164,6 +164,7 @@ pub async fn delete(
         return Err(Refusal::ConversationArchived.into());
     }
     let (id, parent) = (message.id, message.parent_id);
+    let place = conversation.id;
     let tokens = i64::from(message.token_count);
     let version = message.version + 1;
     let mut row: ActiveModel = message.into();
@@ -197,7 +198,7 @@ pub async fn delete(
     counted.version = Set(version + 1);
     counted.updated_at = Set(now);
     counted.update(tx.orm()).await?;
-    Ok(())
+    summary::forget(tx, place, id).await
 }
 
 /// Hides a deleted message, and the deleted ones above it, where nothing that is shown hangs on them.

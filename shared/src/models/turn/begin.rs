@@ -65,6 +65,8 @@ pub struct Begun {
     pub generation: Uuid,
     /// Where the conversation is filed.
     pub project: Option<ProjectId>,
+    /// See [`crate::models::context_stamp`].
+    pub stamp: i64,
 }
 
 #[derive(Serialize)]
@@ -84,6 +86,7 @@ struct Placed {
     parent: Option<Uuid>,
     project: Option<Uuid>,
     asked_at: DateTime<Utc>,
+    stamp: i64,
 }
 
 static SQL: LazyLock<String> = LazyLock::new(|| {
@@ -138,7 +141,8 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
               -- The lease begins when the messages are there, which may take a while.
               FROM placed, (SELECT count(*) FROM said) AS said
         )
-        SELECT generation, parent, project, asked_at FROM placed",
+        SELECT p.generation, p.parent, p.project, p.asked_at, coalesce(s.stamp, 0) AS stamp
+          FROM placed p LEFT JOIN context_stamps s ON s.conversation_id = p.conversation",
         lease = generation::LEASE_UNTIL,
     )
 });
@@ -214,6 +218,7 @@ impl Beginning<'_> {
             answer,
             generation: self.generation,
             project: placed.project.map(ProjectId),
+            stamp: placed.stamp,
         }
     }
 }

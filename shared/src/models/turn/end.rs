@@ -1,11 +1,14 @@
 //! Ending turns.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveEnum as _;
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::json;
@@ -16,6 +19,7 @@ use crate::{
         message::{self, Content, Ended, Rating},
         usage,
     },
+    queue::{self, Wanted},
 };
 
 /// A turn to end.
@@ -29,6 +33,8 @@ pub struct EndedTurn {
     pub ended: Ended,
     /// What it cost.
     pub ledger: Vec<usage::Model>,
+    /// Jobs that are asked for when it has ended.
+    pub jobs: Vec<Wanted>,
     /// When it ended.
     pub at: DateTime<Utc>,
 }
@@ -57,6 +63,13 @@ struct Entry<'a> {
     row: &'a usage::Model,
 }
 
+#[derive(Serialize)]
+struct Asked<'a> {
+    generation: Uuid,
+    #[serde(flatten)]
+    job: &'a Wanted,
+}
+
 /// What others may have changed of an answer meanwhile.
 #[derive(FromRow)]
 struct Changed {
@@ -67,15 +80,9 @@ struct Changed {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// Ends turns, each in a conversation of its own, and writes what they cost into the ledger. None for those that must be
-/// ended by themselves, or have ended.
-///
-/// # Errors
-/// As the database fails; then none was ended.
-pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<message::Model>>> {
-    // Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
-    // waited for.
-    const SQL: &str = "
+/// Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
+/// waited for.
+const SQL: &str = "
         WITH ended AS (
             SELECT e.* FROM json_to_recordset($1::json) AS e(
                 generation uuid, message uuid, content jsonb, size_bytes int, token_count int, counted int, status text,
@@ -121,8 +128,25 @@ pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<
                        price_version text, cost_microusd bigint, latency_ms int, first_token_ms int,
                        created_at timestamptz)
               JOIN held h ON h.generation = u.generation
-        )
-        SELECT generation, version, rating, rating_reason, deleted_at FROM said";
+        )";
+/// What is told in the end.
+const TOLD: &str = " SELECT generation, version, rating, rating_reason, deleted_at FROM said";
+
+static ENDING: LazyLock<String> = LazyLock::new(|| format!("{SQL}{TOLD}"));
+
+/// The same, and jobs that follow.
+static ENDING_WITH_JOBS: LazyLock<String> = LazyLock::new(|| {
+    let condition = ", said s WHERE s.generation = j.generation";
+    let insertion = queue::insertion("$3", "generation uuid,", condition);
+    format!("{SQL}, asked AS ({insertion}){TOLD}")
+});
+
+/// Ends turns, each in a conversation of its own, and writes what they cost into the ledger. None for those that must be
+/// ended by themselves, or have ended.
+///
+/// # Errors
+/// As the database fails; then none was ended.
+pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<message::Model>>> {
     let mut seen: HashSet<ConversationId> = HashSet::new();
     let endings: Vec<Option<Ending<'_>>> = turns
         .iter()
@@ -137,11 +161,17 @@ pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<
             row,
         })
     });
-    let changed: Vec<Changed> = sqlx::query_as(SQL)
-        .bind(json(endings.iter().flatten()))
-        .bind(json(ledger))
-        .fetch_all(db)
-        .await?;
+    let jobs: Vec<Asked<'_>> = turns.iter().flat_map(EndedTurn::asked).collect();
+    let (endings_json, ledger) = (json(endings.iter().flatten()), json(ledger));
+    let changed: Vec<Changed> = if jobs.is_empty() {
+        let ending = sqlx::query_as(AssertSqlSafe(ENDING.as_str()));
+        ending.bind(endings_json).bind(ledger).fetch_all(db).await?
+    } else {
+        // Few turns ask for any.
+        let ending = sqlx::query_as(AssertSqlSafe(ENDING_WITH_JOBS.as_str()));
+        let ending = ending.bind(endings_json).bind(ledger);
+        ending.bind(json(jobs.into_iter())).fetch_all(db).await?
+    };
     let mut changed: HashMap<Uuid, Changed> = changed
         .into_iter()
         .map(|changed| (changed.generation, changed))
@@ -158,6 +188,13 @@ pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<
 }
 
 impl EndedTurn {
+    fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+        self.jobs.iter().map(|job| Asked {
+            generation: self.generation,
+            job,
+        })
+    }
+
     fn ending(&self) -> Ending<'_> {
         let ended = &self.ended;
         let content = Content::of_text(ended.text.clone());

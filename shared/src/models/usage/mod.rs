@@ -8,7 +8,7 @@ mod hearing;
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _, Statement,
-    entity::prelude::*,
+    entity::prelude::*, sea_query::OnConflict,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +35,12 @@ pub enum Kind {
     /// What is said in a sound.
     #[sea_orm(string_value = "transcription")]
     Transcription,
+    /// What was said in a conversation before, in short.
+    #[sea_orm(string_value = "summary")]
+    Summary,
+    /// The name of a conversation.
+    #[sea_orm(string_value = "title")]
+    Title,
 }
 
 /// What came of it.
@@ -232,6 +238,25 @@ pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attem
             .exec_without_returning(tx.orm())
             .await?;
     }
+    Ok(())
+}
+
+/// Writes rows into the ledger. Written again, they stay what they are.
+///
+/// # Errors
+/// As the database fails; then they may be there or not.
+pub async fn record_rows(db: &impl ConnectionTrait, rows: &[Model]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let is_there = OnConflict::column(Column::Id).do_nothing().to_owned();
+    let rows = rows
+        .iter()
+        .map(|row| row.clone().into_active_model().reset_all());
+    Entity::insert_many(rows)
+        .on_conflict(is_there)
+        .exec_without_returning(db)
+        .await?;
     Ok(())
 }
 

@@ -1,0 +1,298 @@
+//! Which messages are sent. Pure: it knows their sizes, and nothing of what they say.
+//!
+//! The instructions and the question are always sent, and the question is never cut. Then come, as far as there is room:
+//!
+//! 1. the newest messages, newest first, so that where room is short the last ones are in before others;
+//! 2. the summary of what came before;
+//! 3. older messages, newest first, where all of the newest were sent.
+//!
+//! A call of tools and its results are sent together or not at all. The first message that does not fit is cut if it is one of
+//! the newest and no summary tells of it; nothing older than that is sent.
+
+use std::{iter::Peekable, ops::Range};
+
+use serde::{Deserialize, Serialize};
+
+/// Less than this is left of no message that is cut.
+pub const LEAST_CUT: u32 = 50;
+
+/// How much is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most tokens of all that is sent.
+    pub tokens: u32,
+    /// Most messages, the question included, and instructions and summary not.
+    pub messages: u32,
+    /// How many messages, the question included, go before a summary of what came before them.
+    pub recent: u32,
+}
+
+/// A message before the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Said {
+    /// Its tokens with all that is sent of it.
+    pub tokens: u32,
+    /// How many tools it calls. As many results follow it.
+    pub calls: u32,
+    /// Whether it is what a tool answered.
+    pub is_result: bool,
+}
+
+/// The summary of what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Its tokens.
+    pub tokens: u32,
+    /// How many messages before the question are newer than all that it tells of.
+    pub since: usize,
+}
+
+/// What there is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// How much may be sent.
+    pub limits: Limits,
+    /// Tokens of the instructions, if there are any.
+    pub system: Option<u32>,
+    /// Tokens of the question with all that belongs to it; none to find out what would go along with one.
+    pub question: Option<u32>,
+    /// Messages before the question, newest first: all of them, or more than fit.
+    pub earlier: &'a [Said],
+    /// Whether these are all.
+    pub is_whole: bool,
+    /// What is known of those before.
+    pub summary: Option<Summary>,
+}
+
+/// How much of a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// All of it.
+    Whole,
+    /// Its beginning, and a mark: so many tokens in all.
+    Cut(u32),
+}
+
+/// Something that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// The instructions.
+    System,
+    /// The summary.
+    Summary(Size),
+    /// A message before the question, by its place among them.
+    Earlier(usize, Size),
+    /// The question.
+    Question,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order in which it is sent.
+    pub pieces: Vec<Piece>,
+    /// Tokens of all of it.
+    pub tokens: u32,
+    /// Whether instructions and question alone have more tokens than may be sent. They are sent all the same, alone.
+    pub is_exceeded: bool,
+    /// Messages before the question that are sent.
+    pub sent: usize,
+    /// The place of the newest message that is left out, as are all after it.
+    pub reached: usize,
+}
+
+/// Decides what is sent.
+pub fn plan(asked: &Asked<'_>) -> Plan {
+    let limits = asked.limits;
+    let (system, question) = (asked.system.unwrap_or(0), asked.question.unwrap_or(0));
+    let needed = system.saturating_add(question);
+    let room = limits.tokens.saturating_sub(needed);
+    let groups = groups(asked.earlier);
+    let mut filling = Filling {
+        earlier: asked.earlier,
+        room,
+        places: (limits.messages as usize).saturating_sub(1),
+        kept: Vec::new(),
+        reached: 0,
+    };
+    let summary = if asked.is_whole && filling.has_room_for(&groups) {
+        for group in groups.iter().filter(|group| group.is_sendable) {
+            filling.take(group);
+        }
+        None
+    } else {
+        filling.fill(&groups, limits.recent, asked.summary)
+    };
+    let sent = filling.kept.len();
+    let earlier = filling
+        .kept
+        .into_iter()
+        .rev()
+        .map(|(place, size)| Piece::Earlier(place, size));
+    let pieces = asked
+        .system
+        .map(|_| Piece::System)
+        .into_iter()
+        .chain(summary.map(Piece::Summary))
+        .chain(earlier)
+        .chain(asked.question.map(|_| Piece::Question))
+        .collect();
+    Plan {
+        pieces,
+        tokens: needed.saturating_add(room - filling.room),
+        is_exceeded: needed > limits.tokens,
+        sent,
+        reached: filling.reached,
+    }
+}
+
+/// Messages that are sent together.
+struct Group {
+    /// Their places.
+    places: Range<usize>,
+    tokens: u64,
+    /// Whether all of them are there: a call without its results is refused by providers, and so is a result without its call.
+    is_sendable: bool,
+}
+
+/// Each call with its results, and all else by itself, newest first.
+fn groups(earlier: &[Said]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut at = 0;
+    while at < earlier.len() {
+        let begin = at;
+        while earlier[at].is_result && at + 1 < earlier.len() {
+            at += 1;
+        }
+        let (results, oldest) = (at - begin, earlier[at]);
+        at += 1;
+        groups.push(Group {
+            tokens: earlier[begin..at]
+                .iter()
+                .map(|said| u64::from(said.tokens))
+                .sum(),
+            places: begin..at,
+            is_sendable: !oldest.is_result && oldest.calls as usize == results,
+        });
+    }
+    groups
+}
+
+/// What is in so far.
+struct Filling<'a> {
+    earlier: &'a [Said],
+    /// Tokens that are left.
+    room: u32,
+    /// Messages that are left.
+    places: usize,
+    /// Newest first.
+    kept: Vec<(usize, Size)>,
+    reached: usize,
+}
+
+impl Filling<'_> {
+    fn has_room_for(&self, groups: &[Group]) -> bool {
+        let sendable = groups.iter().filter(|group| group.is_sendable);
+        let (tokens, messages) = sendable.fold((0, 0), |(tokens, messages), group| {
+            (tokens + group.tokens, messages + group.places.len())
+        });
+        tokens <= u64::from(self.room) && messages <= self.places
+    }
+
+    /// Takes messages whole, if they fit.
+    fn take(&mut self, group: &Group) -> bool {
+        let tokens = u32::try_from(group.tokens).ok();
+        let left = tokens.and_then(|tokens| self.room.checked_sub(tokens));
+        let (Some(room), Some(places)) = (left, self.places.checked_sub(group.places.len())) else {
+            return false;
+        };
+        (self.room, self.places) = (room, places);
+        let whole = group.places.clone().map(|place| (place, Size::Whole));
+        self.kept.extend(whole);
+        self.reached = group.places.end;
+        true
+    }
+
+    /// Takes as much of messages as fits: the longest of them is cut. `reserved` tokens stay.
+    fn cut(&mut self, group: &Group, reserved: u32) {
+        let places = self.places.checked_sub(group.places.len());
+        let longest = group
+            .places
+            .clone()
+            .max_by_key(|place| self.earlier[*place].tokens);
+        let (Some(places), Some(longest)) = (places, longest) else {
+            return;
+        };
+        let others = group.tokens - u64::from(self.earlier[longest].tokens);
+        let room = u64::from(self.room.saturating_sub(reserved));
+        let left = room.saturating_sub(others);
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        if left < LEAST_CUT {
+            return;
+        }
+        let cut = group.places.clone().map(|place| {
+            let size = if place == longest {
+                Size::Cut(left)
+            } else {
+                Size::Whole
+            };
+            (place, size)
+        });
+        self.kept.extend(cut);
+        (self.room, self.places) = (self.room.min(reserved), places);
+        self.reached = group.places.end;
+    }
+
+    /// Takes what fits, and tells how much of the summary does.
+    fn fill(&mut self, groups: &[Group], recent: u32, summary: Option<Summary>) -> Option<Size> {
+        // The question is the newest.
+        let recent = (recent as usize).saturating_sub(1);
+        let mut groups = groups.iter().filter(|group| group.is_sendable).peekable();
+        let is_all = self.take_recent(&mut groups, recent, summary);
+        let size = summary.and_then(|summary| {
+            if let Some(room) = self.room.checked_sub(summary.tokens) {
+                self.room = room;
+                return Some(Size::Whole);
+            }
+            let cut = std::mem::take(&mut self.room);
+            if cut < LEAST_CUT {
+                self.room = cut;
+                return None;
+            }
+            Some(Size::Cut(cut))
+        });
+        if is_all {
+            for group in groups {
+                if !self.take(group) {
+                    break;
+                }
+            }
+        }
+        size
+    }
+
+    /// Takes the newest messages, and tells whether all of them are in.
+    fn take_recent<'a>(
+        &mut self,
+        groups: &mut Peekable<impl Iterator<Item = &'a Group>>,
+        recent: usize,
+        summary: Option<Summary>,
+    ) -> bool {
+        while let Some(group) = groups.next_if(|group| group.places.start < recent) {
+            if self.take(group) {
+                continue;
+            }
+            let is_told = summary.is_some_and(|summary| group.places.start >= summary.since);
+            if !is_told {
+                // Both in part are better than either.
+                let reserved = summary.map_or(0, |summary| summary.tokens.min(self.room / 2));
+                self.cut(group, reserved);
+            }
+            return false;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

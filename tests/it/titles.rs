@@ -1,0 +1,213 @@
+//! Conversations are named by a model after their first answer, unless their users name them.
+
+use api::config::ApiArgs;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::{
+    Actor, Options, TestApp, eventually,
+    fakes::provider::{Asked, Provider, Script, Step, delta, end, refusal, stream, words_of},
+};
+use worker::config::{WorkerArgs, WritingArgs};
+
+use crate::chat::{id, ledger};
+
+/// What is written by a model on its own, and not for a user.
+pub(crate) fn is_written(asked: &Asked, prompt: &str) -> bool {
+    asked.messages()[0].starts_with(&format!("system: {prompt}"))
+}
+
+const PROMPT: &str = "Name it.";
+
+/// A provider that names conversations so, and answers everything else.
+async fn naming(title: impl Fn() -> Script + Send + Sync + 'static) -> Provider {
+    Provider::start(move |asked| {
+        if is_written(asked, PROMPT) {
+            title()
+        } else {
+            words_of(&["Salt", " and", " water."])
+        }
+    })
+    .await
+}
+
+async fn titled(provider: &Provider, is_on: bool) -> (TestApp, Actor) {
+    let app = TestApp::with(Options {
+        providers: provider.args("sk-1"),
+        api: ApiArgs {
+            auto_title: Some(is_on.to_string()),
+            ..ApiArgs::default()
+        },
+        worker: WorkerArgs {
+            writing: WritingArgs {
+                title_model: Some("gpt-4o".to_owned()),
+                title_prompt: Some(PROMPT.to_owned()),
+                ..WritingArgs::default()
+            },
+            ..WorkerArgs::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    (app, ana)
+}
+
+async fn ask(ana: &Actor, conversation: &Value) -> Value {
+    let body = json!({ "message": "What is the sea?", "conversationId": conversation });
+    ana.chat(body).await.expect(200)["conversationId"].clone()
+}
+
+async fn title(ana: &Actor, conversation: &Value) -> Value {
+    let path = format!("/api/v1/conversations/{}", id(conversation));
+    ana.get(&path).await.expect(200)["title"].clone()
+}
+
+async fn rename(ana: &Actor, conversation: &Value, title: Value) {
+    let path = format!("/api/v1/conversations/{}", id(conversation));
+    let change = json!({ "title": title });
+    ana.patch_json(&path, change).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_conversation_is_named_after_its_first_answer() {
+    let provider = naming(|| words_of(&["\"The", " sea.\"\n"])).await;
+    let (app, ana) = titled(&provider, true).await;
+    let body = json!({ "message": "What is the sea?", "model": "gpt-4o-mini" });
+    let answer = ana.chat(body).await.expect(200);
+    let conversation = answer["conversationId"].clone();
+    assert_eq!(title(&ana, &conversation).await, Value::Null);
+    assert_eq!(app.count_live_jobs().await, 1);
+    // Nobody's job.
+    let jobs = ana.get("/api/v1/jobs").await.expect(200);
+    assert_eq!(jobs["data"], json!([]));
+    app.run_jobs().await;
+    assert_eq!(title(&ana, &conversation).await, "The sea");
+    let asked = provider.asked().pop().unwrap();
+    assert_eq!(asked.body["model"], "gpt-4o");
+    let messages = asked.messages();
+    assert_eq!(messages[0], "system: Name it.");
+    assert_eq!(
+        messages[1],
+        "user: [User]\nWhat is the sea?\n\n[Assistant]\nSalt and water."
+    );
+    eventually("it is in the ledger", async || {
+        ledger(&app).await.len() == 2
+    })
+    .await;
+    let rows = ledger(&app).await;
+    let row = rows.iter().find(|row| row["kind"] == "title").unwrap();
+    for (field, value) in [
+        ("outcome", json!("completed")),
+        ("model", json!("gpt-4o")),
+        ("input_tokens", json!(11)),
+        ("output_tokens", json!(2)),
+        ("is_estimated", json!(false)),
+        ("conversation_id", conversation.clone()),
+        ("message_id", Value::Null),
+    ] {
+        assert_eq!(row[field], value, "{field}");
+    }
+    assert!(row["cost_microusd"].as_i64().unwrap() > 0);
+    // Once.
+    ask(&ana, &conversation).await;
+    assert_eq!(app.count_live_jobs().await, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_conversation_is_named_also_where_its_events_are_told() {
+    let provider = naming(|| words_of(&["The sea"])).await;
+    let (app, ana) = titled(&provider, true).await;
+    let webhook = json!({ "url": "http://127.0.0.1:9/", "events": ["user.updated"] });
+    ana.post_json("/api/v1/webhooks", webhook).await.expect(201);
+    let conversation = ask(&ana, &Value::Null).await;
+    app.run_jobs().await;
+    assert_eq!(title(&ana, &conversation).await, "The sea");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_its_user_says_stays() {
+    let provider = naming(|| words_of(&["The sea"])).await;
+    let (app, ana) = titled(&provider, true).await;
+    // Named from the beginning.
+    let own = json!(ana.conversation("Plans").await);
+    ask(&ana, &own).await;
+    assert_eq!(app.count_live_jobs().await, 0);
+    assert_eq!(title(&ana, &own).await, "Plans");
+    // Named, or said to have no name, before the job runs.
+    for name in [json!("Mine"), Value::Null] {
+        let conversation = ask(&ana, &Value::Null).await;
+        rename(&ana, &conversation, json!("Mine")).await;
+        rename(&ana, &conversation, name.clone()).await;
+        app.run_jobs().await;
+        assert_eq!(title(&ana, &conversation).await, name);
+        ask(&ana, &conversation).await;
+        assert_eq!(app.count_live_jobs().await, 0);
+    }
+    let is_title = |asked: &Asked| is_written(asked, PROMPT);
+    assert!(!provider.asked().iter().any(is_title));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_title_that_is_given_while_the_model_thinks_stays() {
+    let held = || {
+        let steps = vec![delta("The"), Step::Hold, delta(" sea")];
+        stream(steps.into_iter().chain(end("stop", 11, 2)).collect())
+    };
+    let provider = naming(held).await;
+    let (app, ana) = titled(&provider, true).await;
+    let conversation = ask(&ana, &Value::Null).await;
+    let naming = async {
+        eventually("it is asked", async || provider.asked().len() == 2).await;
+        rename(&ana, &conversation, json!("Mine")).await;
+        provider.release();
+    };
+    tokio::join!(app.run_jobs(), naming);
+    assert_eq!(title(&ana, &conversation).await, "Mine");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn titles_are_tried_again_and_can_be_switched_off() {
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let provider = naming(
+        move || match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => refusal(503, "overloaded"),
+            1 => words_of(&["\"\"\n"]),
+            _ => words_of(&["The sea"]),
+        },
+    )
+    .await;
+    let (app, ana) = titled(&provider, true).await;
+    let conversation = ask(&ana, &Value::Null).await;
+    // Refused once, and then nothing is written.
+    app.run_jobs().await;
+    assert_eq!(title(&ana, &conversation).await, Value::Null);
+    // The next answer asks again.
+    ask(&ana, &conversation).await;
+    app.run_jobs().await;
+    assert_eq!(title(&ana, &conversation).await, "The sea");
+    app.finish().await;
+
+    let provider = naming(|| words_of(&["The sea"])).await;
+    let (app, ana) = titled(&provider, false).await;
+    ask(&ana, &Value::Null).await;
+    assert_eq!(app.count_live_jobs().await, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_named() {
+    let provider = naming(|| words_of(&["The sea"])).await;
+    let (app, ana) = titled(&provider, true).await;
+    let conversation = ask(&ana, &Value::Null).await;
+    let path = format!("/api/v1/conversations/{}", id(&conversation));
+    ana.send(ana.request(Method::DELETE, &path))
+        .await
+        .expect(204);
+    app.run_jobs().await;
+    assert_eq!(provider.asked().len(), 1);
+    app.finish().await;
+}
