@@ -147,7 +147,9 @@ impl Making {
         };
         let mut parts = prompt.said.iter().flat_map(|said| &said.parts);
         let has_pictures = parts.any(|part| matches!(part, Part::Picture(_)));
-        self.estimated = (!has_pictures).then_some(stored_tokens);
+        // Only what was counted, and whole, tells how a model counts.
+        let is_counted = !has_pictures && !self.context.estimated && self.context.cut == 0;
+        self.estimated = is_counted.then_some(stored_tokens);
         self.app.providers.count_request();
         let mut last = Unanswered::default();
         for round in 0..ROUNDS {

@@ -1,25 +1,9 @@
 //! Tokens of what is sent, as they are stored. Nothing else of contexts counts tokens.
-//!
-//! Counting fails no chat: where it does, the tokens are estimated by the length of the text, and whoever shows the number says
-//! so.
 
-use std::panic::AssertUnwindSafe;
-
-use futures::FutureExt as _;
-
-use crate::{models::message::Role, tokens::Encoding};
-
-/// Bytes of a token, where it could not be counted.
-const ESTIMATED_BYTES: usize = 4;
-
-/// A number of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counted {
-    /// The number.
-    pub tokens: u32,
-    /// Whether it is an estimate, as counting failed.
-    pub is_estimated: bool,
-}
+use crate::{
+    models::message::Role,
+    tokens::{self, Counted, Encoding},
+};
 
 /// A stored number of tokens.
 pub fn of_stored(tokens: i32) -> u32 {
@@ -28,9 +12,7 @@ pub fn of_stored(tokens: i32) -> u32 {
 
 /// Tokens of a message: those of its role and its text, and 4 for the message.
 pub async fn count_message(encoding: Encoding, role: Role, text: String) -> Counted {
-    let estimate = estimate(&text);
-    let counting = encoding.count_message(role.as_str(), text);
-    or_estimate(AssertUnwindSafe(counting).catch_unwind().await, estimate)
+    encoding.count_message(role.as_str(), text).await
 }
 
 /// The beginning of a text that has at most so many tokens.
@@ -55,19 +37,7 @@ pub async fn cut(encoding: Encoding, text: String, most: u32) -> String {
 
 /// A number of tokens that is not counted.
 pub fn estimate(text: &str) -> u32 {
-    u32::try_from(text.len() / ESTIMATED_BYTES + ESTIMATED_BYTES).unwrap_or(u32::MAX)
-}
-
-fn or_estimate<E>(counted: Result<u32, E>, estimate: u32) -> Counted {
-    let tokens = counted.ok();
-    if tokens.is_none() {
-        // What panicked has told it.
-        tracing::error!(estimate, "tokens could not be counted, and are estimated");
-    }
-    Counted {
-        tokens: tokens.unwrap_or(estimate),
-        is_estimated: tokens.is_none(),
-    }
+    tokens::estimate(text.len())
 }
 
 #[cfg(test)]
@@ -75,13 +45,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_cannot_be_counted_is_estimated_by_its_bytes() {
+    async fn a_message_costs_its_role_its_text_and_four() {
         let counted = count_message(Encoding::O200k, Role::User, "hello world".to_owned()).await;
         assert_eq!((counted.tokens, counted.is_estimated), (7, false));
-        let panics = async { "no number".parse::<u32>().unwrap() };
-        let failed = AssertUnwindSafe(panics).catch_unwind().await;
-        let estimated = or_estimate(failed, estimate("hello world"));
-        assert_eq!((estimated.tokens, estimated.is_estimated), (6, true));
     }
 
     #[tokio::test]

@@ -12,9 +12,10 @@ mod plan;
 
 pub use self::{
     branch::{Branch, Earlier, Frames, Told},
-    count::Counted,
     plan::{Asked, LEAST_CUT, Limits, Piece, Plan, Said, Size, Summary, plan},
 };
+
+pub use crate::tokens::Counted;
 
 /// Stands at the end of a text that is cut.
 pub const CUT_MARK: &str = "\n[…]";

@@ -25,6 +25,9 @@ pub struct Model {
     /// As the provider calls it.
     #[sea_orm(primary_key, auto_increment = false)]
     pub model: String,
+    /// What the tokens were counted in.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub encoding: String,
     /// Answers from which it was learned.
     pub samples: i64,
     /// Tokens of their questions, as they are counted here. This and what follows fades.
@@ -56,6 +59,7 @@ impl Model {
 pub struct Addition {
     provider: String,
     model: String,
+    encoding: String,
     samples: u32,
     estimated: f64,
     reported: f64,
@@ -64,10 +68,11 @@ pub struct Addition {
 
 impl Addition {
     /// Makes one of sums.
-    pub fn of(provider: &str, model: &str, sums: &Sums) -> Self {
+    pub fn of(provider: &str, model: &str, encoding: &str, sums: &Sums) -> Self {
         Self {
             provider: provider.to_owned(),
             model: model.to_owned(),
+            encoding: encoding.to_owned(),
             samples: sums.answers,
             estimated: sums.estimated,
             reported: sums.reported,
@@ -76,12 +81,13 @@ impl Addition {
     }
 }
 
-/// Lists all that was learned.
+/// Lists all that was learned of what is counted in an encoding.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<Model>> {
-    Ok(Entity::find().all(db).await?)
+pub async fn list(db: &impl ConnectionTrait, encoding: &str) -> Result<Vec<Model>> {
+    let of_encoding = Entity::find().filter(Column::Encoding.eq(encoding));
+    Ok(of_encoding.all(db).await?)
 }
 
 /// Adds what a program has learned, each model once, and tells what is known of these models then.
@@ -95,12 +101,12 @@ pub async fn add(
 ) -> Result<Vec<Model>> {
     // In one order, so that no two programs wait for each other.
     const SQL: &str = "
-        INSERT INTO token_factors AS f (provider, model, samples, estimated, reported, squares, updated_at)
-        SELECT a.provider, a.model, a.samples, a.estimated, a.reported, a.squares, $2::timestamptz
+        INSERT INTO token_factors AS f (provider, model, encoding, samples, estimated, reported, squares, updated_at)
+        SELECT a.provider, a.model, a.encoding, a.samples, a.estimated, a.reported, a.squares, $2::timestamptz
           FROM json_to_recordset($1::json) AS a(
-                   provider text, model text, samples bigint, estimated double precision, reported double precision,
+                   provider text, model text, encoding text, samples bigint, estimated double precision, reported double precision,
                    squares double precision)
-         ORDER BY a.provider, a.model
+         ORDER BY a.provider, a.model, a.encoding
             ON CONFLICT ON CONSTRAINT token_factors_pkey DO UPDATE SET
                samples = f.samples + excluded.samples,
                estimated = f.estimated * power($3::double precision, least(excluded.samples, $4::bigint)::double precision)
@@ -110,7 +116,7 @@ pub async fn add(
                squares = f.squares * power($3::double precision, least(excluded.samples, $4::bigint)::double precision)
                          + excluded.squares,
                updated_at = greatest(f.updated_at, excluded.updated_at)
-        RETURNING f.provider, f.model, f.samples, f.estimated, f.reported, f.squares, f.updated_at";
+        RETURNING f.provider, f.model, f.encoding, f.samples, f.estimated, f.reported, f.squares, f.updated_at";
     let rows = serde_json::to_string(additions).expect("they are plain data");
     let values = [rows.into(), now.into(), KEPT.into(), NOTHING_LEFT.into()];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);

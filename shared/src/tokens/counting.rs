@@ -7,6 +7,8 @@ const REMEMBERED_FROM: usize = 16 * 1024;
 /// Pieces that are remembered, a power of two: as many as a core keeps near it.
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 12;
+/// Bytes that no token has more of: 128 characters of white space.
+const LONGEST_TOKEN: usize = 128 * 4;
 /// Longest piece that is remembered, in bytes: nearly every word.
 const LONGEST: usize = 30;
 /// Where a slot has the length of its piece, and its tokens.
@@ -26,6 +28,48 @@ pub(super) fn count(encoding: Encoding, text: &str) -> usize {
     pieces
         .map(|piece| known.count(piece, |piece| tables.count(piece)))
         .sum()
+}
+
+/// Bytes of the longest beginning of a text that ends with a piece, or within one that is too long, and has at most so many
+/// tokens.
+pub(super) fn cut(encoding: Encoding, text: &str, most: usize) -> usize {
+    let tables = encoding.tables();
+    let (mut left, mut end) = (most, 0);
+    for piece in Pieces::new(encoding, text) {
+        // No token has more bytes than this; and what is longer may take long.
+        let shown = &piece[..piece.floor_char_boundary(left.saturating_mul(LONGEST_TOKEN))];
+        let tokens = tables.count(shown.as_bytes());
+        if shown.len() < piece.len() || tokens > left {
+            return end + part(shown, left, |part| tables.count(part.as_bytes()));
+        }
+        left -= tokens;
+        end += piece.len();
+    }
+    end
+}
+
+/// Bytes of a beginning of a piece that has at most so many tokens.
+fn part(piece: &str, most: usize, count: impl Fn(&str) -> usize) -> usize {
+    let (mut enough, mut too_many) = (0, piece.len() + 1);
+    while too_many - enough > 1 {
+        let middle = piece.floor_char_boundary(enough.midpoint(too_many));
+        if middle == enough {
+            // Only a character wider than what is left lies between.
+            let Some(next) = piece[enough..].chars().next() else {
+                break;
+            };
+            let next = enough + next.len_utf8();
+            if next >= too_many || count(&piece[..next]) > most {
+                break;
+            }
+            enough = next;
+        } else if count(&piece[..middle]) <= most {
+            enough = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    enough
 }
 
 /// Pieces that were counted already: texts say the same words again and again.

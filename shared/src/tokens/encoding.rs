@@ -1,12 +1,15 @@
 //! Encodings: which models have which, and counting in them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bpe_openai::byte_pair_encoding::BytePairEncoding;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PER_MESSAGE, counting, told};
+use super::{Counted, PER_MESSAGE, counting, estimate, told};
 
 /// From this many bytes on, counting takes milliseconds and has a thread of its own.
 const LARGE_BYTES: usize = 32 * 1024;
@@ -93,31 +96,31 @@ impl Encoding {
         tokens
     }
 
-    /// The longest beginning of a text that has about `most` tokens, and never more.
+    /// A beginning of a text that has about `most` tokens, and never more. It takes about as long as counting that much.
     pub fn cut(self, text: &str, most: usize) -> &str {
-        // No token is longer than 128 characters of a kind, and most texts have far less.
-        let mut end = text.floor_char_boundary(most.saturating_mul(16));
+        let mut fewer = most;
         loop {
-            let tokens = self.count(&text[..end]);
+            let cut = &text[..counting::cut(self, text, fewer)];
+            // Where a text ends, white space may fall into other pieces than before a word.
+            let tokens = self.count(cut);
             if tokens <= most {
-                return &text[..end];
+                return cut;
             }
-            end = text.floor_char_boundary((end * most / tokens).min(end - 1));
+            fewer = fewer.saturating_sub(tokens - most);
         }
     }
 
     /// Tokens of a text, which may be long.
-    pub async fn count_text(self, text: String) -> u32 {
+    pub async fn count_text(self, text: String) -> Counted {
         let bytes = text.len();
-        let count = move || self.count(&text) as u64;
-        told(self.aside(bytes, count).await)
+        self.aside(bytes, move || self.count(&text) as u64).await
     }
 
     /// Tokens of a message: those of its role and its text, and 4 for the message.
-    pub async fn count_message(self, role: &'static str, text: String) -> u32 {
+    pub async fn count_message(self, role: &'static str, text: String) -> Counted {
         let bytes = text.len();
-        let count = move || self.of_message(role, &text);
-        told(self.aside(bytes, count).await)
+        self.aside(bytes, move || self.of_message(role, &text))
+            .await
     }
 
     /// The same, of a text that is short or on a thread where nobody waits.
@@ -125,19 +128,27 @@ impl Encoding {
         (self.count(role) + self.count(text)) as u64 + u64::from(PER_MESSAGE)
     }
 
-    /// Counts so many bytes, on a thread of its own where that takes a while.
+    /// Counts so many bytes, on a thread of its own where that takes a while. What cannot be counted is estimated: no answer
+    /// may fail for it, nor whoever ends the answers of others.
     pub(super) async fn aside(
         self,
         bytes: usize,
         count: impl FnOnce() -> u64 + Send + 'static,
-    ) -> u64 {
+    ) -> Counted {
         // The tables of an encoding are some 40 MB, and are made in a tenth of a second when they are needed first.
-        if bytes < LARGE_BYTES && self.is_ready() {
-            return count();
+        let counted = if bytes < LARGE_BYTES && self.is_ready() {
+            panic::catch_unwind(AssertUnwindSafe(count)).ok()
+        } else {
+            tokio::task::spawn_blocking(count).await.ok()
+        };
+        if counted.is_none() {
+            // What panicked has told it.
+            tracing::error!(bytes, "tokens could not be counted, and are estimated");
         }
-        tokio::task::spawn_blocking(count)
-            .await
-            .expect("counting does not panic")
+        Counted {
+            tokens: counted.map_or(estimate(bytes), told),
+            is_estimated: counted.is_none(),
+        }
     }
 
     /// Whether its tables are there.

@@ -9,7 +9,11 @@ pub(super) const ONE: u32 = 1_000_000;
 const LEAST: f64 = 0.25;
 const MOST: f64 = 4.0;
 /// Tokens of a question of which more do not count: one long question must not outweigh all others.
-const MOST_TOKENS: f64 = 4_000.0;
+const MOST_TOKENS: f64 = 200.0;
+/// Answers from which on it is known how a model counts, and how far one more may then be from it: what one user asks must
+/// not mislead all others, and a model that counts in another way now is known after some more.
+const KNOWN_FROM: u64 = 20;
+const MOST_AWAY: f64 = 1.5;
 
 /// Sums over answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -25,12 +29,16 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Adds an answer; nothing where there is nothing to be learned.
-    pub fn add(&mut self, estimated: u32, reported: u32) {
+    /// Adds an answer to what is `known`; nothing where there is nothing to be learned.
+    pub fn add(&mut self, estimated: u32, reported: u32, known: Option<Learned>) {
         if estimated == 0 || reported == 0 {
             return;
         }
-        let ratio = (f64::from(reported) / f64::from(estimated)).clamp(LEAST, MOST);
+        let mut ratio = (f64::from(reported) / f64::from(estimated)).clamp(LEAST, MOST);
+        if let Some(known) = known.filter(|known| known.samples >= KNOWN_FROM) {
+            let factor = share(known.factor_ppm);
+            ratio = ratio.clamp(factor / MOST_AWAY, factor * MOST_AWAY);
+        }
         let tokens = f64::from(estimated).min(MOST_TOKENS);
         self.answers = self.answers.saturating_add(1);
         self.estimated += tokens;
@@ -111,7 +119,7 @@ mod tests {
     fn learned(answers: impl IntoIterator<Item = (u32, u32)>) -> Option<Learned> {
         let mut sums = Sums::default();
         for (estimated, reported) in answers {
-            sums.add(estimated, reported);
+            sums.add(estimated, reported, None);
         }
         let samples = sums.answers.into();
         Learned::of(samples, sums.estimated, sums.reported, sums.squares)
@@ -128,7 +136,7 @@ mod tests {
         let apart = learned([(100, 90), (100, 110)]).unwrap();
         assert_eq!((apart.factor_ppm, apart.error_ppm), (ONE, 100_000));
         // Where more was said, more is known.
-        let unlike = learned([(900, 900), (100, 200)]).unwrap();
+        let unlike = learned([(180, 180), (20, 40)]).unwrap();
         assert_eq!(unlike.factor_ppm, 1_100_000);
     }
 
@@ -153,6 +161,38 @@ mod tests {
             assert_eq!(Learned::of(1, estimated, reported, squares), None);
         }
         assert!(Learned::of(1, 1.0, 1.0, f64::NAN).is_some());
+    }
+
+    #[test]
+    fn what_one_user_asks_does_not_mislead_all_others() {
+        // As rows fade: the latest fifty count most.
+        let mut sums = Sums::default();
+        let add = |sums: &mut Sums, estimated, reported| {
+            let known = Learned::of(
+                sums.answers.into(),
+                sums.estimated,
+                sums.reported,
+                sums.squares,
+            );
+            for one in [&mut sums.estimated, &mut sums.reported, &mut sums.squares] {
+                *one *= 0.98;
+            }
+            sums.add(estimated, reported, known);
+        };
+        for _ in 0..200 {
+            add(&mut sums, 100, 110);
+        }
+        for _ in 0..3 {
+            add(&mut sums, 50_000, 200_000);
+        }
+        let factor = sums.reported / sums.estimated;
+        assert!(factor < 1.1 * 1.1, "{factor}");
+        // Another model behind the same name is known all the same.
+        for _ in 0..150 {
+            add(&mut sums, 100, 300);
+        }
+        let factor = sums.reported / sums.estimated;
+        assert!(factor > 2.7, "{factor}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Measure {
     pub async fn count_aside(self, text: String) -> u32 {
         let bytes = text.len();
         let count = move || self.encoding.count(&text) as u64;
-        self.scale(self.encoding.aside(bytes, count).await)
+        self.scale(self.encoding.aside(bytes, count).await.tokens.into())
     }
 
     /// Tokens of messages, which may be long: each a role and a text.
@@ -73,7 +73,7 @@ impl Measure {
                 .map(|(role, text)| self.encoding.of_message(role, text));
             each.sum::<u64>()
         };
-        self.scale(self.encoding.aside(bytes, count).await)
+        self.scale(self.encoding.aside(bytes, count).await.tokens.into())
     }
 
     /// Tokens of what is stored with so many ([`Measures::fallback`]).
@@ -176,25 +176,26 @@ impl Measures {
         if Encoding::of_model(model) == Some(self.0.fallback) {
             return;
         }
+        let known = self.learned(provider, model);
         let mut new = self.unstored();
         let of_provider = new.get_mut(provider);
         if let Some(sums) = of_provider.and_then(|models| models.get_mut(model)) {
-            sums.add(estimated, reported);
+            sums.add(estimated, reported, known);
             return;
         }
         let models = new.entry(provider.to_owned()).or_default();
         let sums = models.entry(model.to_owned()).or_default();
-        sums.add(estimated, reported);
+        sums.add(estimated, reported, known);
     }
 
     /// Tokens of a text, as they are stored.
     pub async fn count_text(&self, text: String) -> u32 {
-        self.0.fallback.count_text(text).await
+        self.0.fallback.count_text(text).await.tokens
     }
 
     /// Tokens of a message, as they are stored.
     pub async fn count_message(&self, role: &'static str, text: String) -> u32 {
-        self.0.fallback.count_message(role, text).await
+        self.0.fallback.count_message(role, text).await.tokens
     }
 
     /// Looks what all programs have learned.
@@ -202,7 +203,7 @@ impl Measures {
     /// # Errors
     /// As the database fails.
     pub async fn load(&self, db: &impl ConnectionTrait) -> Result<()> {
-        let rows = token_factor::list(db).await?;
+        let rows = token_factor::list(db, self.0.fallback.name()).await?;
         let mut known = ByModel::new();
         add(&mut known, rows);
         *self
@@ -219,13 +220,14 @@ impl Measures {
     /// As the database fails; then it is added the next time.
     pub async fn store(&self, db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<()> {
         let new = mem::take(&mut *self.unstored());
+        let encoding = self.0.fallback.name();
         let additions: Vec<Addition> = new
             .iter()
             .flat_map(|(provider, models)| {
                 models
                     .iter()
                     .filter(|(_, sums)| sums.answers > 0)
-                    .map(move |(model, sums)| Addition::of(provider, model, sums))
+                    .map(move |(model, sums)| Addition::of(provider, model, encoding, sums))
             })
             .collect();
         if additions.is_empty() {

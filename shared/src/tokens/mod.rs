@@ -37,6 +37,23 @@ pub struct TokenCounts {
     pub reasoning: u32,
 }
 
+/// A number of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// The number.
+    pub tokens: u32,
+    /// Whether it is an estimate, as counting failed.
+    pub is_estimated: bool,
+}
+
+/// Bytes of a token, where it cannot be counted.
+const ESTIMATED_BYTES: usize = 4;
+
+/// A number of tokens that is not counted, of so many bytes.
+pub fn estimate(bytes: usize) -> u32 {
+    u32::try_from(bytes / ESTIMATED_BYTES + ESTIMATED_BYTES).unwrap_or(u32::MAX)
+}
+
 /// As many as there are, or as many as can be told.
 fn told(tokens: u64) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)

@@ -335,11 +335,15 @@ async fn a_message_costs_its_role_its_text_and_four() {
     assert_eq!(
         Encoding::O200k
             .count_message("user", "hello world".to_owned())
-            .await,
+            .await
+            .tokens,
         7
     );
     assert_eq!(
-        Encoding::O200k.count_message("user", String::new()).await,
+        Encoding::O200k
+            .count_message("user", String::new())
+            .await
+            .tokens,
         5
     );
 }
@@ -364,12 +368,48 @@ fn a_text_is_cut_between_characters() {
     assert_eq!(Encoding::O200k.cut("short", 100), "short");
 }
 
+#[test]
+fn a_text_is_cut_near_its_limit_whatever_it_says() {
+    let dense = "qzj".repeat(3_000) + &" ".repeat(128 * 3_000);
+    let spaces = " ".repeat(50_000) + "words " + &" ".repeat(50_000);
+    let letters = "अ".repeat(40_000);
+    let emoji = "🇮🇳👨‍👩‍👧‍👦".repeat(2_000);
+    for text in [dense, spaces, letters, emoji] {
+        for encoding in [Encoding::O200k, Encoding::Cl100k] {
+            let whole = encoding.count(&text);
+            for most in [1, 10, whole / 3, whole - 1, whole] {
+                let tokens = encoding.count(encoding.cut(&text, most));
+                // The last token may be of several that make a character, or of white space that has become another.
+                assert!(
+                    tokens <= most && tokens + 16 >= most,
+                    "{encoding:?} {tokens} of {most}, {:?}",
+                    &text[..12]
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_counted_is_estimated_by_its_bytes() {
+    for bytes in [400, 1 << 20] {
+        let counted = Encoding::O200k
+            .aside(bytes, || "no number".parse::<u64>().unwrap())
+            .await;
+        assert_eq!(
+            (counted.tokens, counted.is_estimated),
+            (super::estimate(bytes), true)
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_large_text_is_counted_too() {
     let text = "नमस्ते दुनिया ".repeat(4_000);
     let alone = Encoding::O200k.count(&text);
+    let counted = Encoding::O200k.count_message("user", text).await;
     assert_eq!(
-        Encoding::O200k.count_message("user", text).await as usize,
-        alone + 5
+        (counted.tokens as usize, counted.is_estimated),
+        (alone + 5, false)
     );
 }
