@@ -28,6 +28,7 @@ mod m20261128_000019_create_provider_keys;
 mod m20261128_000020_index_words_faster;
 mod m20261128_000021_create_token_factors;
 mod m20261128_000022_create_summaries;
+mod m20261128_000023_create_calls;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000020_index_words_faster::Migration),
             Box::new(m20261128_000021_create_token_factors::Migration),
             Box::new(m20261128_000022_create_summaries::Migration),
+            Box::new(m20261128_000023_create_calls::Migration),
         ]
     }
 }

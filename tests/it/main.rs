@@ -6,6 +6,7 @@ mod api_keys;
 mod attachment_lists;
 mod browsers;
 mod cached_texts;
+mod calls;
 mod canary;
 mod chat;
 mod chat_admin;

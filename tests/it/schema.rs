@@ -40,6 +40,7 @@ async fn every_entity_can_be_selected() {
     let database = TestDatabase::create().await;
     select::<models::api_key::Entity>(&database).await;
     select::<models::attachment::Entity>(&database).await;
+    select::<models::call::Entity>(&database).await;
     select::<models::context_stamp::Entity>(&database).await;
     select::<models::conversation::Entity>(&database).await;
     select::<models::delivery::Entity>(&database).await;

@@ -1,7 +1,10 @@
 //! Conversations are named by a model after their first answer, unless their users name them.
 
+use std::time::Duration;
+
 use api::config::ApiArgs;
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{
     Actor, Options, TestApp, eventually,
@@ -30,8 +33,8 @@ async fn naming(title: impl Fn() -> Script + Send + Sync + 'static) -> Provider 
     .await
 }
 
-async fn titled(provider: &Provider, is_on: bool) -> (TestApp, Actor) {
-    let app = TestApp::with(Options {
+fn options(provider: &Provider, is_on: bool) -> Options {
+    Options {
         providers: provider.args("sk-1"),
         api: ApiArgs {
             auto_title: Some(is_on.to_string()),
@@ -46,8 +49,11 @@ async fn titled(provider: &Provider, is_on: bool) -> (TestApp, Actor) {
             ..WorkerArgs::default()
         },
         ..Options::default()
-    })
-    .await;
+    }
+}
+
+async fn titled(provider: &Provider, is_on: bool) -> (TestApp, Actor) {
+    let app = TestApp::with(options(provider, is_on)).await;
     let ana = app.user("ana").await;
     (app, ana)
 }
@@ -209,5 +215,73 @@ async fn what_is_gone_is_not_named() {
         .expect(204);
     app.run_jobs().await;
     assert_eq!(provider.asked().len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_title_whose_worker_is_killed_is_asked_for_again_and_both_are_accounted_for() {
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let provider = naming(
+        move || match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => stream(vec![delta("Lost"), Step::Hold]),
+            _ => words_of(&["The sea"]),
+        },
+    )
+    .await;
+    let app = TestApp::with(Options {
+        live: true,
+        ..options(&provider, true)
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let conversation = ask(&ana, &Value::Null).await;
+    let mut program = app.start_program(
+        "baatcheet-worker",
+        &[
+            ("OPENAI_API_KEYS", "sk-1"),
+            ("OPENAI_BASE_URL", &provider.base_url),
+            ("TITLE_MODEL", "gpt-4o"),
+            ("TITLE_PROMPT", PROMPT),
+            ("JOB_LEASE_SECONDS", "3"),
+        ],
+    );
+    eventually("it is asked", async || provider.asked().len() == 2).await;
+    program.signal(Signal::KILL);
+    program.wait().await;
+    assert_eq!(ledger(&app).await.len(), 1);
+
+    let heir = app.start_worker_with(|settings| settings.lease = Duration::from_secs(3));
+    eventually("it is named", async || {
+        title(&ana, &conversation).await == "The sea"
+    })
+    .await;
+    eventually("both are in the ledger", async || {
+        ledger(&app).await.len() == 3
+    })
+    .await;
+    heir.shutdown().await;
+    let rows = ledger(&app).await;
+    let rows: Vec<&Value> = rows.iter().filter(|row| row["kind"] == "title").collect();
+    let outcomes: Vec<(&Value, &Value)> = rows
+        .iter()
+        .map(|row| (&row["outcome"], &row["is_estimated"]))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            (&json!("interrupted"), &json!(true)),
+            (&json!("completed"), &json!(false))
+        ]
+    );
+    let lost = rows[0];
+    assert_eq!(lost["output_tokens"], 0);
+    for field in ["input_tokens", "cost_microusd"] {
+        assert!(lost[field].as_i64().unwrap() > 0, "{field}: {lost}");
+    }
+    for field in ["conversation_id", "user_id", "model", "price_version"] {
+        assert_eq!(lost[field], rows[1][field], "{field}");
+    }
+    assert_eq!(lost["conversation_id"], conversation);
+    assert_eq!(provider.asked().len(), 3);
     app.finish().await;
 }

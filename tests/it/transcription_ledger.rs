@@ -8,7 +8,7 @@ use shared::config::ProviderArgs;
 use tests::{
     Options, TestApp, eventually,
     fakes::transcriber::{TranscriptionServer, refusal, verbose},
-    process::free_port,
+    process::{PostgresServer, Process, free_port},
     sound::{say, sound},
 };
 use wiremock::ResponseTemplate;
@@ -20,6 +20,8 @@ use crate::{
 
 /// Longer than any test waits.
 const HELD: Duration = Duration::from_mins(5);
+/// The shortest one of a product.
+const LEASE: Duration = Duration::from_secs(3);
 
 fn keys(groq: &TranscriptionServer) -> ProviderArgs {
     ProviderArgs {
@@ -65,6 +67,53 @@ async fn rows(app: &TestApp, number: usize) -> Vec<Value> {
 fn price(row: &Value) -> i64 {
     let millis = row["audio_ms"].as_i64().expect("a length");
     (millis.max(10_000) * 667 + 30_000) / 60_000
+}
+
+/// Starts a worker as a program of its own.
+fn start_program(app: &TestApp, groq: &TranscriptionServer) -> Process {
+    let base = groq.base_url();
+    let variables = [
+        ("GROQ_API_KEYS", "acme:gsk_1"),
+        ("GROQ_BASE_URL", base.as_str()),
+        ("JOB_SHUTDOWN_GRACE_SECONDS", "0"),
+        ("JOB_LEASE_SECONDS", "3"),
+    ];
+    app.start_program("baatcheet-worker", &variables)
+}
+
+/// Has two workers take over the only job, and checks that the call at which the worker before was, is accounted for once, as
+/// the one that they make.
+async fn take_over(app: &TestApp, groq: &TranscriptionServer) -> Vec<Value> {
+    let heirs = [(); 2].map(|()| app.start_worker_with(|settings| settings.lease = LEASE));
+    eventually("it is heard", async || {
+        app.count_jobs("succeeded").await == 1
+    })
+    .await;
+    let both = rows(app, 2).await;
+    for heir in heirs {
+        heir.shutdown().await;
+    }
+    assert_eq!(
+        attempts(&both),
+        [
+            json!([1, "interrupted", true]),
+            json!([1, "completed", false])
+        ]
+    );
+    for row in &both {
+        assert_eq!(row["cost_microusd"], price(row), "{row}");
+        for field in ["audio_ms", "attachment_id", "user_id", "key_group", "model"] {
+            assert_eq!(row[field], both[1][field], "{field}");
+            assert!(!row[field].is_null(), "{field}");
+        }
+    }
+    assert_eq!(groq.requests().await.len(), 2);
+    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM calls")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!((ledger(app).await.len(), notes), (2, 0));
+    both
 }
 
 fn attempts(rows: &[Value]) -> Vec<Value> {
@@ -150,6 +199,52 @@ async fn a_sound_whose_worker_is_stopped_has_a_row_for_each_call_of_both_runs() 
         ]
     );
     worker.shutdown().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sound_whose_worker_is_killed_has_a_row_for_the_call_that_it_was_at() {
+    let held = verbose("english", "nobody hears of it").set_delay(HELD);
+    let groq = TranscriptionServer::scripted(vec![held, verbose("english", "at last")]).await;
+    let app = live(&groq).await;
+    let ana = app.user("ana").await;
+    let mut program = start_program(&app, &groq);
+    let id = upload(&ana, say(SAID), &[]).await;
+    is_asked(&groq, 1).await;
+    program.signal(Signal::KILL);
+    program.wait().await;
+    assert_eq!(ledger(&app).await.len(), 0);
+    let rows = take_over(&app, &groq).await;
+    // Within seconds after the lease has run out.
+    let millis = rows[0]["latency_ms"].as_i64().unwrap();
+    assert!((0..20_000).contains(&millis), "{millis} ms");
+    assert_eq!(get(&ana, &id).await["transcription"]["text"], "at last");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_sound_whose_worker_is_stopped_while_postgres_is_away_has_a_row_for_the_call_that_it_was_at()
+ {
+    let postgres = PostgresServer::start().await;
+    let held = verbose("english", "nobody hears of it").set_delay(HELD);
+    let groq = TranscriptionServer::scripted(vec![held, verbose("english", "at last")]).await;
+    let app = TestApp::with(Options {
+        live: true,
+        providers: keys(&groq),
+        postgres_url: Some(postgres.url()),
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let mut program = start_program(&app, &groq);
+    upload(&ana, say(SAID), &[]).await;
+    is_asked(&groq, 1).await;
+    postgres.stop().await;
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().await, Some(1), "{}", program.output());
+    program.wait_for_line("which will estimate it").await;
+    postgres.restart().await;
+    take_over(&app, &groq).await;
     app.finish().await;
 }
 

@@ -15,6 +15,7 @@ use shared::{
     database::{Error, Origin, Tx},
     ids::JobId,
     keyring::Keyring,
+    models::usage,
     providers::Providers,
     queue::{End, LiveJob},
     redis::Redis,
@@ -25,7 +26,7 @@ use crate::{
     config::WritingConfig,
     engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
     jobs::{Failure, Outcome},
-    ledger::Ledger,
+    ledger::{Ledger, Noted},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
     scratch::Scratch,
@@ -204,6 +205,15 @@ impl JobContext {
         let tx = Tx::begin(&self.db, &self.redis, self.origin.clone()).await?;
         let job = LiveJob::lock_run(&tx, self.id, self.epoch).await?;
         Ok((tx, job))
+    }
+
+    /// Notes that this run is about to ask a server, which has to be done before; `estimate` is the row of the ledger that this
+    /// becomes where the worker dies meanwhile. Waits while Postgres is away.
+    ///
+    /// # Errors
+    /// As the database fails otherwise.
+    pub(crate) async fn note(&self, estimate: usage::Model) -> Result<Noted, Error> {
+        self.ledger.note(self.id, self.epoch, estimate).await
     }
 
     /// Reports how far the run has come, in percent, with a few words for the user. At most two reports a second

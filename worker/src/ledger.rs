@@ -1,14 +1,16 @@
-//! Writes what servers were asked into the ledger.
+//! Accounts for what servers are asked.
 //!
-//! A call is paid for whatever becomes of its job, and a job must neither wait for its row nor fail by it. So each row has a
-//! task of its own, which goes on while the database is away.
+//! A call is noted before it is made, and is paid for whatever becomes of its job. When it has ended, the job must neither
+//! wait for its row of the ledger nor fail by it: each row has a task of its own, which goes on while the database is away. Of
+//! a call whose row is never written, the note stays; who finds that its run is over accounts for it (`runner::calls`).
 
 use std::time::Duration;
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr};
 use shared::{
     database::{self, Error},
-    models::usage::{self, Attempt, Hearing, Kind, Model, Purpose},
+    ids::{JobId, UsageId},
+    models::{call, usage::Model},
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -18,18 +20,26 @@ use tracing::Instrument as _;
 const PATIENCE: Duration = Duration::from_mins(2);
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What is written.
-enum Entry {
-    Hearing(Purpose, Box<Hearing>),
-    Rows(Vec<Model>),
-}
-
-/// The way to the ledger.
+/// The way to the ledger; cheap to clone.
+#[derive(Clone)]
 pub struct Ledger {
     db: DatabaseConnection,
-    rows: TaskTracker,
+    tasks: TaskTracker,
     /// A future may be dropped where no runtime is entered.
     runtime: Handle,
+}
+
+/// A call that is noted. Where this is dropped, the call was not made, and the note goes.
+pub(crate) struct Noted {
+    ledger: Ledger,
+    id: UsageId,
+    is_made: bool,
+}
+
+/// What a note becomes.
+enum End {
+    Row(Box<Model>),
+    Unmade(UsageId),
 }
 
 impl Ledger {
@@ -37,68 +47,106 @@ impl Ledger {
     pub fn new(db: DatabaseConnection) -> Self {
         Self {
             db,
-            rows: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             runtime: Handle::current(),
         }
     }
 
-    /// Sees to it that a row is written, once, and returns at once.
-    pub(crate) fn record(&self, purpose: Purpose, hearing: Hearing) {
-        let provider = hearing.provider.clone();
-        self.spawn(provider, Entry::Hearing(purpose, Box::new(hearing)));
-    }
-
-    /// The same for the `number`th call of a model that answers, of which it is known what came.
-    pub(crate) fn record_attempt(
+    /// Notes that this run of a job is about to ask a server; `estimate` is the row of that, if nobody tells what came of it.
+    /// Waits while Postgres is away: what is not noted must not be asked, and the job's time limit bounds it.
+    ///
+    /// # Errors
+    /// As the database fails otherwise; then nothing stays noted.
+    pub(crate) async fn note(
         &self,
-        kind: Kind,
-        purpose: Purpose,
-        number: i32,
-        attempt: &Attempt,
-    ) {
-        let mut rows = usage::rows(kind, purpose, std::slice::from_ref(attempt));
-        for row in &mut rows {
-            row.attempt = number;
+        job: JobId,
+        epoch: i32,
+        estimate: Model,
+    ) -> database::Result<Noted> {
+        let mut noted = Noted {
+            ledger: self.clone(),
+            id: estimate.id,
+            is_made: false,
+        };
+        loop {
+            let (db, row) = (self.db.clone(), estimate.clone());
+            // In a task of its own: where nobody waits for it any more, the note goes after it was written, not before.
+            let noting = async move {
+                let written = call::note(&db, job, epoch, &row).await;
+                (noted, written)
+            };
+            let noting = self.tasks.spawn_on(noting.in_current_span(), &self.runtime);
+            let (again, written) = noting
+                .await
+                .map_err(|error| Error::Failed(DbErr::Custom(error.to_string())))?;
+            match written {
+                Ok(()) => return Ok(again),
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(error = %error, "a call of a server waits for postgres");
+                    tokio::time::sleep(AGAIN).await;
+                    noted = again;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        self.spawn(attempt.provider.clone(), Entry::Rows(rows));
     }
 
-    fn spawn(&self, provider: String, entry: Entry) {
+    fn spawn(&self, end: End) {
         let db = self.db.clone();
         let writing = async move {
-            let written = tokio::time::timeout(PATIENCE, write(&db, &entry)).await;
+            let written = tokio::time::timeout(PATIENCE, write(&db, &end)).await;
             let error = match written {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
                 Err(_) => "the database is away".to_owned(),
             };
-            tracing::error!(
-                provider,
-                error,
-                "what a server was asked is not in the ledger"
-            );
+            let id = match &end {
+                End::Row(row) => row.id,
+                End::Unmade(id) => *id,
+            };
+            tracing::error!(call = %id, error, "what came of a call of a server is not in the ledger, which will estimate it");
         };
-        self.rows.spawn_on(writing.in_current_span(), &self.runtime);
+        self.tasks
+            .spawn_on(writing.in_current_span(), &self.runtime);
     }
 
     /// Waits until all rows are written, but not longer than that.
     pub(crate) async fn finish(&self, within: Duration) {
-        self.rows.close();
-        if tokio::time::timeout(within, self.rows.wait())
+        self.tasks.close();
+        if tokio::time::timeout(within, self.tasks.wait())
             .await
             .is_err()
         {
-            let rows = self.rows.len();
-            tracing::error!(rows, "what servers were asked is not in the ledger");
+            let calls = self.tasks.len();
+            tracing::warn!(
+                calls,
+                "what came of calls of servers is not in the ledger, which will estimate it"
+            );
         }
     }
 }
 
-async fn write(db: &DatabaseConnection, entry: &Entry) -> database::Result<()> {
+impl Noted {
+    /// Sees to it that the call's row is written in place of the note, once, and returns at once.
+    pub(crate) fn write(mut self, row: Model) {
+        self.is_made = true;
+        self.ledger.spawn(End::Row(Box::new(row)));
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if !self.is_made {
+            self.ledger.spawn(End::Unmade(self.id));
+        }
+    }
+}
+
+async fn write(db: &DatabaseConnection, end: &End) -> database::Result<()> {
     loop {
-        let written = match entry {
-            Entry::Hearing(purpose, hearing) => usage::record_hearing(db, *purpose, hearing).await,
-            Entry::Rows(rows) => usage::record_rows(db, rows).await,
+        let written = match end {
+            End::Row(row) => call::settle(db, row).await,
+            End::Unmade(id) => call::withdraw(db, *id).await,
         };
         match written {
             Err(Error::Unavailable(error)) => {

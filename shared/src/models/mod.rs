@@ -4,6 +4,7 @@
 
 pub mod api_key;
 pub mod attachment;
+pub mod call;
 pub mod context_stamp;
 pub mod conversation;
 pub mod delivery;

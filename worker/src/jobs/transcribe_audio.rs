@@ -7,8 +7,9 @@ use futures::FutureExt as _;
 use serde_json::json;
 use shared::{
     attachment_text,
-    catalogue::Catalogue,
-    clients::transcriber::{Asked, Came},
+    catalogue::AudioPrice,
+    clients::transcriber::{Asked, Came, Told},
+    database,
     ids::UsageId,
     jobs::TranscribeAudio,
     language::Language,
@@ -61,13 +62,12 @@ impl Run for TranscribeAudio {
             .boxed()
         };
         let calls = AtomicI32::new(0);
-        let told = |call: Asked| {
+        let note = |asked: Asked| {
             let number = 1 + calls.fetch_add(1, Ordering::Relaxed);
-            let hearing = hearing(ctx.providers.catalogue(), number, call);
-            ctx.ledger.record(purpose, hearing);
+            account(ctx, purpose, number, asked).boxed()
         };
         let heard = speech
-            .transcribe(&file, folder.path(), hints, &progress, &told)
+            .transcribe(&file, folder.path(), hints, &progress, &note)
             .await;
         store(ctx, &attachment, heard.map_err(explain)?).await
     }
@@ -103,6 +103,7 @@ fn explain(error: SpeechError) -> anyhow::Error {
             }
         }
         SpeechError::Sound(sound) if !sound.is_final() => return error.into(),
+        SpeechError::Unnoted(_) => return error.into(),
         SpeechError::Unavailable {
             again: Again::Later(retry_after),
             ..
@@ -132,21 +133,38 @@ async fn purpose(ctx: &JobContext, attachment: &attachment::Model) -> anyhow::Re
     })
 }
 
-/// A call, as it goes into the ledger.
-fn hearing(catalogue: &Catalogue, number: i32, asked: Asked) -> Hearing {
+/// Notes a call, and gives who writes into the ledger what came of it.
+async fn account(
+    ctx: &JobContext,
+    purpose: Purpose,
+    number: i32,
+    asked: Asked,
+) -> database::Result<Told> {
+    let catalogue = ctx.providers.catalogue();
     let price = catalogue.audio_price(&asked.provider, &asked.model);
+    let price = price.map(|price| (catalogue.version.clone(), price));
+    let id = UsageId::new();
+    let estimate = hearing(id, number, price.clone(), asked);
+    let noted = ctx.note(estimate.row(purpose)).await?;
+    Ok(Box::new(move |asked| {
+        noted.write(hearing(id, number, price, asked).row(purpose));
+    }))
+}
+
+/// A call, as it goes into the ledger.
+fn hearing(id: UsageId, number: i32, price: Option<(String, AudioPrice)>, asked: Asked) -> Hearing {
     let (outcome, error) = match asked.came {
         Came::Heard => (Spending::Completed, None),
         Came::Failed(reason) => (Spending::Failed, Some(reason)),
         Came::Left => (Spending::Interrupted, None),
     };
     Hearing {
-        id: UsageId::new(),
+        id,
         number,
         provider: asked.provider,
         model: asked.model,
         key_group: asked.key_group,
-        price: price.map(|price| (catalogue.version.clone(), price)),
+        price,
         audio_ms: asked.audio_ms,
         started_at: asked.at,
         outcome,

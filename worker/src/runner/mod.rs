@@ -1,9 +1,10 @@
 //! The engine's running half: rows become ids in Redis, ids become claims, claims become runs, runs become ends.
 //!
 //! `dispatch` moves due rows' ids to Redis · `transport` takes them as free `slots` allow · `claim` makes rows
-//! ours · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost ·
-//! `figures` counts the queues · `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
+//! ours · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost,
+//! `calls` what servers were asked by those that died · `figures` counts the queues · `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
 
+mod calls;
 mod claim;
 mod dispatch;
 mod execute;

@@ -70,6 +70,8 @@ pub(super) async fn run(engine: Arc<Engine>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = 0u32;
+    // Calls whose run was over the last time.
+    let mut calls = Vec::new();
     loop {
         tick.tick().await;
         if ticks.is_multiple_of(PRUNE_EVERY) {
@@ -78,6 +80,11 @@ pub(super) async fn run(engine: Arc<Engine>) {
         ticks = ticks.wrapping_add(1);
         if let Err(error) = engine.sweep(ticks.is_multiple_of(PRUNE_EVERY)).await {
             tracing::debug!(error = %error, "could not sweep");
+        }
+        let found = engine.sweep_calls(&calls).await;
+        match found {
+            Ok(found) => calls = found,
+            Err(error) => tracing::debug!(error = %error, "could not look for lost calls"),
         }
     }
 }

@@ -5,15 +5,21 @@ use std::time::{Duration, Instant};
 use shared::{
     catalogue::{Model, Route},
     context::count,
-    models::usage::{Attempt, Outcome, Spent},
+    database,
+    ids::UsageId,
+    models::usage::{self, Attempt, Outcome, Spent},
     tokens::TokenCounts,
 };
 
 use super::Writer;
+use crate::ledger::Noted;
 
 /// A call while it goes on. However that ends, also where nobody waits for it any more, it goes into the ledger.
 pub(super) struct Call<'a> {
     writer: &'a Writer<'a>,
+    /// None once its row is on its way.
+    noted: Option<Noted>,
+    id: UsageId,
     number: i32,
     attempt: Attempt,
     began: Instant,
@@ -25,18 +31,23 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Begins one.
-    pub(super) fn begin(
+    /// Notes one, and begins it.
+    ///
+    /// # Errors
+    /// As the database fails; then it must not be made.
+    pub(super) async fn begin(
         writer: &'a Writer<'a>,
         number: i32,
         model: &Model,
         route: &Route,
         key_group: String,
         input_tokens: u32,
-    ) -> Self {
+    ) -> database::Result<Self> {
         let version = &writer.ctx.providers.catalogue().version;
-        Self {
+        let mut call = Self {
             writer,
+            noted: None,
+            id: UsageId::new(),
             number,
             attempt: Attempt {
                 provider: route.provider.clone(),
@@ -52,7 +63,11 @@ impl<'a> Call<'a> {
             first: None,
             text: String::new(),
             thoughts: String::new(),
-        }
+        };
+        let estimate = call.row(&call.spent(Outcome::Interrupted, None, None, None));
+        call.noted = Some(writer.ctx.note(estimate).await?);
+        call.began = Instant::now();
+        Ok(call)
     }
 
     /// More was said.
@@ -68,7 +83,8 @@ impl<'a> Call<'a> {
 
     /// It was refused, or failed before a word was said: that costs nothing.
     pub(super) fn failed_at_once(mut self, reason: String) {
-        self.attempt.spent = Some(Spent::nothing(reason, millis(self.began.elapsed())));
+        let spent = Spent::nothing(reason, millis(self.began.elapsed()));
+        self.write(&spent);
     }
 
     /// It has ended, with what the provider counted and says that it costs.
@@ -79,19 +95,24 @@ impl<'a> Call<'a> {
         counted: Option<TokenCounts>,
         cost_microusd: Option<i64>,
     ) -> String {
-        self.close(outcome, error, counted, cost_microusd);
+        let spent = self.spent(outcome, error, counted, cost_microusd);
+        self.write(&spent);
         std::mem::take(&mut self.text)
     }
 
-    fn close(
-        &mut self,
+    fn spent(
+        &self,
         outcome: Outcome,
         error: Option<String>,
         counted: Option<TokenCounts>,
         cost_microusd: Option<i64>,
-    ) {
-        let output = count::estimate(&self.text).saturating_add(count::estimate(&self.thoughts));
-        self.attempt.spent = Some(Spent {
+    ) -> Spent {
+        let said = |text: &str| match text {
+            "" => 0,
+            text => count::estimate(text),
+        };
+        let output = said(&self.text).saturating_add(said(&self.thoughts));
+        Spent {
             outcome,
             error,
             tokens: counted.unwrap_or(TokenCounts {
@@ -103,20 +124,27 @@ impl<'a> Call<'a> {
             reported_microusd: cost_microusd,
             latency_ms: millis(self.began.elapsed()),
             first_token_ms: self.first.map(millis),
-        });
+        }
+    }
+
+    fn row(&self, spent: &Spent) -> usage::Model {
+        let Writer { kind, purpose, .. } = self.writer;
+        self.attempt
+            .row(self.id, *kind, *purpose, self.number, spent)
+    }
+
+    /// Writes its row in place of the note, once.
+    fn write(&mut self, spent: &Spent) {
+        if let Some(noted) = self.noted.take() {
+            noted.write(self.row(spent));
+        }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.attempt.spent.is_none() {
-            self.close(Outcome::Interrupted, None, None, None);
-        }
-        let Writer {
-            ctx, kind, purpose, ..
-        } = self.writer;
-        ctx.ledger
-            .record_attempt(*kind, *purpose, self.number, &self.attempt);
+        let spent = self.spent(Outcome::Interrupted, None, None, None);
+        self.write(&spent);
     }
 }
 

@@ -151,7 +151,16 @@ impl<'a> Writer<'a> {
             tried.push(picked.key_id().to_owned());
             let number = 1 + self.calls.fetch_add(1, Ordering::Relaxed);
             let group = picked.group().to_owned();
-            let call = Call::begin(self, number, model, route, group, input);
+            let call = match Call::begin(self, number, model, route, group, input).await {
+                Ok(call) => call,
+                Err(error) => {
+                    providers.end_probe(&picked).await;
+                    let error = anyhow::Error::new(error);
+                    tracing::error!(error = %format!("{error:#}"), "a call of a model cannot be noted");
+                    let reason = "what is asked cannot be accounted for".to_owned();
+                    return Err((Trouble::passing(reason, None), true));
+                }
+            };
             // Boxed, as the state of a call with its connection is large.
             match Box::pin(self.call(&picked, prompt, call)).await {
                 Came::Written(text) => return Ok(text),

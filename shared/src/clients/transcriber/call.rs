@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use http::StatusCode;
+
+use crate::database;
 
 /// A call that was made to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,31 +40,36 @@ pub enum Came {
     Left,
 }
 
-/// Is told of each call, once: when it ends, or when the future that waits for it is dropped. It must not wait itself.
-pub type Told<'a> = dyn Fn(Asked) + Send + Sync + 'a;
+/// Is told of a call, once: when it ends, or when the future that waits for it is dropped. It must not wait itself. Where it is
+/// dropped itself, the call was not made.
+pub type Told = Box<dyn FnOnce(Asked) + Send>;
+
+/// Notes a call that is about to be made, as if nobody waited for it any more, and gives who is told of its end. A call that
+/// cannot be noted is not made.
+pub type Note<'a> = dyn Fn(Asked) -> BoxFuture<'a, database::Result<Told>> + Send + Sync + 'a;
 
 /// A call while it goes on. However that ends, it is told then.
-pub(super) struct Call<'a> {
-    told: &'a Told<'a>,
+pub(super) struct Call {
+    /// None where nothing is told.
+    told: Option<Told>,
     began: Instant,
-    is_made: bool,
     asked: Asked,
 }
 
-impl<'a> Call<'a> {
-    /// Begins one.
-    pub(super) fn begin(told: &'a Told<'a>, asked: Asked) -> Self {
-        Self {
-            told,
+impl Call {
+    /// Notes one, and begins it.
+    pub(super) async fn begin(note: &Note<'_>, asked: Asked) -> database::Result<Self> {
+        let told = note(asked.clone()).await?;
+        Ok(Self {
+            told: Some(told),
             began: Instant::now(),
-            is_made: true,
             asked,
-        }
+        })
     }
 
     /// There is no connection: nothing was sent, and nothing is told.
     pub(super) fn is_not_made(&mut self) {
-        self.is_made = false;
+        self.told = None;
     }
 
     /// A status was read.
@@ -75,26 +83,25 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
-        if self.is_made {
+        if let Some(told) = self.told.take() {
             self.asked.took = self.began.elapsed();
-            (self.told)(self.asked.clone());
+            told(self.asked.clone());
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
+
+    use futures::FutureExt as _;
 
     use super::*;
 
-    /// What is told of a call.
-    fn told(make: impl FnOnce(Call<'_>)) -> Vec<(bool, Came)> {
-        let all = Mutex::new(Vec::new());
-        let told = |asked: Asked| all.lock().unwrap().push((asked.is_refused, asked.came));
-        let asked = Asked {
+    fn asked() -> Asked {
+        Asked {
             provider: "groq".to_owned(),
             model: "whisper".to_owned(),
             key_group: "acme".to_owned(),
@@ -103,15 +110,32 @@ mod tests {
             took: Duration::ZERO,
             is_refused: false,
             came: Came::Left,
-        };
-        make(Call::begin(&told, asked));
-        all.into_inner().unwrap()
+        }
     }
 
-    #[test]
-    fn a_call_is_told_once_however_it_ends() {
-        assert_eq!(told(|call| call.end(Came::Heard)), [(false, Came::Heard)]);
-        assert_eq!(told(|_| {}), [(false, Came::Left)]);
+    /// What is told of a call.
+    async fn told(make: impl FnOnce(Call)) -> Vec<(bool, Came)> {
+        let all = Arc::new(Mutex::new(Vec::new()));
+        let heard = all.clone();
+        let note = move |noted: Asked| {
+            assert_eq!(noted, asked());
+            let heard = heard.clone();
+            let told: Told = Box::new(move |asked: Asked| {
+                heard.lock().unwrap().push((asked.is_refused, asked.came));
+            });
+            async move { Ok::<_, database::Error>(told) }.boxed()
+        };
+        make(Call::begin(&note, asked()).await.unwrap());
+        all.lock().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_call_is_told_once_however_it_ends() {
+        assert_eq!(
+            told(|call| call.end(Came::Heard)).await,
+            [(false, Came::Heard)]
+        );
+        assert_eq!(told(|_| {}).await, [(false, Came::Left)]);
         let failed = Came::Failed("502".to_owned());
         for (status, is_refused) in [(200, false), (302, false), (400, true), (502, true)] {
             let status = StatusCode::from_u16(status).unwrap();
@@ -119,8 +143,14 @@ mod tests {
                 call.answered(status);
                 call.end(failed.clone());
             });
-            assert_eq!(all, [(is_refused, failed.clone())]);
+            assert_eq!(all.await, [(is_refused, failed.clone())]);
         }
-        assert!(told(|mut call| call.is_not_made()).is_empty());
+        assert!(told(|mut call| call.is_not_made()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_cannot_be_noted_does_not_begin() {
+        let note = |_: Asked| async { Err::<Told, _>(database::Error::NotFound("table")) }.boxed();
+        assert!(Call::begin(&note, asked()).await.is_err());
     }
 }

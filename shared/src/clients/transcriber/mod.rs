@@ -18,7 +18,7 @@ use reqwest::{
 use secrecy::ExposeSecret as _;
 use tokio_util::io::ReaderStream;
 
-pub use self::call::{Asked, Came, Told};
+pub use self::call::{Asked, Came, Note, Told};
 use self::{answer::Answer, call::Call};
 use super::{
     chat::{AskError, Limit, refusal},
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    database,
     language::Language,
     providers::{NotNow, Picked, Providers},
     speech::Heard,
@@ -96,6 +97,9 @@ pub enum TranscribeError {
     /// The sound cannot be read from our own disk.
     #[error("the sound cannot be read")]
     Io(#[from] std::io::Error),
+    /// It was not asked, as nobody could account for it.
+    #[error("the call cannot be noted")]
+    Unnoted(#[source] database::Error),
 }
 
 /// One answer that was no success.
@@ -162,7 +166,7 @@ impl Transcriber {
     }
 
     /// Has a file transcribed, of at most 25 MB, which lasts `seconds`. `language` says what is spoken, if that is known.
-    /// Each call of the server goes to `told`.
+    /// Each call of the server is noted by `note` before.
     ///
     /// A key that is refused, and those of an account that has used up its quota, make room for the others. What may heal is
     /// tried twice more, after what the server asks for.
@@ -175,7 +179,7 @@ impl Transcriber {
         media_type: &str,
         seconds: f64,
         language: Option<Language>,
-        told: &Told<'_>,
+        note: &Note<'_>,
     ) -> Result<Heard, TranscribeError> {
         let mut tried: Vec<String> = Vec::new();
         let mut rounds = 0;
@@ -206,7 +210,13 @@ impl Transcriber {
                 }
             };
             tried.push(picked.key_id().to_owned());
-            let mut call = self.call(&picked, seconds, told);
+            let mut call = match Call::begin(note, self.asked(&picked, seconds)).await {
+                Ok(call) => call,
+                Err(error) => {
+                    self.providers.end_probe(&picked).await;
+                    return Err(TranscribeError::Unnoted(error));
+                }
+            };
             let heard = self.ask(&picked, form, seconds, &mut call).await;
             call.end(match &heard {
                 Ok(_) => Came::Heard,
@@ -267,8 +277,9 @@ impl Transcriber {
         Ok(())
     }
 
-    fn call<'a>(&self, picked: &Picked, seconds: f64, told: &'a Told<'a>) -> Call<'a> {
-        let asked = Asked {
+    /// A call, as it is before it is made.
+    fn asked(&self, picked: &Picked, seconds: f64) -> Asked {
+        Asked {
             provider: self.name.to_string(),
             model: self.model.clone(),
             key_group: picked.group().to_owned(),
@@ -277,8 +288,7 @@ impl Transcriber {
             took: Duration::ZERO,
             is_refused: false,
             came: Came::Left,
-        };
-        Call::begin(told, asked)
+        }
     }
 
     async fn ask(
@@ -286,7 +296,7 @@ impl Transcriber {
         picked: &Picked,
         form: Form,
         seconds: f64,
-        call: &mut Call<'_>,
+        call: &mut Call,
     ) -> Result<Heard, Failed> {
         let base = picked.provider().base_url.as_str().trim_end_matches('/');
         let url = format!("{base}/audio/transcriptions");

@@ -1,10 +1,9 @@
 //! Sounds that providers were asked to hear.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _, sea_query::OnConflict};
 
-use super::{ActiveModel, Column, Entity, Kind, Outcome, Purpose};
-use crate::{catalogue::AudioPrice, database::Result, ids::UsageId};
+use super::{Kind, Model, Outcome, Purpose};
+use crate::{catalogue::AudioPrice, ids::UsageId};
 
 /// A time that a provider was asked what is said in a sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,54 +49,38 @@ impl Hearing {
     pub fn is_estimated(&self) -> bool {
         !self.is_refused && self.outcome != Outcome::Completed
     }
-}
 
-/// Writes into the ledger that a provider was asked to hear something. Written again, it stays one row.
-///
-/// # Errors
-/// As the database fails; then it may be there or not.
-pub async fn record_hearing(
-    db: &impl ConnectionTrait,
-    purpose: Purpose,
-    hearing: &Hearing,
-) -> Result<()> {
-    let is_there = OnConflict::column(Column::Id).do_nothing().to_owned();
-    Entity::insert(row(purpose, hearing))
-        .on_conflict(is_there)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
-}
-
-fn row(purpose: Purpose, hearing: &Hearing) -> ActiveModel {
-    let price = hearing.price.as_ref();
-    ActiveModel {
-        id: Set(hearing.id),
-        user_id: Set(purpose.user),
-        project_id: Set(purpose.project),
-        conversation_id: Set(purpose.conversation),
-        message_id: Set(purpose.message),
-        attachment_id: Set(purpose.attachment),
-        kind: Set(Kind::Transcription),
-        attempt: Set(hearing.number),
-        provider: Set(hearing.provider.clone()),
-        model: Set(hearing.model.clone()),
-        provider_model: Set(hearing.model.clone()),
-        key_group: Set(hearing.key_group.clone()),
-        outcome: Set(hearing.outcome),
-        error: Set(hearing.error.clone()),
-        // Nobody tells them.
-        input_tokens: Set(0),
-        cached_tokens: Set(0),
-        output_tokens: Set(0),
-        reasoning_tokens: Set(0),
-        audio_ms: Set(Some(hearing.audio_ms)),
-        is_estimated: Set(hearing.is_estimated()),
-        price_version: Set(price.map(|(version, _)| version.clone())),
-        cost_microusd: Set(hearing.cost_microusd()),
-        latency_ms: Set(i32::try_from(hearing.latency_ms).unwrap_or(i32::MAX)),
-        first_token_ms: Set(None),
-        created_at: Set(hearing.started_at),
+    /// Its row.
+    pub fn row(&self, purpose: Purpose) -> Model {
+        let price = self.price.as_ref();
+        Model {
+            id: self.id,
+            user_id: purpose.user,
+            project_id: purpose.project,
+            conversation_id: purpose.conversation,
+            message_id: purpose.message,
+            attachment_id: purpose.attachment,
+            kind: Kind::Transcription,
+            attempt: self.number,
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            provider_model: self.model.clone(),
+            key_group: self.key_group.clone(),
+            outcome: self.outcome,
+            error: self.error.clone(),
+            // Nobody tells them.
+            input_tokens: 0,
+            cached_tokens: 0,
+            output_tokens: 0,
+            reasoning_tokens: 0,
+            audio_ms: Some(self.audio_ms),
+            is_estimated: self.is_estimated(),
+            price_version: price.map(|(version, _)| version.clone()),
+            cost_microusd: self.cost_microusd(),
+            latency_ms: i32::try_from(self.latency_ms).unwrap_or(i32::MAX),
+            first_token_ms: None,
+            created_at: self.started_at,
+        }
     }
 }
 

@@ -8,12 +8,12 @@ mod hearing;
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _, Statement,
-    entity::prelude::*, sea_query::OnConflict,
+    entity::prelude::*,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::hearing::{Hearing, record_hearing};
+pub use self::hearing::Hearing;
 use crate::{
     catalogue::Price,
     database::{Result, Tx},
@@ -202,8 +202,12 @@ impl Spent {
 impl Attempt {
     /// The table of prices by which it is accounted: one of ours, or what the provider says.
     pub fn price_version(&self) -> Option<String> {
-        let is_reported = |spent: &Spent| spent.reported_microusd.is_some();
-        if self.spent.as_ref().is_some_and(is_reported) {
+        let spent = self.spent.as_ref();
+        self.version(spent.and_then(|spent| spent.reported_microusd))
+    }
+
+    fn version(&self, reported_microusd: Option<i64>) -> Option<String> {
+        if reported_microusd.is_some() {
             return Some(REPORTED.to_owned());
         }
         self.price.as_ref().map(|(version, _)| version.clone())
@@ -211,7 +215,10 @@ impl Attempt {
 
     /// What it costs, in millionths of a US dollar; none where nobody knows.
     pub fn cost_microusd(&self) -> Option<i64> {
-        let spent = self.spent.as_ref()?;
+        self.cost(self.spent.as_ref()?)
+    }
+
+    fn cost(&self, spent: &Spent) -> Option<i64> {
         let tokens = spent.tokens;
         if spent.reported_microusd.is_some() {
             return spent.reported_microusd;
@@ -221,6 +228,46 @@ impl Attempt {
         }
         let (_, price) = self.price.as_ref()?;
         Some(price.of(tokens.input, tokens.cached, tokens.output))
+    }
+
+    /// The row of the `number`th time that a provider was asked for the same, with what came of it.
+    pub fn row(
+        &self,
+        id: UsageId,
+        kind: Kind,
+        purpose: Purpose,
+        number: i32,
+        spent: &Spent,
+    ) -> Model {
+        let tokens = spent.tokens;
+        let millis = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        Model {
+            id,
+            user_id: purpose.user,
+            project_id: purpose.project,
+            conversation_id: purpose.conversation,
+            message_id: purpose.message,
+            attachment_id: purpose.attachment,
+            kind,
+            attempt: number,
+            provider: self.provider.clone(),
+            model: self.model.clone(),
+            provider_model: self.provider_model.clone(),
+            key_group: self.key_group.clone(),
+            outcome: spent.outcome,
+            error: spent.error.clone(),
+            input_tokens: tokens.input.into(),
+            cached_tokens: tokens.cached.into(),
+            output_tokens: tokens.output.into(),
+            reasoning_tokens: tokens.reasoning.into(),
+            audio_ms: None,
+            is_estimated: spent.is_estimated,
+            price_version: self.version(spent.reported_microusd),
+            cost_microusd: self.cost(spent),
+            latency_ms: millis(spent.latency_ms),
+            first_token_ms: spent.first_token_ms.map(millis),
+            created_at: self.started_at,
+        }
     }
 }
 
@@ -241,65 +288,13 @@ pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attem
     Ok(())
 }
 
-/// Writes rows into the ledger. Written again, they stay what they are.
-///
-/// # Errors
-/// As the database fails; then they may be there or not.
-pub async fn record_rows(db: &impl ConnectionTrait, rows: &[Model]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let is_there = OnConflict::column(Column::Id).do_nothing().to_owned();
-    let rows = rows
-        .iter()
-        .map(|row| row.clone().into_active_model().reset_all());
-    Entity::insert_many(rows)
-        .on_conflict(is_there)
-        .exec_without_returning(db)
-        .await?;
-    Ok(())
-}
-
 /// The rows of what was asked, as far as it is known what came of it.
 pub fn rows(kind: Kind, purpose: Purpose, attempts: &[Attempt]) -> Vec<Model> {
-    attempts
-        .iter()
-        .zip(1..)
-        .filter_map(|(attempt, number)| row(kind, purpose, attempt, number))
-        .collect()
-}
-
-fn row(kind: Kind, purpose: Purpose, attempt: &Attempt, number: i32) -> Option<Model> {
-    let spent = attempt.spent.as_ref()?;
-    let tokens = spent.tokens;
-    let millis = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    Some(Model {
-        id: UsageId::new(),
-        user_id: purpose.user,
-        project_id: purpose.project,
-        conversation_id: purpose.conversation,
-        message_id: purpose.message,
-        attachment_id: purpose.attachment,
-        kind,
-        attempt: number,
-        provider: attempt.provider.clone(),
-        model: attempt.model.clone(),
-        provider_model: attempt.provider_model.clone(),
-        key_group: attempt.key_group.clone(),
-        outcome: spent.outcome,
-        error: spent.error.clone(),
-        input_tokens: tokens.input.into(),
-        cached_tokens: tokens.cached.into(),
-        output_tokens: tokens.output.into(),
-        reasoning_tokens: tokens.reasoning.into(),
-        audio_ms: None,
-        is_estimated: spent.is_estimated,
-        price_version: attempt.price_version(),
-        cost_microusd: attempt.cost_microusd(),
-        latency_ms: millis(spent.latency_ms),
-        first_token_ms: spent.first_token_ms.map(millis),
-        created_at: attempt.started_at,
-    })
+    let row = |(attempt, number): (&Attempt, i32)| {
+        let spent = attempt.spent.as_ref()?;
+        Some(attempt.row(UsageId::new(), kind, purpose, number, spent))
+    };
+    attempts.iter().zip(1..).filter_map(row).collect()
 }
 
 /// By what usage is summed up.

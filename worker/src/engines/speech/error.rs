@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use shared::{clients::transcriber::TranscribeError, language::Language};
+use shared::{clients::transcriber::TranscribeError, database, language::Language};
 
 use super::{super::process::ProcessError, Hints};
 
@@ -69,7 +69,7 @@ impl EngineError {
             Self::Remote(TranscribeError::Unavailable { retry_after, .. }) => {
                 Again::Later(*retry_after)
             }
-            Self::Remote(TranscribeError::Io(_))
+            Self::Remote(TranscribeError::Io(_) | TranscribeError::Unnoted(_))
             | Self::Process(ProcessError::Timeout { .. } | ProcessError::Io { .. }) => {
                 Again::Later(None)
             }
@@ -106,6 +106,9 @@ pub enum SpeechError {
         /// Whether trying again may help.
         again: Again,
     },
+    /// A server was not asked, as nobody could account for it.
+    #[error("a call of a server cannot be noted")]
+    Unnoted(#[source] database::Error),
 }
 
 impl From<io::Error> for SpeechError {

@@ -14,7 +14,7 @@ use std::{path::Path, time::Duration};
 
 use futures::future::BoxFuture;
 use shared::{
-    clients::transcriber::{Told, Transcriber},
+    clients::transcriber::{Note, TranscribeError, Transcriber},
     language::Language,
     models::transcription::Transcript,
     speech::Heard,
@@ -104,7 +104,8 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// Writes down what is said in a file; `folder` is for what is made on the way. Each call of a server goes to `told`.
+    /// Writes down what is said in a file; `folder` is for what is made on the way. Each call of a server is noted
+    /// by `note` before.
     /// Dropping the future kills the programs and closes the connections.
     ///
     /// # Errors
@@ -115,7 +116,7 @@ impl Speech {
         folder: &Path,
         hints: Hints,
         progress: &Progress<'_>,
-        told: &Told<'_>,
+        note: &Note<'_>,
     ) -> Result<Transcript, SpeechError> {
         self.ffmpeg.probe(file, self.longest).await?;
         let raw = folder.join("sound.raw");
@@ -131,7 +132,7 @@ impl Speech {
         for (number, part) in parts.iter().enumerate() {
             progress(number + 1, parts.len()).await;
             if !part.is_silent {
-                let heard = self.hear(&mut chain, &raw, part, folder, told).await?;
+                let heard = self.hear(&mut chain, &raw, part, folder, note).await?;
                 all.push(heard.later(part.begin_seconds()));
             }
         }
@@ -154,7 +155,7 @@ impl Speech {
         raw: &Path,
         part: &Part,
         folder: &Path,
-        told: &Told<'_>,
+        note: &Note<'_>,
     ) -> Result<Heard, SpeechError> {
         // Each is made for the first engine that wants it.
         let (packed, plain) = (OnceCell::new(), OnceCell::new());
@@ -167,8 +168,14 @@ impl Speech {
                     let pack = || self.ffmpeg.pack(raw, part, &file);
                     packed.get_or_try_init(pack).await?;
                     let seconds = part.seconds();
-                    let heard = remote.transcribe(&file, "audio/flac", seconds, asked, told);
-                    heard.await.map_err(EngineError::from)
+                    let heard = remote.transcribe(&file, "audio/flac", seconds, asked, note);
+                    match heard.await {
+                        // That is no fault of the server's, so none is asked in its place.
+                        Err(TranscribeError::Unnoted(error)) => {
+                            return Err(SpeechError::Unnoted(error));
+                        }
+                        heard => heard.map_err(EngineError::from),
+                    }
                 }
                 Engine::Whisper(whisper) => {
                     let file = plain.get_or_try_init(write_wave).await?;

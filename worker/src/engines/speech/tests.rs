@@ -3,6 +3,10 @@
 use std::{path::PathBuf, process::Command, sync::Mutex};
 
 use futures::FutureExt as _;
+use shared::{
+    clients::transcriber::{Asked, Told},
+    database,
+};
 
 use super::*;
 use crate::engines::process::Isolation;
@@ -30,6 +34,10 @@ fn ffmpeg(args: &[&str], target: &Path) {
     assert!(status.unwrap().success(), "{args:?}");
 }
 
+fn no_server(_: Asked) -> BoxFuture<'static, database::Result<Told>> {
+    unreachable!("there is none")
+}
+
 /// What a file in a folder of its own becomes.
 async fn transcribe(
     make: impl FnOnce(&Path) -> PathBuf,
@@ -41,7 +49,7 @@ async fn transcribe(
     let progress = |_, _| async {}.boxed();
     speech()
         .await
-        .transcribe(&file, within.path(), hints, &progress, &|_| {})
+        .transcribe(&file, within.path(), hints, &progress, &no_server)
         .await
 }
 
@@ -291,7 +299,13 @@ async fn a_long_sound_is_heard_in_parts_with_right_times() {
         async {}.boxed()
     };
     let said = speech
-        .transcribe(&file, within.path(), Hints::default(), &progress, &|_| {})
+        .transcribe(
+            &file,
+            within.path(),
+            Hints::default(),
+            &progress,
+            &no_server,
+        )
         .await
         .unwrap();
     assert_eq!(*heard_of.lock().unwrap(), [(1, 2), (2, 2)]);

@@ -1,0 +1,47 @@
+//! Calls of servers of which nobody tells what came: their worker was killed, or was stopped while Postgres was away.
+
+use shared::models::call;
+use uuid::Uuid;
+
+use super::Engine;
+
+/// Most calls that are looked at at a time.
+const BATCH: i64 = 500;
+
+impl Engine {
+    /// Accounts for calls whose run is over, and gives those that were found. Only those that were found the time `before`, too:
+    /// the row of a call may still be on its way when its job ends.
+    pub(super) async fn sweep_calls(&self, before: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+        let lost: Vec<Uuid> = self
+            .dispatching
+            .run(async |db| {
+                sqlx::query_scalar(call::LOST)
+                    .bind(BATCH)
+                    .fetch_all(db)
+                    .await
+            })
+            .await?;
+        let mut estimated = 0;
+        for &id in lost.iter().filter(|id| before.contains(id)) {
+            let written = self
+                .dispatching
+                .run(async |db| sqlx::query(call::ESTIMATE).bind(id).execute(db).await)
+                .await;
+            match written {
+                Ok(written) => estimated += written.rows_affected(),
+                Err(error) if shared::database::is_away(&error) => return Err(error),
+                // One that cannot be accounted for must not keep the others waiting.
+                Err(error) => {
+                    tracing::error!(call = %id, error = %error, "could not account for a call of a server");
+                }
+            }
+        }
+        if estimated > 0 {
+            tracing::warn!(
+                calls = estimated,
+                "calls of servers whose runs are over were estimated"
+            );
+        }
+        Ok(lost)
+    }
+}
