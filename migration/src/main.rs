@@ -13,6 +13,9 @@ use sqlx::{
 
 /// Any number that nothing else locks: two migrations at once wait for each other.
 const LOCK: i64 = 0x6261_6174_6368;
+/// A step that has waited for a table for so long gives up: whoever comes after it waits, too. What it changed is taken back,
+/// and it can be tried again.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '3s'";
 
 /// Brings `BaatCheet`'s schema up or down.
 #[derive(Parser)]
@@ -70,6 +73,14 @@ async fn main() -> anyhow::Result<()> {
         .await?;
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query(LOCK_TIMEOUT)
+                    .execute(connection)
+                    .await
+                    .map(|_| ())
+            })
+        })
         .connect_with(options)
         .await?;
     let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use shared::config::ProviderArgs;
 use tests::{
-    Actor, Options, TestApp,
+    Actor, Options, TestApp, eventually,
     fakes::provider::{Asked, Provider},
     picture,
 };
@@ -88,10 +88,25 @@ async fn finish(app: TestApp) {
     app.finish().await;
 }
 
+/// A product that waits for nothing that is being read.
+async fn hasty(provider: &Provider) -> (TestApp, Actor) {
+    let app = TestApp::with(Options {
+        providers: provider.args("sk-1"),
+        api: ApiArgs {
+            attachment_wait_seconds: Some("0".to_owned()),
+            ..ApiArgs::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    (app, ana)
+}
+
 #[tokio::test]
 async fn ten_pictures_are_shown_at_most_the_newest_messages_first() {
     let provider = Provider::saying(&["Dots."]).await;
-    let (app, ana) = app(&provider).await;
+    let (app, ana) = hasty(&provider).await;
     let pictures = upload(&ana, 0..12).await;
     let body = json!({ "message": "What is it?", "attachmentIds": pictures, "model": SEES });
     let answer = ana.chat(body).await.expect(200);
@@ -113,9 +128,43 @@ async fn ten_pictures_are_shown_at_most_the_newest_messages_first() {
 }
 
 #[tokio::test]
+async fn the_words_of_a_picture_that_is_left_out_are_awaited() {
+    let provider = Provider::saying(&["It says so."]).await;
+    let (app, ana) = app(&provider).await;
+    let mut pictures = upload(&ana, 0..10).await;
+    let scan = picture("english-scan.png");
+    let created = ana.upload("scan.png", scan, &[]).await.expect(201);
+    pictures.push(created["attachment"]["id"].clone());
+    let body = json!({ "message": "What do they say?", "attachmentIds": pictures, "model": SEES });
+    let reading = async {
+        eventually("the question is stored", async || {
+            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM generations")
+                .fetch_one(app.database.pool())
+                .await
+                .unwrap();
+            count == 1
+        })
+        .await;
+        assert!(provider.asked().is_empty());
+        app.run_jobs().await;
+    };
+    let (answer, ()) = tokio::join!(ana.chat(body), reading);
+    let answer = answer.expect(200);
+    assert_eq!(shown(&provider.asked()[0]), [dots(0..10)]);
+    assert!(
+        provider.asked()[0]
+            .question()
+            .contains("[Text of the attachment \"scan.png\"]")
+    );
+    let why = "there are more pictures than can be sent";
+    assert_eq!(missing(&answer), [(pictures[10].clone(), why)]);
+    finish(app).await;
+}
+
+#[tokio::test]
 async fn too_large_pictures_are_left_out_and_all_together_have_a_limit() {
     let provider = Provider::saying(&["Dots."]).await;
-    let (app, ana) = app(&provider).await;
+    let (app, ana) = hasty(&provider).await;
     let pictures = upload(&ana, 0..5).await;
     let sizes = [8 * MIB + 1, 8 * MIB, 8 * MIB, 4 * MIB + 1, 4 * MIB];
     for (picture, bytes) in pictures.iter().zip(sizes) {

@@ -156,6 +156,57 @@ async fn whatever_changes_what_is_sent_makes_an_entry_worthless() {
 }
 
 #[tokio::test]
+async fn an_entry_is_worthless_also_where_a_program_deletes_that_knows_of_none() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let (conversation, ..) = begun(&app, &ana).await;
+    sqlx::query(
+        "UPDATE messages SET deleted_at = now() WHERE content -> 0 ->> 'text' = 'Changed?'",
+    )
+    .execute(app.database.pool())
+    .await
+    .unwrap();
+    assert!(kept(&app, &conversation).await.is_some());
+    ask(&ana, &conversation, "Third?").await;
+    assert_eq!(last(&provider)[0], "assistant: Yes.");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_last_change_does_not_make_an_entry_of_then_true() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let (conversation, first, second) = begun(&app, &ana).await;
+    let pool = app.database.pool();
+    // What is kept is of after a change, which the database loses.
+    let delete = async |message: &Value| {
+        let path = format!("/api/v1/messages/{}", id(message));
+        ana.delete(&path).await.expect(204);
+    };
+    delete(&second["message"]["parentId"]).await;
+    let third = ask(&ana, &conversation, "Third?").await;
+    is_kept(&app, &conversation, &third["message"]["id"]).await;
+    for sql in [
+        "UPDATE messages SET deleted_at = NULL",
+        "DELETE FROM context_stamps",
+    ] {
+        sqlx::query(sql).execute(pool).await.unwrap();
+    }
+    let entry = kept(&app, &conversation).await.unwrap();
+    // Another one, of which Redis did not hear.
+    delete(&first["message"]["id"]).await;
+    let redis = &app.context.redis;
+    let key = redis.keys().context(typed(&conversation));
+    redis
+        .set(&key, entry, Duration::from_hours(24))
+        .await
+        .unwrap();
+    ask(&ana, &conversation, "Fourth?").await;
+    assert_eq!(last(&provider)[..2], ["user: Changed?", "user: Second?"]);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_gone_on_with_is_what_it_became() {
     let provider = Provider::start(|asked| {
         let is_cut = asked.question() == "First?";

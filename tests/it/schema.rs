@@ -5,7 +5,10 @@ use sea_orm::{EntityTrait, QuerySelect as _};
 use sea_orm_migration::MigratorTrait as _;
 use serde_json::Value;
 use shared::models;
-use tests::{TestApp, TestDatabase};
+use tests::{
+    TestApp, TestDatabase,
+    process::{Process, program},
+};
 
 #[tokio::test]
 async fn every_step_goes_up_down_and_up_again() {
@@ -29,6 +32,25 @@ async fn every_step_goes_up_down_and_up_again() {
     );
     Migrator::up(&database.db, None).await.unwrap();
     assert_eq!(objects().await, whole);
+}
+
+#[tokio::test]
+async fn a_step_that_would_hold_up_others_gives_up() {
+    let database = TestDatabase::create().await;
+    let migrate = || {
+        let environment = [("DATABASE_URL", database.url.as_str())];
+        Process::start(&program("baatcheet-migration"), &["down"], &environment)
+    };
+    let mut reading = database.pool().begin().await.unwrap();
+    sqlx::query("LOCK TABLE seaql_migrations IN SHARE MODE")
+        .execute(&mut *reading)
+        .await
+        .unwrap();
+    let mut step = migrate();
+    assert_eq!(step.wait().await, Some(1));
+    step.wait_for_line("lock timeout").await;
+    reading.rollback().await.unwrap();
+    assert_eq!(migrate().wait().await, Some(0));
 }
 
 async fn select<E: EntityTrait>(database: &TestDatabase) {

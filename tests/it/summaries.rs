@@ -1,10 +1,17 @@
 //! What does not go along any more is told in short: by a job, branch by branch, and only while it is true.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
 use api::config::ApiArgs;
 use serde_json::{Value, json};
+use shared::config::ProviderArgs;
 use tests::{
     Actor, Options, TestApp, eventually,
     fakes::provider::{Provider, Script, Step, delta, end, refusal, stream, words_of},
+    pdf::{Page, pdf},
 };
 use worker::config::{WorkerArgs, WritingArgs};
 
@@ -29,10 +36,23 @@ async fn summarising(summary: impl Fn() -> Script + Send + Sync + 'static) -> Pr
     .await
 }
 
+/// One whose summary is held until the test releases it.
+async fn holding() -> Provider {
+    summarising(|| {
+        let steps = vec![delta("A secret."), Step::Hold];
+        stream(steps.into_iter().chain(end("stop", 11, 2)).collect())
+    })
+    .await
+}
+
 /// A product that sends four messages, the question included.
 async fn narrow(provider: &Provider) -> (TestApp, Actor) {
+    narrow_with(provider.args("sk-1")).await
+}
+
+async fn narrow_with(providers: ProviderArgs) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
-        providers: provider.args("sk-1"),
+        providers,
         api: ApiArgs {
             context_max_messages: Some("4".to_owned()),
             auto_summary: Some("true".to_owned()),
@@ -59,7 +79,11 @@ async fn ask(ana: &Actor, conversation: &Value, message: &str) -> Value {
 
 /// Three questions: after the last one, the first does not go along any more.
 async fn talk(ana: &Actor) -> (Value, Value) {
-    let first = ana.chat(json!({ "message": "First?" })).await.expect(200);
+    talk_from(ana, json!({ "message": "First?" })).await
+}
+
+async fn talk_from(ana: &Actor, first: Value) -> (Value, Value) {
+    let first = ana.chat(first).await.expect(200);
     let conversation = first["conversationId"].clone();
     ask(ana, &conversation, "Second?").await;
     ask(ana, &conversation, "Third?").await;
@@ -84,7 +108,8 @@ async fn what_does_not_go_along_any_more_is_summarised_and_stays() {
     let asked = provider.asked().remove(3);
     let material = "user: [User]\nFirst?\n\n[Assistant]\nYes.\n\n[User]\nSecond?";
     assert_eq!(asked.messages()[1].trim_end(), material);
-    assert_eq!(asked.body["max_completion_tokens"], 1_000);
+    // With what the model may think first.
+    assert_eq!(asked.body["max_completion_tokens"], 5_000);
     assert_eq!(summaries(&app).await, [3]);
 
     let fourth = ask(&ana, &conversation, "Fourth?").await;
@@ -206,11 +231,7 @@ async fn a_summary_goes_with_any_message_that_it_tells_of() {
 
 #[tokio::test]
 async fn nothing_is_kept_of_a_summary_whose_conversation_changes_meanwhile() {
-    let held = || {
-        let steps = vec![delta("A secret."), Step::Hold];
-        stream(steps.into_iter().chain(end("stop", 11, 2)).collect())
-    };
-    let provider = summarising(held).await;
+    let provider = holding().await;
     let (app, ana) = narrow(&provider).await;
     let (_, first) = talk(&ana).await;
     let deleting = async {
@@ -232,15 +253,12 @@ async fn nothing_is_kept_of_a_summary_whose_conversation_changes_meanwhile() {
 
 #[tokio::test]
 async fn a_provider_that_is_busy_is_asked_again_and_one_job_is_enough() {
-    let tries = std::sync::atomic::AtomicUsize::new(0);
-    let provider =
-        summarising(
-            move || match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-                0 => refusal(503, "overloaded"),
-                _ => words_of(&["They talked."]),
-            },
-        )
-        .await;
+    let tries = AtomicUsize::new(0);
+    let provider = summarising(move || match tries.fetch_add(1, Ordering::SeqCst) {
+        0 => refusal(503, "overloaded"),
+        _ => words_of(&["They talked."]),
+    })
+    .await;
     let (app, ana) = narrow(&provider).await;
     let (conversation, _) = talk(&ana).await;
     ask(&ana, &conversation, "Fourth?").await;
@@ -252,5 +270,108 @@ async fn a_provider_that_is_busy_is_asked_again_and_one_job_is_enough() {
         rows.iter().filter(|row| row["kind"] == "summary").count() == 2
     })
     .await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_attachment_that_is_read_again_meanwhile_spoils_no_summary() {
+    let provider = holding().await;
+    let (app, ana) = narrow(&provider).await;
+    let document = pdf(&[Page::Text("The library opens at nine.".to_owned())]);
+    let created = ana.upload("paper.pdf", document, &[]).await.expect(201);
+    app.run_jobs().await;
+    let document = &created["attachment"]["id"];
+    let first = json!({ "message": "First?", "attachmentIds": [document] });
+    talk_from(&ana, first).await;
+    let reading = async {
+        eventually("it is asked", async || provider.asked().len() == 4).await;
+        let path = format!("/api/v1/attachments/{}/ocr", id(document));
+        ana.post(&path).await.expect(202);
+        provider.release();
+    };
+    tokio::join!(app.run_jobs(), reading);
+    assert_eq!(summaries(&app).await, [3]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_summary_goes_also_where_a_program_deletes_that_knows_of_none() {
+    let provider = summarising(|| words_of(&["A secret."])).await;
+    let (app, ana) = narrow(&provider).await;
+    talk(&ana).await;
+    app.run_jobs().await;
+    assert_eq!(summaries(&app).await, [3]);
+    let delete = async |text: &str| {
+        let sql = "UPDATE messages SET deleted_at = now() WHERE content -> 0 ->> 'text' = $1";
+        let deleting = sqlx::query(sql).bind(text).execute(app.database.pool());
+        assert_eq!(deleting.await.unwrap().rows_affected(), 1);
+    };
+    // It tells of the second question, and not of the third.
+    delete("Third?").await;
+    assert_eq!(summaries(&app).await, [3]);
+    delete("Second?").await;
+    assert!(summaries(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_summary_that_came_to_nothing_is_asked_for_again_after_an_hour() {
+    let tries = AtomicUsize::new(0);
+    let provider = summarising(move || match tries.fetch_add(1, Ordering::SeqCst) {
+        // It did nothing but think.
+        0 => stream(end("length", 11, 5_000)),
+        1 => stream(
+            [delta("They")]
+                .into_iter()
+                .chain(end("content_filter", 11, 1))
+                .collect(),
+        ),
+        _ => words_of(&["They talked."]),
+    })
+    .await;
+    let (app, mut ana) = narrow(&provider).await;
+    app.expect_failed(2);
+    let (conversation, _) = talk(&ana).await;
+    for failed in 1..=2 {
+        app.run_jobs().await;
+        assert_eq!(app.count_jobs("failed").await, failed);
+        assert!(summaries(&app).await.is_empty());
+        ask(&ana, &conversation, "Soon?").await;
+        assert_eq!(app.count_live_jobs().await, 0);
+        app.advance(Duration::from_hours(1)).await;
+        ana = app.login(&ana).await;
+        ask(&ana, &conversation, "Later?").await;
+        assert_eq!(app.count_live_jobs().await, 1);
+    }
+    app.run_jobs().await;
+    assert_eq!(summaries(&app).await.len(), 1);
+    // Nothing is left of the rests.
+    assert!(worker::housekeeping::tidy(&app.context).await.unwrap() > 0);
+    let rests: i64 = sqlx::query_scalar("SELECT count(*) FROM job_rests")
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    assert_eq!(rests, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_other_company_is_told_of_a_conversation_whose_model_is_gone() {
+    let provider = summarising(|| words_of(&["They talked."])).await;
+    let other = Provider::saying(&["They talked."]).await;
+    let (app, ana) = narrow_with(ProviderArgs {
+        groq_api_keys: Some("gsk-1".to_owned()),
+        groq_base_url: Some(other.base_url.clone()),
+        ..provider.args("sk-1")
+    })
+    .await;
+    talk_from(&ana, json!({ "message": "First?", "model": "gpt-4o-mini" })).await;
+    assert_eq!(app.count_live_jobs().await, 1);
+    let providers = &app.context.providers;
+    let picked = providers.pick("openai", "gpt-4o-mini", &[]).await.unwrap();
+    providers.retired(&picked, "for a test".to_owned()).await;
+    app.run_jobs().await;
+    assert_eq!((provider.asked().len(), other.asked().len()), (3, 0));
+    assert!(summaries(&app).await.is_empty());
     app.finish().await;
 }

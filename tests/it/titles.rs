@@ -90,6 +90,7 @@ async fn a_conversation_is_named_after_its_first_answer() {
     assert_eq!(title(&ana, &conversation).await, "The sea");
     let asked = provider.asked().pop().unwrap();
     assert_eq!(asked.body["model"], "gpt-4o");
+    assert_eq!(asked.body["max_completion_tokens"], 4_100);
     let messages = asked.messages();
     assert_eq!(messages[0], "system: Name it.");
     assert_eq!(
@@ -202,6 +203,34 @@ async fn titles_are_tried_again_and_can_be_switched_off() {
     ask(&ana, &Value::Null).await;
     assert_eq!(app.count_live_jobs().await, 0);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_title_of_a_model_that_only_thought_or_was_stopped_by_a_filter_is_none() {
+    let answers = [
+        stream(end("length", 11, 4_100)),
+        stream(
+            [delta("The")]
+                .into_iter()
+                .chain(end("content_filter", 11, 1))
+                .collect(),
+        ),
+    ];
+    for answer in answers {
+        let provider = naming(move || answer.clone()).await;
+        let (app, ana) = titled(&provider, true).await;
+        app.expect_failed(1);
+        let conversation = ask(&ana, &Value::Null).await;
+        app.run_jobs().await;
+        assert_eq!(title(&ana, &conversation).await, Value::Null);
+        // Once, and it was paid for.
+        assert_eq!(provider.asked().len(), 2);
+        eventually("it is in the ledger", async || {
+            ledger(&app).await.len() == 2
+        })
+        .await;
+        app.finish().await;
+    }
 }
 
 #[tokio::test]

@@ -87,10 +87,8 @@ pub(super) fn stream(reader: Reader, started: Option<Started>) -> Response {
 /// [`Error::AnswerFailed`] where it was not made to its end.
 pub(super) async fn whole(mut reader: Reader) -> Result<Response> {
     let row = loop {
-        match reader.hear().await {
-            Heard::More(_) => {}
-            Heard::End(row) => break row,
-            Heard::Gone => reader.find_again().await?,
+        if let Heard::End(row) = reader.follow().await? {
+            break row;
         }
     };
     if matches!(row.status, Status::Failed | Status::Interrupted) {
@@ -156,42 +154,52 @@ impl Reader {
         }
     }
 
+    /// Waits for more of it, wherever it is said next.
+    async fn follow(&mut self) -> Result<Heard> {
+        loop {
+            match self.hear().await {
+                Heard::Gone => self.find_again().await?,
+                heard => return Ok(heard),
+            }
+        }
+    }
+
     /// The next events, and whether they are the last.
     async fn next(&mut self) -> (String, bool) {
         let mut events = String::new();
         let silence = self.app.config.chat.keep_alive;
-        match tokio::time::timeout(silence, self.hear()).await {
+        match tokio::time::timeout(silence, self.follow()).await {
             Err(_) => events.push_str(": keep-alive\n\n"),
-            Ok(Heard::More(pieces)) => {
+            Ok(Ok(Heard::End(row))) => {
+                write_last(&mut events, self.listener.at(), &row);
+                return (events, true);
+            }
+            Ok(Ok(heard)) => {
+                let Heard::More(pieces) = heard else {
+                    return (events, false);
+                };
                 for (text, at) in &pieces {
                     write(&mut events, "message.delta", *at, &Delta { delta: text });
                 }
             }
-            Ok(Heard::End(row)) => {
-                write_last(&mut events, self.listener.at(), &row);
+            Ok(Err(Error::NotFound(_))) => {
+                let gone = Lost {
+                    code: "not_found",
+                    detail: "the answer was deleted",
+                };
+                write(
+                    &mut events,
+                    "error",
+                    self.listener.at().saturating_add(1),
+                    &gone,
+                );
                 return (events, true);
             }
-            Ok(Heard::Gone) => match self.find_again().await {
-                Ok(()) => {}
-                Err(Error::NotFound(_)) => {
-                    let gone = Lost {
-                        code: "not_found",
-                        detail: "the answer was deleted",
-                    };
-                    write(
-                        &mut events,
-                        "error",
-                        self.listener.at().saturating_add(1),
-                        &gone,
-                    );
-                    return (events, true);
-                }
-                // The client asks again, at another instance.
-                Err(error) => {
-                    tracing::debug!(error = %error, "an answer cannot be read to its end");
-                    return (events, true);
-                }
-            },
+            // The client asks again, at another instance.
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error, "an answer cannot be read to its end");
+                return (events, true);
+            }
         }
         (events, false)
     }

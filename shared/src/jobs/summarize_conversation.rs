@@ -5,15 +5,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    database::{Result, Tx},
     ids::{ConversationId, MessageId},
-    queue::{Backoff, Job, Priority, Queue},
+    queue::{Backoff, End, Job, Priority, Queue, rests},
 };
+
+/// For how long none is asked for in a conversation where one came to nothing: it may have been paid for.
+const REST: Duration = Duration::from_hours(1);
 
 /// Has a model summarise a branch up to a message, on top of the newest summary of the same way.
 ///
-/// Safe to repeat: a summary is kept once for its anchor, and what is summarised already is not asked for again. Where the
-/// conversation changes meanwhile nothing is kept, and the next answer asks again. It is nobody's job: users have not asked
-/// for it.
+/// Safe to repeat: a summary is kept once for its anchor, and what is summarised already is not asked for again. Where what was
+/// said changes meanwhile nothing is kept, and the next answer asks again; where it fails, the first answer after an hour. It is
+/// nobody's job: users have not asked for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SummarizeConversation {
     /// Where it was said.
@@ -41,8 +45,12 @@ impl Job for SummarizeConversation {
     const NAME: &'static str = "summarize_conversation";
     const QUEUE: Queue = Queue::Analytics;
     const PRIORITY: Priority = Priority::MEDIUM;
-    /// Some calls of a minute each.
-    const TIMEOUT: Duration = Duration::from_mins(10);
+    /// Some calls of two minutes each, where models think first.
+    const TIMEOUT: Duration = Duration::from_mins(20);
     /// Providers that are busy want to be left alone for a while.
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(10), Duration::from_hours(1));
+
+    async fn ended(&self, tx: &mut Tx, _: &End) -> Result<()> {
+        rests::begin(tx, self.unique_key(), REST).await
+    }
 }

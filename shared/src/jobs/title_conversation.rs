@@ -33,7 +33,7 @@ impl Job for TitleConversation {
     const QUEUE: Queue = Queue::Analytics;
     /// Somebody looks at the list of conversations, where it has no name yet.
     const PRIORITY: Priority = Priority::HIGH;
-    /// A call of some seconds, and one of another provider if that fails.
-    const TIMEOUT: Duration = Duration::from_mins(2);
+    /// A call, of two minutes where a model thinks first, and one of another provider if that fails.
+    const TIMEOUT: Duration = Duration::from_mins(5);
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(5), Duration::from_hours(1));
 }

@@ -2,8 +2,9 @@
 //!
 //! A branch is told by its last message: whatever is said beside it or after it changes nothing of it. Everything else that
 //! changes what a model is shown of it makes its conversation's stamp another one, in the same transaction: a message that is
-//! deleted or gone on with, an attachment that is read again or deleted, a summary. So a cached context that has the stamp of
-//! now is true, also where Redis was not told of a change.
+//! deleted (by a trigger, whoever deletes it) or gone on with, an attachment that is read again or deleted, a summary. So a
+//! cached context that has the stamp of now is true, also where Redis was not told of a change. A stamp is any number, which
+//! the table makes: a database that lost its last changes does not come to the same one again by others.
 
 use sea_orm::{ConnectionTrait, DbBackend, QuerySelect as _, Statement, entity::prelude::*};
 
@@ -19,7 +20,7 @@ pub struct Model {
     /// Of which conversation.
     #[sea_orm(primary_key, auto_increment = false)]
     pub conversation_id: ConversationId,
-    /// Grows with each change.
+    /// Another one after each change.
     pub stamp: i64,
 }
 
@@ -50,8 +51,8 @@ pub async fn find(db: &impl ConnectionTrait, conversation: ConversationId) -> Re
 /// As the database fails.
 pub async fn touch(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
     const SQL: &str = "
-        INSERT INTO context_stamps (conversation_id, stamp) VALUES ($1, 1)
-        ON CONFLICT (conversation_id) DO UPDATE SET stamp = context_stamps.stamp + 1";
+        INSERT INTO context_stamps (conversation_id) VALUES ($1)
+        ON CONFLICT (conversation_id) DO UPDATE SET stamp = excluded.stamp";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [conversation.into()]);
     tx.orm().execute_raw(statement).await?;
     tx.invalidate(tx.keys().context(conversation));
@@ -64,10 +65,10 @@ pub async fn touch(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
 /// As the database fails.
 pub async fn touch_of_attachment(tx: &mut Tx, attachment: AttachmentId) -> Result<()> {
     const SQL: &str = "
-        INSERT INTO context_stamps (conversation_id, stamp)
-        SELECT conversation_id, 1 FROM attachments
+        INSERT INTO context_stamps (conversation_id)
+        SELECT conversation_id FROM attachments
          WHERE id = $1 AND conversation_id IS NOT NULL AND message_id IS NOT NULL
-        ON CONFLICT (conversation_id) DO UPDATE SET stamp = context_stamps.stamp + 1
+        ON CONFLICT (conversation_id) DO UPDATE SET stamp = excluded.stamp
         RETURNING conversation_id";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [attachment.into()]);
     if let Some(row) = tx.orm().query_one_raw(statement).await? {

@@ -74,7 +74,7 @@ pub async fn keep(tx: &mut Tx, row: Model) -> Result<()> {
 }
 
 /// Removes the summaries that tell of a message, as it is not what it was any more: those that end with it or with a message
-/// below it.
+/// below it. Where it is deleted, a trigger does so.
 ///
 /// # Errors
 /// As the database fails.
@@ -83,17 +83,10 @@ pub(super) async fn forget(
     conversation: ConversationId,
     message: MessageId,
 ) -> Result<()> {
-    // Most conversations have none, and their messages are not looked at.
-    const SQL: &str = "
-        WITH RECURSIVE below AS (
-            SELECT id FROM messages
-             WHERE conversation_id = $1 AND id = $2 AND EXISTS (SELECT FROM summaries WHERE conversation_id = $1)
-            UNION ALL
-            SELECT m.id FROM below b JOIN messages m ON m.conversation_id = $1 AND m.parent_id = b.id
-        )
-        DELETE FROM summaries WHERE conversation_id = $1 AND anchor_id IN (SELECT id FROM below)";
+    const SQL: &str = "SELECT forget_summaries($1, $2)";
     let values = [conversation.into(), message.into()];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
     tx.orm().execute_raw(statement).await?;
-    context_stamp::touch(tx, conversation).await
+    tx.invalidate(tx.keys().context(conversation));
+    Ok(())
 }

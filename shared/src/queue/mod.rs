@@ -7,6 +7,7 @@ mod backoff;
 mod end;
 mod enqueue;
 pub mod figures;
+pub mod rests;
 mod wanted;
 
 use std::{fmt, str::FromStr, time::Duration};

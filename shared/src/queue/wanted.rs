@@ -1,7 +1,12 @@
 //! Jobs that are asked for together, by a statement that does something else, too.
 //!
 //! They are nobody's, and there is at most one live job of a unique key: unlike [`super::enqueue()`], asking again changes nothing
-//! of a job that waits or runs, and waits for nobody who has locked it.
+//! of a job that waits or runs. Keys that rest ([`super::rests`]) are left out.
+//!
+//! It does not wait for whoever has locked the live job, but it does for whoever has changed it and not committed yet, or has
+//! just asked for it. Whoever asks may hold a conversation, and still they do not wait in a circle: runs lock their job, then
+//! the conversation, and change the job last; leases are renewed past what is locked; whoever else changes such a job wants no
+//! conversation after that; and as keys are those of the conversation that is held, two do not ask for the same at once.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +63,7 @@ impl Wanted {
 }
 
 /// The statement that writes wanted jobs, which `parameter` holds as JSON: an array of their fields, and of `more` ones by
-/// their names and types. `condition` follows its `FROM`, in which they are `j`.
+/// their names and types. `condition` follows its `FROM`, in which they are `j`, and ends with a `WHERE`.
 pub(crate) fn insertion(parameter: &str, more: &str, condition: &str) -> String {
     format!(
         "INSERT INTO jobs (id, kind, queue, priority, payload, max_attempts, timeout_ms, run_at, unique_key, request_id,
@@ -69,6 +74,7 @@ pub(crate) fn insertion(parameter: &str, more: &str, condition: &str) -> String 
                     {more} id uuid, kind text, queue text, priority smallint, payload jsonb, max_attempts int,
                     timeout_ms bigint, unique_key text, request_id text, traceparent text)
          {condition}
+            AND NOT EXISTS (SELECT FROM job_rests r WHERE r.unique_key = j.unique_key AND r.until > job_now())
          ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'dispatched', 'running')
          DO NOTHING"
     )

@@ -7,11 +7,12 @@ use shared::{
     catalogue::Model,
     clients::chat::{Said, Speaker},
     context::{CUT_MARK, count, framed_summary},
-    ids::MessageId,
+    database::{Result, Tx},
+    ids::{ConversationId, MessageId},
     jobs::SummarizeConversation,
     models::{
         context_stamp, conversation,
-        message::{self, Role, Step},
+        message::{self, Climbed, Role, Step},
         summary,
         usage::{Kind, Purpose},
     },
@@ -32,6 +33,15 @@ const CALLS: usize = 8;
 /// Why nothing is kept of what was written.
 const CHANGED: &str = "the conversation has changed meanwhile";
 
+/// What is summarised, as it was when the run began.
+struct Way {
+    conversation: ConversationId,
+    /// Where it ends.
+    leaf: MessageId,
+    stamp: i64,
+    climbed: Climbed,
+}
+
 /// How far the summary has come.
 struct Progress {
     text: Option<String>,
@@ -46,9 +56,14 @@ impl Run for SummarizeConversation {
         let Some(conversation) = found else {
             return Ok(Outcome::Discard("the conversation was deleted"));
         };
-        // Before anything is read: what changes later is noticed in the end.
-        let stamp = context_stamp::find(&ctx.db, conversation.id).await?;
-        let climbed = message::climb(&ctx.db, conversation.id, self.anchor, 1).await?;
+        let way = Way {
+            conversation: conversation.id,
+            leaf: self.anchor,
+            // Before anything else is read: what changes later is noticed in the end.
+            stamp: context_stamp::find(&ctx.db, conversation.id).await?,
+            climbed: message::climb(&ctx.db, conversation.id, self.anchor, 1).await?,
+        };
+        let climbed = &way.climbed;
         let is_there = climbed.steps.first().map(|step| step.id) == Some(self.anchor);
         if !is_there || climbed.is_streaming {
             return Ok(Outcome::Discard("what was to be summarised has changed"));
@@ -115,43 +130,48 @@ impl Run for SummarizeConversation {
                 anchor: last.id,
             };
         }
-        keep(ctx, &conversation, progress, model.id, stamp, new).await
+        let is_new = new.iter().any(|step| step.id == progress.anchor);
+        let Some(text) = progress.text.filter(|_| is_new) else {
+            return Ok(Outcome::Discard("the model wrote nothing"));
+        };
+        let framed = framed_summary(&text);
+        let counted = count::count_message(ctx.writing.encoding, Role::System, framed).await;
+        let row = summary::Model {
+            conversation_id: conversation.id,
+            anchor_id: progress.anchor,
+            text,
+            token_count: i32::try_from(counted.tokens).unwrap_or(i32::MAX),
+            message_count: progress.messages,
+            model: model.id,
+            made_at: ctx.clock.now(),
+        };
+        keep(ctx, &way, row).await
     }
 }
 
-/// Stores the summary and ends the job, if this run still owns it and the conversation is what it was.
-async fn keep(
-    ctx: &JobContext,
-    conversation: &conversation::Model,
-    progress: Progress,
-    model: String,
-    stamp: i64,
-    new: &[Step],
-) -> anyhow::Result<Outcome> {
-    let is_new = new.iter().any(|step| step.id == progress.anchor);
-    let Some(text) = progress.text.filter(|_| is_new) else {
-        return Ok(Outcome::Discard("the model wrote nothing"));
-    };
-    let counted =
-        count::count_message(ctx.writing.encoding, Role::System, framed_summary(&text)).await;
-    let row = summary::Model {
-        conversation_id: conversation.id,
-        anchor_id: progress.anchor,
-        text,
-        token_count: i32::try_from(counted.tokens).unwrap_or(i32::MAX),
-        message_count: progress.messages,
-        model,
-        made_at: ctx.clock.now(),
-    };
+/// Stores the summary and ends the job, if this run still owns it and what is summarised is what it was.
+async fn keep(ctx: &JobContext, way: &Way, row: summary::Model) -> anyhow::Result<Outcome> {
     let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
     // Whoever changes the conversation holds its row until that is done.
-    let is_there = conversation::hold_for_any_user(&mut tx, conversation.id).await?;
-    if !is_there || context_stamp::find(tx.orm(), conversation.id).await? != stamp {
+    let is_there = conversation::hold_for_any_user(&mut tx, way.conversation).await?;
+    if !is_there || !way.is_unchanged(&tx).await? {
         return tx.done(Some(json!({ "discarded": CHANGED }))).await;
     }
     let messages = row.message_count;
     summary::keep(&mut tx, row).await?;
     tx.done(Some(json!({ "messages": messages }))).await
+}
+
+impl Way {
+    /// Whether it is the same as before, in a transaction that holds the conversation.
+    async fn is_unchanged(&self, tx: &Tx) -> Result<bool> {
+        if context_stamp::find(tx.orm(), self.conversation).await? == self.stamp {
+            return Ok(true);
+        }
+        // An attachment, or another branch: neither is in the summary. What was gone on with has more tokens.
+        let climbed = message::climb(tx.orm(), self.conversation, self.leaf, 1).await?;
+        Ok(climbed == self.climbed)
+    }
 }
 
 /// The model that summarises: the operator's choice, or the one that answered last, or that of the conversation.

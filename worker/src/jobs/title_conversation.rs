@@ -18,8 +18,8 @@ use crate::{
 
 /// What is read of the question, and of the answer, in characters.
 const READ: usize = 2_000;
-/// Most tokens of what the model writes: some think first.
-const MOST_TOKENS: u32 = 500;
+/// Most tokens of what the model writes.
+const MOST_TOKENS: u32 = 100;
 /// Longest title, in characters.
 const LONGEST: usize = 80;
 

@@ -25,18 +25,18 @@ use shared::{
 use self::call::Call;
 use crate::{context::JobContext, jobs::Failure};
 
-/// Finds the first of these models that can be asked, or else any.
+/// Most tokens that a model may think before it writes: providers count both together.
+const THOUGHTS: u32 = 4_000;
+
+/// Finds the first of these models that can be asked. No other one is told of the conversation.
 pub(crate) fn choose(ctx: &JobContext, wanted: &[Option<&str>]) -> Option<Model> {
-    let catalogue = ctx.providers.catalogue();
     let can_ask = |model: &&Model| {
         let mut routes = model.routes.iter();
         routes.any(|route| ctx.providers.can_ask(&route.provider))
     };
-    let mut wanted = wanted.iter().flatten();
-    wanted
-        .find_map(|id| catalogue.find(id).filter(can_ask))
-        .or_else(|| catalogue.models.iter().find(can_ask))
-        .cloned()
+    let catalogue = ctx.providers.catalogue();
+    let mut known = wanted.iter().flatten().filter_map(|id| catalogue.find(id));
+    known.find(can_ask).cloned()
 }
 
 /// Has models write something for a job.
@@ -78,10 +78,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Has a model write a text of at most so many tokens.
+    /// Has a model write a text of about so many tokens at most.
     ///
     /// # Errors
-    /// Temporary where another run may do better.
+    /// Temporary where another run may do better. Permanent also where nothing was written, or a filter stopped it.
     pub(crate) async fn write(
         &self,
         model: &Model,
@@ -94,11 +94,12 @@ impl<'a> Writer<'a> {
                 count::count_message(self.ctx.writing.encoding, Role::User, one.words()).await;
             input = input.saturating_add(counted.tokens);
         }
+        let room = model.context_tokens - model.most_context();
         let mut prompt = Prompt {
             model: String::new(),
             said,
             temperature: None,
-            max_tokens: Some(most_tokens.min(model.max_output_tokens)),
+            max_tokens: Some(most_tokens.saturating_add(THOUGHTS).min(room)),
         };
         let mut trouble = Trouble {
             reason: "no provider of the model can be asked".to_owned(),
@@ -190,7 +191,17 @@ impl<'a> Writer<'a> {
                 let text = call.ended(Outcome::Completed, None, counted, cost);
                 providers.completed(picked).await;
                 answer.drain().await;
-                Came::Written(text)
+                let nothing = if ending.finish == "content_filter" {
+                    "the model was stopped by a filter"
+                } else if text.trim().is_empty() {
+                    "the model wrote nothing"
+                } else {
+                    return Came::Written(text);
+                };
+                Came::Refused(Trouble {
+                    reason: nothing.to_owned(),
+                    ..Trouble::default()
+                })
             }
             Err(error) => {
                 let refusal = error.as_refusal().filter(|_| call.text.is_empty());
