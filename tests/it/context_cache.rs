@@ -12,19 +12,19 @@ use tests::{
 
 use crate::chat::{app, id};
 
-fn typed(conversation: &Value) -> ConversationId {
+pub(crate) fn typed(conversation: &Value) -> ConversationId {
     id(conversation).parse().unwrap()
 }
 
 /// What Redis keeps of a conversation.
-async fn kept(app: &TestApp, conversation: &Value) -> Option<Vec<u8>> {
+pub(crate) async fn kept(app: &TestApp, conversation: &Value) -> Option<Vec<u8>> {
     let redis = &app.context.redis;
     let key = redis.keys().context(typed(conversation));
     redis.get(&key).await.ok().flatten()
 }
 
 /// Waits until Redis keeps the branch that ends with a message.
-async fn is_kept(app: &TestApp, conversation: &Value, leaf: &Value) -> Vec<u8> {
+pub(crate) async fn is_kept(app: &TestApp, conversation: &Value, leaf: &Value) -> Vec<u8> {
     let leaf = format!("\"leaf\":\"{}\"", id(leaf));
     eventually("the context is kept", async || {
         let kept = kept(app, conversation).await.unwrap_or_default();
@@ -34,14 +34,14 @@ async fn is_kept(app: &TestApp, conversation: &Value, leaf: &Value) -> Vec<u8> {
     kept(app, conversation).await.unwrap()
 }
 
-async fn ask(ana: &Actor, conversation: &Value, message: &str) -> Value {
+pub(crate) async fn ask(ana: &Actor, conversation: &Value, message: &str) -> Value {
     let body = json!({ "message": message, "conversationId": conversation });
     ana.chat(body).await.expect(200)
 }
 
 /// Begins a conversation of two turns, which Redis keeps. Its first question is changed behind the product's back: whoever
 /// still sees the first wording has asked Redis.
-async fn begun(app: &TestApp, ana: &Actor) -> (Value, Value, Value) {
+pub(crate) async fn begun(app: &TestApp, ana: &Actor) -> (Value, Value, Value) {
     let first = ana.chat(json!({ "message": "First?" })).await.expect(200);
     let conversation = first["conversationId"].clone();
     let second = ask(ana, &conversation, "Second?").await;
@@ -52,7 +52,7 @@ async fn begun(app: &TestApp, ana: &Actor) -> (Value, Value, Value) {
     (conversation, first, second)
 }
 
-fn last(provider: &Provider) -> Vec<String> {
+pub(crate) fn last(provider: &Provider) -> Vec<String> {
     provider.asked().pop().unwrap().messages()
 }
 

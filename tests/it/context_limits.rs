@@ -3,7 +3,11 @@
 use api::config::ApiArgs;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Actor, Options, TestApp, eventually, fakes::provider::Provider};
+use shared::tokens::Encoding;
+use tests::{
+    Actor, Options, TestApp, eventually,
+    fakes::provider::{Asked, Provider},
+};
 
 use crate::{
     chat::{app, id},
@@ -24,6 +28,16 @@ async fn limited(provider: &Provider, tokens: &str, messages: &str) -> (TestApp,
     .await;
     let ana = app.user("ana").await;
     (app, ana)
+}
+
+/// Tokens of all that a model was sent, as those of `OpenAI` count it.
+pub(crate) fn sent(asked: &Asked) -> usize {
+    let messages = asked.messages();
+    let tokens = messages.iter().map(|message| {
+        let (role, text) = message.split_once(": ").unwrap();
+        Encoding::O200k.count(role) + Encoding::O200k.count(text) + 4
+    });
+    tokens.sum()
 }
 
 async fn ask(ana: &Actor, conversation: &Value, message: &str) -> Value {
@@ -124,6 +138,12 @@ async fn a_model_has_limits_of_its_own_and_no_context_leaves_an_answer_no_room()
         let answer = ana.chat(body).await.expect(200);
         assert_eq!(answer["context"]["limit"], limit, "{model}");
     }
+    // An answer that may be longer leaves less room.
+    for (longest, limit) in [(50, 300), (150, 250), (5_000, 200)] {
+        let body = json!({ "message": "Hi", "model": "small", "maxTokens": longest });
+        let answer = ana.chat(body).await.expect(200);
+        assert_eq!(answer["context"]["limit"], limit, "{longest}");
+    }
     app.finish().await;
 }
 
@@ -157,25 +177,22 @@ async fn an_earlier_message_that_is_too_long_is_cut_with_a_mark() {
     let conversation = &first["conversationId"];
     ask(&ana, conversation, &"sentence ".repeat(2_000)).await;
     let third = ask(&ana, conversation, "And now?").await;
-    let messages = provider.asked().pop().unwrap().messages();
-    assert_eq!(messages.len(), 3, "{messages:?}");
-    assert!(
-        messages[0].starts_with("user: sentence sentence "),
-        "{}",
-        messages[0]
-    );
-    assert!(messages[0].ends_with("\n[…]"), "{}", messages[0]);
-    assert_eq!(messages[1..], ["assistant: Yes.", "user: And now?"]);
+    let asked = provider.asked().pop().unwrap();
+    let messages = asked.messages();
+    // The others of the last ten go along, too.
+    assert_eq!(messages.len(), 5, "{messages:?}");
+    assert_eq!(messages[..2], ["user: Hi", "assistant: Yes."]);
+    let cut = &messages[2];
+    assert!(cut.starts_with("user: sentence sentence "), "{cut}");
+    assert!(cut.ends_with("\n[…]"), "{cut}");
+    assert_eq!(messages[3..], ["assistant: Yes.", "user: And now?"]);
     let context = &third["context"];
     assert_eq!(
         (&context["cut"], &context["included"], &context["total"]),
-        (&json!(1), &json!(3), &json!(5))
+        (&json!(1), &json!(5), &json!(5))
     );
     assert!(context["tokens"].as_u64().unwrap() <= 1_000, "{context}");
-    let sent: usize = messages
-        .iter()
-        .map(|message| shared::tokens::Encoding::O200k.count(message) + 4)
-        .sum();
+    let sent = sent(&asked);
     assert!((900..=1_000).contains(&sent), "{sent}");
     app.finish().await;
 }

@@ -1,18 +1,24 @@
 //! The branch before a question, from Redis or from Postgres, and what of it is sent.
 
 use shared::{
-    context::{Asked, Branch, Earlier, Frames, Limits, Plan, Told, cache, count, plan},
+    context::{Asked, Branch, Earlier, Frames, LAST, Limits, Plan, Told, cache, count, plan},
     database::Result,
-    ids::{ConversationId, MessageId, UserId},
-    models::{message, summary},
+    ids::{AttachmentId, ConversationId, MessageId, UserId},
+    models::{
+        message::{self, Climbed},
+        summary,
+    },
     tokens::Measure,
 };
 
-use super::shown::{Pictures, Shown, Texts, show};
+use super::shown::{Known, Pictures, Shown, look, show_earlier};
 use crate::app::App;
 
 /// Most tokens of the texts of an earlier message's attachments.
 const MOST_FOR_EARLIER: u32 = 2_000;
+/// Most attachments of earlier messages that are looked for, the newest of those that are not kept with their messages. What
+/// is shown of others is looked for after the next question.
+const MOST_LOOKED_FOR: usize = 100;
 
 /// What a branch is wanted for.
 #[derive(Debug, Clone, Copy)]
@@ -64,14 +70,15 @@ pub(super) async fn assemble(
     };
     let needed = [wanted.system, wanted.question].into_iter().flatten();
     let mut room = needed.fold(limits.tokens, u32::saturating_sub);
+    let unsettled = unsettled(&branch, pictures.is_some());
+    let known = look(app, wanted.user, &unsettled).await?;
     let mut shown = Vec::with_capacity(branch.earlier.len());
-    for one in &mut branch.earlier {
+    for (place, one) in branch.earlier.iter_mut().enumerate() {
         // Nothing older can be sent.
-        if room == 0 {
+        if room == 0 && place >= LAST {
             break;
         }
-        let pictures = pictures.as_deref_mut();
-        let extra = show_earlier(app, wanted.user, one, pictures).await?;
+        let extra = extra(app, &known, one, pictures.as_deref_mut()).await?;
         let tokens = count::of_stored(one.tokens).saturating_add(extra.tokens);
         room = room.saturating_sub(tokens);
         shown.push(extra);
@@ -122,30 +129,17 @@ async fn find(app: &App, wanted: &Wanted) -> Result<Found> {
             is_settled: true,
         });
     }
-    let climbed = message::climb(&app.db, conversation, leaf, limits.messages).await?;
-    let told = match climbed.anchor {
-        Some((since, anchor)) => summary::find(&app.db, conversation, anchor)
-            .await?
-            .map(|row| (row.message_count, Told::of(row, since))),
-        None => None,
-    };
+    let (climbed, told) = climb(app, conversation, leaf, limits).await?;
     let steps = u32::try_from(climbed.steps.len()).unwrap_or(u32::MAX);
+    // Of messages before a way that was too long nobody knows more than that there are some.
+    let steps = steps.saturating_add(climbed.is_cut.into());
     let total = told.as_ref().map_or(steps, |(before, told)| {
         told.since
             .saturating_add(u32::try_from(*before).unwrap_or(u32::MAX))
     });
-    let mut used: u64 = 0;
-    let ids: Vec<MessageId> = climbed
-        .steps
-        .iter()
-        .take(limits.messages as usize)
-        .take_while(|step| {
-            let may_fit = used < u64::from(limits.tokens);
-            used += u64::from(count::of_stored(step.token_count));
-            may_fit
-        })
-        .map(|step| step.id)
-        .collect();
+    let tokens = climbed.steps.iter().map(|step| step.token_count);
+    let reach = limits.reach(tokens.map(count::of_stored));
+    let ids: Vec<MessageId> = climbed.steps[..reach].iter().map(|step| step.id).collect();
     let rows = message::find_said(&app.db, conversation, &ids).await?;
     let branch = Branch {
         leaf: Some(leaf),
@@ -164,26 +158,55 @@ async fn find(app: &App, wanted: &Wanted) -> Result<Found> {
     })
 }
 
-/// Finds what is sent of the attachments of an earlier message, and keeps it with the message if it does not change any more.
-async fn show_earlier(
+/// Climbs up the branch, and finds the summary of what was said before, with the number of messages that it tells of.
+async fn climb(
     app: &App,
-    user: UserId,
+    conversation: ConversationId,
+    leaf: MessageId,
+    limits: Limits,
+) -> Result<(Climbed, Option<(i64, Told)>)> {
+    loop {
+        let climbed = message::climb(&app.db, conversation, leaf, limits.messages).await?;
+        let Some((since, anchor)) = climbed.anchor else {
+            return Ok((climbed, None));
+        };
+        // One that was removed meanwhile tells of nothing, and what it told of was not climbed.
+        if let Some(row) = summary::find(&app.db, conversation, anchor).await? {
+            return Ok((climbed, Some((row.message_count, Told::of(row, since)))));
+        }
+    }
+}
+
+/// The attachments of which it is not kept what is sent of them, of the newest messages first.
+fn unsettled(branch: &Branch, sees_pictures: bool) -> Vec<AttachmentId> {
+    let unsettled = branch
+        .earlier
+        .iter()
+        .filter(|one| one.settled(sees_pictures).is_none())
+        .flat_map(|one| &one.attachments);
+    unsettled.copied().take(MOST_LOOKED_FOR).collect()
+}
+
+/// Finds what is sent of the attachments of an earlier message, and keeps it with the message if it does not change any more.
+async fn extra(
+    app: &App,
+    known: &Known,
     one: &mut Earlier,
     pictures: Option<&mut Pictures>,
 ) -> Result<Shown> {
-    if let Some(frames) = &one.frames {
+    if let Some(frames) = one.settled(pictures.is_some()) {
         return Ok(Shown {
             texts: frames.texts.clone(),
             tokens: count::of_stored(frames.tokens),
             ..Shown::default()
         });
     }
-    let wanted = Texts::Present(MOST_FOR_EARLIER);
-    let shown = show(app, user, &one.attachments, pictures, wanted).await?;
+    let shown = show_earlier(app, known, &one.attachments, pictures, MOST_FOR_EARLIER).await?;
     if shown.is_settled {
         one.frames = Some(Frames {
             texts: shown.texts.clone(),
             tokens: i32::try_from(shown.tokens).unwrap_or(i32::MAX),
+            is_blind: shown.is_blind,
         });
     }
     Ok(shown)

@@ -131,7 +131,7 @@ pub(super) async fn get_conversation_context(
     let conversation = place.conversation.as_ref();
     let model = conversation.and_then(|row| row.model.as_deref());
     let choice = route::choose(&app, model).ok();
-    let limits = limits(&app, conversation, choice.as_ref());
+    let limits = limits(&app, conversation, choice.as_ref(), None);
     let system_prompt = instructions(&app, &place);
     let encoding = app.tokens.fallback();
     let measure = choice

@@ -8,7 +8,10 @@ use shared::{
     tokens::Measure,
 };
 
-use super::{route::Choice, turn::Target};
+use super::{
+    route::Choice,
+    turn::{Target, Turn},
+};
 use crate::{
     app::App,
     caller::Caller,
@@ -85,8 +88,8 @@ pub(super) struct Setting {
 }
 
 /// Finds how the answer is made.
-pub(super) fn setting(app: &App, target: &Target, place: &Place, choice: &Choice) -> Setting {
-    let of_request = match target {
+pub(super) fn setting(app: &App, turn: &Turn, place: &Place, choice: &Choice) -> Setting {
+    let of_request = match &turn.target {
         Target::New { system_prompt, .. } => system_prompt.clone(),
         _ => None,
     };
@@ -98,7 +101,7 @@ pub(super) fn setting(app: &App, target: &Target, place: &Place, choice: &Choice
     });
     Setting {
         system: of_request.or_else(|| instructions(app, place)),
-        limits: limits(app, conversation, Some(choice)),
+        limits: limits(app, conversation, Some(choice), turn.options.max_tokens),
         measure: choice.measure(app),
         wants_title: app.config.chat.auto_title && may_be_named,
     }
@@ -117,11 +120,12 @@ pub(super) fn instructions(app: &App, place: &Place) -> Option<String> {
 }
 
 /// How much goes along with a question: what the conversation, the model or the deployment says, and no more than the model
-/// takes beside its answer.
+/// takes beside its answer, which may have `longest` tokens if the request says so.
 pub(super) fn limits(
     app: &App,
     conversation: Option<&conversation::Model>,
     choice: Option<&Choice>,
+    longest: Option<u32>,
 ) -> Limits {
     let config = &app.config.chat;
     let model = match choice {
@@ -135,8 +139,15 @@ pub(super) fn limits(
         .or(model.and_then(|model| model.context_max_tokens))
         .unwrap_or(config.context_max_tokens);
     Limits {
-        tokens: tokens.min(model.map_or(u32::MAX, Model::most_context)),
+        tokens: tokens.min(model.map_or(u32::MAX, |model| most_sent(model, longest))),
         messages: messages.unwrap_or(config.context_max_messages),
         recent: config.context_keep_recent,
     }
+}
+
+fn most_sent(model: &Model, longest: Option<u32>) -> u32 {
+    let answer = longest.unwrap_or(0).min(model.max_output_tokens);
+    model
+        .most_context()
+        .min(model.context_tokens.saturating_sub(answer))
 }

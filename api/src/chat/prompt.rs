@@ -10,13 +10,16 @@ use shared::{
     },
     database::{self, Result},
     ids::{ConversationId, UserId},
-    models::message::{self, AnswerContext, MissingAttachment, Role},
+    models::{
+        context_stamp,
+        message::{self, AnswerContext, MissingAttachment, Role},
+    },
     tokens::{Encoding, Measure},
 };
 
 use super::{
     assemble::{Assembly, Wanted, assemble},
-    shown::{Pictures, Shown, Texts, show},
+    shown::{BETWEEN, Pictures, Shown, show_question},
 };
 use crate::app::App;
 
@@ -116,9 +119,13 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         .saturating_sub(system.unwrap_or_default())
         .max(LEAST_FOR_TEXTS);
     let attachments = question.content.attachments();
-    let mut pictures = asked.sees_pictures.then(Pictures::default);
-    let awaited = Texts::Awaited(room);
-    let shown = show(app, asked.user, &attachments, pictures.as_mut(), awaited).await?;
+    let mut pictures = asked.sees_pictures.then(|| Pictures::new(asked.measure));
+    let shown = show_question(app, asked.user, &attachments, pictures.as_mut(), room).await?;
+    // While they were waited for, much may have changed.
+    let stamp = match attachments[..] {
+        [] => asked.stamp,
+        _ => context_stamp::find(&app.db, asked.conversation).await?,
+    };
     needed = needed.saturating_add(shown.tokens);
     let mut missing = shown.missing.clone();
     missing.dedup_by_key(|one: &mut MissingAttachment| one.attachment_id);
@@ -128,7 +135,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         user: asked.user,
         conversation: asked.conversation,
         leaf: question.parent_id,
-        stamp: asked.stamp,
+        stamp,
         limits,
         measure: asked.measure,
         system,
@@ -316,7 +323,7 @@ async fn sized(encoding: Encoding, text: String, size: Size) -> String {
 fn joined(mut text: String, texts: &[String]) -> String {
     for piece in texts {
         if !text.is_empty() {
-            text.push_str("\n\n");
+            text.push_str(BETWEEN);
         }
         text.push_str(piece);
     }

@@ -145,7 +145,7 @@ impl Asking<'_> {
                         first: picked,
                         ..begun
                     };
-                    let setting = setting(app, &turn.target, place, choice);
+                    let setting = setting(app, &turn, place, choice);
                     let begun = self.make(choice.clone(), turn.options, stored, setting);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
@@ -192,7 +192,7 @@ impl Asking<'_> {
         };
         let (place, choice) = (place?, choice.transpose()?);
         let choice = choice.expect("there is one wherever there is a place");
-        let setting = setting(app, &turn.target, &place, &choice);
+        let setting = setting(app, turn, &place, &choice);
         let asked = match write(app, caller, &mut tx, turn, token_count, place, &choice).await? {
             Written::Known(row) => {
                 tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;

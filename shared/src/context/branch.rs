@@ -43,7 +43,7 @@ pub struct Earlier {
     pub tokens: i32,
     /// What was shown.
     pub attachments: Vec<AttachmentId>,
-    /// What is sent of that, if it does not change any more by itself.
+    /// What is sent of that, if it does not change any more by itself; [`Earlier::settled`] tells to whom.
     pub frames: Option<Frames>,
 }
 
@@ -54,6 +54,8 @@ pub struct Frames {
     pub texts: Vec<String>,
     /// Tokens of them, as they are stored.
     pub tokens: i32,
+    /// Whether there are pictures among the attachments. These are the texts for models that see none.
+    pub is_blind: bool,
 }
 
 /// The summary of a branch.
@@ -93,6 +95,12 @@ impl Earlier {
             frames: attachments.is_empty().then(Frames::default),
             attachments,
         }
+    }
+
+    /// What is sent of its attachments, where that is known for models that see pictures, or for those that do not.
+    pub fn settled(&self, sees_pictures: bool) -> Option<&Frames> {
+        let frames = self.frames.as_ref();
+        frames.filter(|frames| !(sees_pictures && frames.is_blind))
     }
 
     /// Whether it says anything to a model.
@@ -161,30 +169,33 @@ impl Branch {
         self
     }
 
-    /// Leaves out what cannot be sent any more, whatever the next question is.
+    /// Leaves out what cannot be sent any more, whatever the next question is and whoever is asked.
     #[must_use]
     pub fn trimmed(mut self, limits: Limits) -> Self {
-        let mut used: u64 = 0;
-        let kept = self
-            .earlier
-            .iter()
-            .take(limits.messages as usize)
-            .take_while(|one| {
-                let is_reached = used < u64::from(limits.tokens);
-                let frames = one.frames.as_ref().map_or(0, |frames| frames.tokens);
-                used += u64::from(count::of_stored(one.tokens));
-                used += u64::from(count::of_stored(frames));
-                is_reached
-            })
-            .count();
+        let sizes = self.earlier.iter().map(|one| {
+            let frames = one.frames.as_ref().map_or(0, |frames| frames.tokens);
+            count::of_stored(one.tokens).saturating_add(count::of_stored(frames))
+        });
+        let kept = limits.reach(sizes);
         self.earlier.truncate(kept);
         let most = (limits.tokens as usize).saturating_mul(LONGEST_TOKEN);
         for one in &mut self.earlier {
-            if count::of_stored(one.tokens) > limits.tokens {
+            // Whatever is shorter may be sent whole.
+            if u64::from(count::of_stored(one.tokens)) > limits.most_stored() {
                 one.text.truncate(one.text.floor_char_boundary(most));
             }
         }
         self
+    }
+
+    /// Bytes of all its texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        let said = self.earlier.iter().map(|one| {
+            let frames = one.frames.iter().flat_map(|frames| &frames.texts);
+            one.text.len() + frames.map(String::len).sum::<usize>()
+        });
+        let told = self.summary.as_ref().map_or(0, |told| told.text.len());
+        said.sum::<usize>() + told
     }
 }
 
@@ -253,10 +264,27 @@ mod tests {
         assert_eq!((trimmed.earlier.len(), trimmed.total), (3, 4));
         assert_eq!(trimmed.earlier[2].id, ids[1]);
         assert!(!trimmed.is_whole());
-        // The first that does not fit may be cut, and stays.
-        let (long, _) = branch(&[10, 1_000, 99]);
+        // Of one that is too long in any case, as much stays as may be sent; and all of it where a model may count less.
+        let (long, _) = branch(&[10, 1_000, 390]);
         let trimmed = long.trimmed(limits);
-        assert_eq!(trimmed.earlier.len(), 2);
-        assert_eq!(trimmed.earlier[1].text.len(), 3_200);
+        let lengths: Vec<usize> = trimmed.earlier.iter().map(|one| one.text.len()).collect();
+        assert_eq!(lengths, [2_340, 3_200, 60]);
+        let mut wide = said(390);
+        wide.text = "words ".repeat(1_000);
+        let trimmed = Branch::default().with(wide).trimmed(limits);
+        assert_eq!(trimmed.earlier[0].text.len(), 6_000);
+    }
+
+    #[test]
+    fn frames_are_for_models_that_see_as_much() {
+        let mut shown = said(10);
+        assert!(shown.settled(true).is_some() && shown.settled(false).is_some());
+        shown.frames = Some(Frames {
+            is_blind: true,
+            ..Frames::default()
+        });
+        assert!(shown.settled(true).is_none() && shown.settled(false).is_some());
+        shown.frames = None;
+        assert!(shown.settled(true).is_none() && shown.settled(false).is_none());
     }
 }

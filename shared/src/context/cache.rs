@@ -17,7 +17,7 @@ use crate::{
 const MAX_BYTES: usize = 1 << 20;
 
 /// Grows where what is kept means something else than before.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Entry<B> {
@@ -55,29 +55,37 @@ pub async fn put(
     branch: &Branch,
     lifetime: Duration,
 ) {
-    let entry = write(stamp, limits, branch);
-    if entry.len() > MAX_BYTES {
+    let Some(entry) = write(stamp, limits, branch) else {
         return;
-    }
+    };
     let key = redis.keys().context(conversation);
     if let Err(error) = redis.set(&key, entry, lifetime).await {
         tracing::debug!(error = %error, "a context was not kept in redis");
     }
 }
 
-fn write(stamp: i64, limits: Limits, branch: &Branch) -> Vec<u8> {
+/// Nothing where it is long: then it is not written at all, as that would hold up everybody else on this thread.
+fn write(stamp: i64, limits: Limits, branch: &Branch) -> Option<Vec<u8>> {
+    if branch.text_bytes() > MAX_BYTES {
+        return None;
+    }
     let entry = Entry {
         format: FORMAT,
         stamp,
         limits,
         branch,
     };
-    serde_json::to_vec(&entry).expect("a branch is plain data")
+    let entry = serde_json::to_vec(&entry).expect("a branch is plain data");
+    (entry.len() <= MAX_BYTES).then_some(entry)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        context::{Earlier, Frames, Told},
+        models::message::Role,
+    };
 
     #[test]
     fn an_entry_counts_for_its_stamp_and_its_limits_only() {
@@ -91,7 +99,7 @@ mod tests {
             total: 7,
             ..Branch::default()
         };
-        let entry = write(3, limits, &branch);
+        let entry = write(3, limits, &branch).unwrap();
         assert_eq!(read(&entry, 3, limits), Some(branch));
         assert_eq!(read(&entry, 4, limits), None);
         let other = Limits {
@@ -101,5 +109,41 @@ mod tests {
         assert_eq!(read(&entry, 3, other), None);
         assert_eq!(read(b"{}", 3, limits), None);
         assert_eq!(read(b"", 3, limits), None);
+    }
+    #[test]
+    fn a_branch_with_long_texts_is_not_written() {
+        let limits = Limits {
+            tokens: 8_000,
+            messages: 50,
+            recent: 20,
+        };
+        let long = "x".repeat(MAX_BYTES / 4);
+        let one = Earlier {
+            id: MessageId::new(),
+            role: Role::User,
+            text: long.clone(),
+            tokens: 1,
+            attachments: Vec::new(),
+            frames: Some(Frames {
+                texts: vec![long.clone(); 2],
+                ..Frames::default()
+            }),
+        };
+        let mut branch = Branch {
+            earlier: vec![one],
+            ..Branch::default()
+        };
+        assert!(write(3, limits, &branch).is_some());
+        branch.summary = Some(Told {
+            anchor: MessageId::new(),
+            since: 0,
+            text: long,
+            tokens: 1,
+        });
+        assert_eq!(branch.text_bytes(), MAX_BYTES);
+        // What is around the texts counts, too.
+        assert_eq!(write(3, limits, &branch), None);
+        branch.earlier[0].text.push('x');
+        assert_eq!(write(3, limits, &branch), None);
     }
 }

@@ -12,7 +12,7 @@ mod plan;
 
 pub use self::{
     branch::{Branch, Earlier, Frames, Told},
-    plan::{Asked, LEAST_CUT, Limits, Piece, Plan, Said, Size, Summary, plan},
+    plan::{Asked, LAST, LEAST_CUT, Limits, Piece, Plan, Said, Size, Summary, plan},
 };
 
 pub use crate::tokens::Counted;

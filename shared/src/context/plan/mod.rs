@@ -7,14 +7,19 @@
 //! 3. older messages, newest first, where all of the newest were sent.
 //!
 //! A call of tools and its results are sent together or not at all. The first message that does not fit is cut if it is one of
-//! the newest and no summary tells of it; nothing older than that is sent.
+//! the newest and no summary tells of it. Where it is one of the last, it leaves the others of these up to half of the room;
+//! nothing older than that is sent.
 
-use std::{iter::Peekable, ops::Range};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 /// Less than this is left of no message that is cut.
 pub const LEAST_CUT: u32 = 50;
+/// The last messages before the question, which are in before all others: ten with it.
+pub const LAST: usize = 9;
+/// Most tokens, as they are stored, that are one of a model: what is learned of models says no more.
+const STORED_PER_TOKEN: u64 = 4;
 
 /// How much is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,25 @@ pub struct Limits {
     pub messages: u32,
     /// How many messages, the question included, go before a summary of what came before them.
     pub recent: u32,
+}
+
+impl Limits {
+    /// Most tokens of all that is sent, as they are stored, whatever model is asked.
+    pub fn most_stored(self) -> u64 {
+        u64::from(self.tokens) * STORED_PER_TOKEN
+    }
+
+    /// How many of some messages may be sent, whatever model is asked: by their tokens as they are stored, newest first.
+    pub fn reach(self, tokens: impl IntoIterator<Item = u32>) -> usize {
+        let mut used: u64 = 0;
+        let may_be_sent = |(place, tokens): &(usize, u32)| {
+            let is_reached = *place < LAST || used < self.most_stored();
+            used += u64::from(*tokens);
+            is_reached
+        };
+        let tokens = tokens.into_iter().take(self.messages as usize);
+        tokens.enumerate().take_while(may_be_sent).count()
+    }
 }
 
 /// A message before the question.
@@ -155,6 +179,12 @@ struct Group {
     is_sendable: bool,
 }
 
+impl Group {
+    fn is_last(&self) -> bool {
+        self.places.start < LAST
+    }
+}
+
 /// Each call with its results, and all else by itself, newest first.
 fn groups(earlier: &[Said]) -> Vec<Group> {
     let mut groups = Vec::new();
@@ -213,23 +243,24 @@ impl Filling<'_> {
         true
     }
 
-    /// Takes as much of messages as fits: the longest of them is cut. `reserved` tokens stay.
-    fn cut(&mut self, group: &Group, reserved: u32) {
+    /// Takes as much of messages as fits, and tells whether that is anything: the longest of them is cut. `reserved` tokens
+    /// stay, if enough is left of it.
+    fn cut(&mut self, group: &Group, reserved: u32) -> bool {
         let places = self.places.checked_sub(group.places.len());
         let longest = group
             .places
             .clone()
             .max_by_key(|place| self.earlier[*place].tokens);
         let (Some(places), Some(longest)) = (places, longest) else {
-            return;
+            return false;
         };
         let others = group.tokens - u64::from(self.earlier[longest].tokens);
-        let room = u64::from(self.room.saturating_sub(reserved));
-        let left = room.saturating_sub(others);
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        if left < LEAST_CUT {
-            return;
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let room = self.room.saturating_sub(others);
+        if room < LEAST_CUT {
+            return false;
         }
+        let left = room.saturating_sub(reserved).max(LEAST_CUT);
         let cut = group.places.clone().map(|place| {
             let size = if place == longest {
                 Size::Cut(left)
@@ -239,16 +270,19 @@ impl Filling<'_> {
             (place, size)
         });
         self.kept.extend(cut);
-        (self.room, self.places) = (self.room.min(reserved), places);
+        (self.room, self.places) = (room - left, places);
         self.reached = group.places.end;
+        true
     }
 
     /// Takes what fits, and tells how much of the summary does.
     fn fill(&mut self, groups: &[Group], recent: u32, summary: Option<Summary>) -> Option<Size> {
         // The question is the newest.
         let recent = (recent as usize).saturating_sub(1);
-        let mut groups = groups.iter().filter(|group| group.is_sendable).peekable();
-        let is_all = self.take_recent(&mut groups, recent, summary);
+        let groups: Vec<&Group> = groups.iter().filter(|group| group.is_sendable).collect();
+        let newest = groups.partition_point(|group| group.places.start < recent);
+        let (newest, older) = groups.split_at(newest);
+        let is_all = self.take_recent(newest, summary);
         let size = summary.and_then(|summary| {
             if let Some(room) = self.room.checked_sub(summary.tokens) {
                 self.room = room;
@@ -262,7 +296,7 @@ impl Filling<'_> {
             Some(Size::Cut(cut))
         });
         if is_all {
-            for group in groups {
+            for group in older {
                 if !self.take(group) {
                     break;
                 }
@@ -271,26 +305,32 @@ impl Filling<'_> {
         size
     }
 
-    /// Takes the newest messages, and tells whether all of them are in.
-    fn take_recent<'a>(
-        &mut self,
-        groups: &mut Peekable<impl Iterator<Item = &'a Group>>,
-        recent: usize,
-        summary: Option<Summary>,
-    ) -> bool {
-        while let Some(group) = groups.next_if(|group| group.places.start < recent) {
+    /// Takes the newest messages, and tells whether all of them are in, whole.
+    fn take_recent(&mut self, newest: &[&Group], summary: Option<Summary>) -> bool {
+        let mut is_all = true;
+        for (number, group) in newest.iter().enumerate() {
+            // Once one is cut, only others of the last have room.
+            if !is_all && !group.is_last() {
+                break;
+            }
             if self.take(group) {
                 continue;
             }
+            is_all = false;
             let is_told = summary.is_some_and(|summary| group.places.start >= summary.since);
-            if !is_told {
-                // Both in part are better than either.
-                let reserved = summary.map_or(0, |summary| summary.tokens.min(self.room / 2));
-                self.cut(group, reserved);
+            // Several in part are better than one.
+            let waiting = newest[number + 1..]
+                .iter()
+                .take_while(|group| group.is_last());
+            let waiting: u64 = waiting.map(|group| group.tokens).sum();
+            let wanted = waiting + summary.map_or(0, |summary| u64::from(summary.tokens));
+            let half = self.room / 2;
+            let reserved = u32::try_from(wanted).map_or(half, |wanted| wanted.min(half));
+            if is_told || !self.cut(group, reserved) {
+                break;
             }
-            return false;
         }
-        true
+        is_all
     }
 }
 

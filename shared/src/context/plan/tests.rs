@@ -119,10 +119,11 @@ fn where_room_is_short_the_last_ones_are_in_and_nothing_older() {
 #[test]
 fn a_message_that_is_too_long_is_cut_beside_a_summary() {
     let earlier = [plain(5_000), plain(20), plain(20)];
-    let mut asked = asked(limits(1_010, 50, 20), &earlier);
+    let mut asked = asked(limits(1_010, 50, 20), &earlier[..1]);
     let sent = plan(&asked);
     assert_eq!(sent.pieces[0], Piece::Earlier(0, Size::Cut(1_000)));
     assert_eq!((sent.sent, sent.tokens), (1, 1_010));
+    asked.earlier = &earlier;
     asked.summary = Some(Summary {
         tokens: 200,
         since: 1,
@@ -130,10 +131,49 @@ fn a_message_that_is_too_long_is_cut_beside_a_summary() {
     let sent = plan(&asked);
     let expected = [
         Piece::Summary(Size::Whole),
-        Piece::Earlier(0, Size::Cut(800)),
+        Piece::Earlier(2, Size::Whole),
+        Piece::Earlier(1, Size::Whole),
+        Piece::Earlier(0, Size::Cut(760)),
         Piece::Question,
     ];
     assert_eq!(sent.pieces, expected);
+}
+
+#[test]
+fn a_message_that_is_too_long_leaves_room_for_the_others_of_the_last_ten() {
+    let mut earlier = [plain(20); 15];
+    earlier[0] = plain(5_000);
+    let sent = plan(&asked(limits(1_010, 50, 20), &earlier));
+    // The other eight, and all that is left of it; nothing older.
+    assert_eq!(places(&sent), ((1..9).collect(), vec![0]));
+    assert!(sent.pieces.contains(&Piece::Earlier(0, Size::Cut(840))));
+    assert_eq!(sent.tokens, 1_010);
+    // At most half of what is left, again and again.
+    let earlier = [plain(5_000); 15];
+    let sent = plan(&asked(limits(1_010, 50, 20), &earlier));
+    assert_eq!(places(&sent), (vec![], vec![0, 1, 2, 3, 4]));
+    for (place, tokens) in [500, 250, 125, 63, 50].into_iter().enumerate() {
+        let piece = Piece::Earlier(place, Size::Cut(tokens));
+        assert!(sent.pieces.contains(&piece), "{:?}", sent.pieces);
+    }
+    // Those that are not of the last ten wait for nothing.
+    let mut earlier = [plain(20); 15];
+    earlier[10] = plain(5_000);
+    let sent = plan(&asked(limits(1_010, 50, 20), &earlier));
+    assert_eq!(places(&sent), ((0..10).collect(), vec![10]));
+}
+
+#[test]
+fn as_much_is_loaded_as_any_model_may_be_sent() {
+    let least = crate::tokens::Learned::of(1, 1_000.0, 1.0, 1.0).unwrap();
+    assert_eq!(1_000_000 / u64::from(least.factor_ppm), STORED_PER_TOKEN);
+    let limits = limits(100, 20, 20);
+    // 400 tokens are reached by the fourteenth.
+    assert_eq!(limits.reach([30; 30]), 14);
+    assert_eq!(limits.reach([1; 30]), 20);
+    // The last ones in any case.
+    assert_eq!(limits.reach([5_000; 30]), LAST);
+    assert_eq!(limits.reach([5_000; 3]), 3);
 }
 
 #[test]
@@ -250,19 +290,22 @@ proptest! {
 
         // Newer before older: what is sent has no gap, but for calls that are not whole. And no call is parted.
         let (whole, cut) = places(&sent);
-        prop_assert!(cut.len() <= 1);
         let all: Vec<usize> = {
             let mut all = [whole.clone(), cut.clone()].concat();
             all.sort_unstable();
             all
         };
         let sendable: Vec<Group> = groups(&earlier).into_iter().filter(|group| group.is_sendable).collect();
-        let mut is_over = false;
+        let (mut is_over, mut is_cut) = (false, false);
         for group in &sendable {
             let in_it = all.iter().filter(|place| group.places.contains(place)).count();
             prop_assert!(in_it == 0 || in_it == group.places.len(), "a call is parted");
             prop_assert!(in_it == 0 || !is_over, "an older one is sent and a newer one is not");
-            is_over |= in_it == 0 || cut.iter().any(|place| group.places.contains(place));
+            prop_assert!(in_it == 0 || !is_cut || group.places.start < LAST, "one is cut for an older one");
+            is_over |= in_it == 0;
+            let cuts = cut.iter().filter(|place| group.places.contains(place)).count();
+            prop_assert!(cuts <= 1);
+            is_cut |= cuts > 0;
         }
         let known: usize = sendable.iter().map(|group| group.places.len()).sum();
         prop_assert!(all.len() <= known, "a call that is not whole is sent");

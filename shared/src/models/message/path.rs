@@ -17,6 +17,9 @@ const SAYS: &str =
 const IS_ANCHOR: &str =
     "EXISTS (SELECT FROM summaries s WHERE s.conversation_id = $1 AND s.anchor_id = m.id)";
 
+/// How far is climbed, in messages: each takes some microseconds, and a question must not wait for tens of thousands.
+const LONGEST_WAY: i64 = 5_000;
+
 /// A message on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -29,12 +32,14 @@ pub struct Step {
 /// The way up from a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Climbed {
-    /// Messages that say something, newest first: at least as many as were asked for, if there are.
+    /// Messages that say something, newest first: at least as many as were asked for, if there are on this way.
     pub steps: Vec<Step>,
     /// The newest of them with which a summary ends: its place in `steps`, and its id.
     pub anchor: Option<(usize, MessageId)>,
     /// Whether one of them is being said, and is not yet what it will be.
     pub is_streaming: bool,
+    /// Whether the way was too long, and there are more messages before.
+    pub is_cut: bool,
 }
 
 #[derive(FromQueryResult)]
@@ -44,10 +49,12 @@ struct Found {
     says: bool,
     is_streaming: bool,
     is_anchor: bool,
+    parent_id: Option<MessageId>,
+    depth: i64,
 }
 
 /// Climbs up from `leaf`, itself included, until `most` messages were seen and all before them is summarised, or to the
-/// beginning. Deleted messages are stepped over. Whose conversation it is was checked before.
+/// beginning, or for 5,000 messages. Deleted messages are stepped over. Whose conversation it is was checked before.
 ///
 /// # Errors
 /// As the database fails.
@@ -66,15 +73,22 @@ pub async fn climb(
              SELECT m.id, m.parent_id, m.token_count, m.status = 'streaming', {SAYS},
                     {IS_ANCHOR}, u.is_told OR {IS_ANCHOR}, u.seen + {SAYS}::int, u.depth + 1
                FROM up u JOIN messages m ON m.id = u.parent_id AND m.conversation_id = $1
-              WHERE u.seen < $3 OR NOT u.is_told
+              WHERE u.depth < $4 AND (u.seen < $3 OR NOT u.is_told)
          )
-         SELECT id, token_count, says, is_streaming, is_anchor FROM up WHERE says OR is_streaming ORDER BY depth"
+         SELECT id, token_count, says, is_streaming, is_anchor, parent_id, depth
+           FROM up WHERE says OR is_streaming OR depth = $4 ORDER BY depth"
     );
-    let values = [conversation.into(), leaf.into(), i64::from(most).into()];
+    let values = [
+        conversation.into(),
+        leaf.into(),
+        i64::from(most).into(),
+        LONGEST_WAY.into(),
+    ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     let mut climbed = Climbed::default();
     for found in Found::find_by_statement(statement).all(db).await? {
         climbed.is_streaming |= found.is_streaming;
+        climbed.is_cut |= found.depth == LONGEST_WAY && found.parent_id.is_some();
         if !found.says {
             continue;
         }
