@@ -3,7 +3,13 @@
 //! a title is the user's.
 
 crate::sql_migration!(
-    "CREATE TABLE summaries (
+    "-- First, as requests take it before the messages.
+    ALTER TABLE conversations
+        ADD context_max_tokens int,
+        ADD context_max_messages int,
+        ADD title_by_user boolean NOT NULL DEFAULT false;
+
+    CREATE TABLE summaries (
         conversation_id uuid NOT NULL
             CONSTRAINT summaries_conversation_id_fkey REFERENCES conversations ON DELETE CASCADE,
         anchor_id uuid NOT NULL,
@@ -50,27 +56,41 @@ crate::sql_migration!(
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
         WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION forget_message();
 
+    -- Likewise an answer that is gone on with, which is another one then, and an attachment whose text may be kept.
+    CREATE CONSTRAINT TRIGGER messages_gone_on_with AFTER UPDATE OF status ON messages
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (OLD.status <> 'streaming' AND NEW.status = 'streaming') EXECUTE FUNCTION forget_message();
+    CREATE FUNCTION forget_attachment() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO context_stamps (conversation_id)
+        SELECT id FROM conversations WHERE id = OLD.conversation_id
+        ON CONFLICT (conversation_id) DO UPDATE SET stamp = excluded.stamp;
+        RETURN NULL;
+    END
+    $$;
+    CREATE CONSTRAINT TRIGGER attachments_deleted AFTER DELETE ON attachments
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (OLD.conversation_id IS NOT NULL) EXECUTE FUNCTION forget_attachment();
+
     CREATE TABLE job_rests (
         unique_key text CONSTRAINT job_rests_pkey PRIMARY KEY,
         until timestamptz NOT NULL
     );
 
-    ALTER TABLE conversations
-        ADD context_max_tokens int,
-        ADD context_max_messages int,
-        ADD title_by_user boolean NOT NULL DEFAULT false;
-
     -- Rows that are there are of the kinds of before, so they need not be read.
     ALTER TABLE usage DROP CONSTRAINT usage_kind_check;
     ALTER TABLE usage ADD CONSTRAINT usage_kind_check
         CHECK (kind IN ('chat', 'transcription', 'summary', 'title')) NOT VALID;",
-    "ALTER TABLE usage DROP CONSTRAINT usage_kind_check;
-    ALTER TABLE usage ADD CONSTRAINT usage_kind_check CHECK (kind IN ('chat', 'transcription')) NOT VALID;
-    ALTER TABLE conversations DROP context_max_tokens, DROP context_max_messages, DROP title_by_user;
+    "ALTER TABLE conversations DROP context_max_tokens, DROP context_max_messages, DROP title_by_user;
     DROP TABLE job_rests;
     DROP TRIGGER messages_deleted ON messages;
+    DROP TRIGGER messages_gone_on_with ON messages;
+    DROP TRIGGER attachments_deleted ON attachments;
     DROP FUNCTION forget_message();
+    DROP FUNCTION forget_attachment();
     DROP FUNCTION forget_summaries(uuid, uuid);
     DROP TABLE context_stamps;
-    DROP TABLE summaries;"
+    DROP TABLE summaries;
+    ALTER TABLE usage DROP CONSTRAINT usage_kind_check;
+    ALTER TABLE usage ADD CONSTRAINT usage_kind_check CHECK (kind IN ('chat', 'transcription')) NOT VALID;"
 );

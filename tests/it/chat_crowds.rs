@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::AsyncFnOnce, time::Duration};
 
+use api::config::ApiArgs;
 use serde_json::{Value, json};
 use tests::{
     Actor, Options, Reply, TestApp, eventually,
@@ -298,4 +299,36 @@ async fn a_turn_while_its_conversation_is_archived_is_answered_or_refused() {
     expect_told(&app, &users).await;
     assert_eq!(ledger(&app).await.len(), provider.asked().len());
     finish(app).await;
+}
+
+#[tokio::test]
+async fn few_connections_are_enough_for_many_turns_and_all_else() {
+    for most in ["1", "3"] {
+        let provider = Provider::start(say_back).await;
+        let app = TestApp::with(Options {
+            providers: provider.args("sk-1"),
+            api: ApiArgs {
+                database_pool_max: Some(most.to_owned()),
+                ..ApiArgs::default()
+            },
+            ..Options::default()
+        })
+        .await;
+        let ana = app.user("ana").await;
+        // Nobody keeps a connection so long that others wait for one in vain.
+        let turns = (0..40).map(async |number: usize| {
+            let body =
+                json!({ "message": format!("Hi {number}"), "stream": number.is_multiple_of(2) });
+            ana.post_json("/api/v1/chat/completions", body).await.status
+        });
+        let lists = (0..40).map(async |_| ana.get("/api/v1/conversations").await.status);
+        let (turns, lists) = tokio::join!(
+            futures::future::join_all(turns),
+            futures::future::join_all(lists)
+        );
+        assert!(turns.iter().all(|status| *status == 200), "{turns:?}");
+        assert!(lists.iter().all(|status| *status == 200), "{lists:?}");
+        expect_exact(&app).await;
+        app.finish().await;
+    }
 }

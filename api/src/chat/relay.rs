@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(40);
 const LOOK_STORED: Duration = Duration::from_secs(1);
 /// How long a stream stays after its last entry, and how much sooner it may go.
 const LIFETIME: Duration = Duration::from_mins(15);
-const LIFETIME_TOLD: Duration = Duration::from_mins(1);
+const LIFETIME_TOLD: Duration = Duration::from_secs(10);
 
 /// Field of an entry: what was said.
 const TEXT: &str = "t";
@@ -69,7 +69,10 @@ pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Li
                 }
             }
             // It is told with what comes next.
-            Err(error) => tracing::debug!(error = %error, "an answer is not told"),
+            Err(error) => {
+                lifetime_told = None;
+                tracing::debug!(error = %error, "an answer is not told");
+            }
         }
         tokio::time::sleep(COALESCE).await;
     }

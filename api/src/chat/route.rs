@@ -66,14 +66,17 @@ impl Choice {
         }
     }
 
-    /// How who is asked first counts tokens.
+    /// How tokens are counted by whoever may be asked and counts most: what goes along must be within the limit there, too.
     pub(super) fn measure(&self, app: &App) -> Measure {
-        match self {
-            Self::Model(_, routes) => routes.first().map_or(app.tokens.plain(), |route| {
-                app.tokens.measure(&route.provider, &route.model)
-            }),
-            Self::Echo => app.tokens.plain(),
-        }
+        let Self::Model(_, routes) = self else {
+            return app.tokens.plain();
+        };
+        let measures = routes
+            .iter()
+            .map(|route| app.tokens.measure(&route.provider, &route.model));
+        measures
+            .max_by_key(|measure| measure.of_stored(1_000_000))
+            .unwrap_or(app.tokens.plain())
     }
 
     /// Who is asked first.

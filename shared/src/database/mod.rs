@@ -238,6 +238,8 @@ pub fn connect(config: &DatabaseConfig, max: Option<u32>, default_max: u32) -> D
     let options = config.pooled.clone().options([
         ("statement_timeout", STATEMENT_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+        // Compiling takes longer than any statement of ours that the planner takes for a long one.
+        ("jit", "off"),
     ]);
     let pool = PgPoolOptions::new()
         .min_connections(config.pool_min.min(max))

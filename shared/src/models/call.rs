@@ -130,5 +130,10 @@ pub async fn withdraw(db: &impl ConnectionTrait, id: UsageId) -> Result<()> {
 }
 
 fn json(row: &usage::Model) -> Value {
+    let mut row = row.clone();
+    // What a provider says may hold what the database cannot keep.
+    if let Some(error) = &mut row.error {
+        error.retain(|character| character != '\0');
+    }
     serde_json::to_value(row).expect("a row is plain data")
 }
