@@ -7,7 +7,13 @@ use shared::{
     ids::{AttachmentId, ConversationId},
     models::{attachment, pending_object},
 };
-use tests::{Actor, Options, TestApp, eventually, fakes::receiver::Receiver, fixture, picture};
+use tests::{
+    Actor, Options, TestApp, eventually,
+    fakes::receiver::Receiver,
+    fixture,
+    pdf::{pdf, scan},
+    picture,
+};
 
 use crate::{downloads::path_of, s3_server::S3Server};
 
@@ -141,10 +147,9 @@ async fn a_reading_that_runs_ends_quietly_with_its_attachment() {
     let receiver = Receiver::start().await;
     ana.webhook(&receiver.url()).await;
     let worker = app.start_worker();
-    let created = ana
-        .upload("a.jpg", picture("phone-photo.jpg"), &[])
-        .await
-        .expect(201);
+    // It takes a while, however fast the machine is.
+    let pages = vec![scan(picture("phone-photo.jpg")); 12];
+    let created = ana.upload("a.pdf", pdf(&pages), &[]).await.expect(201);
     eventually("it is read", || async {
         app.count_jobs("running").await > 0
     })
