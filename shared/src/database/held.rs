@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgPool, Postgres, pool::PoolConnection};
 use super::Result;
 
 /// Unused for so long, a connection may have been closed by the server meanwhile.
-const FRESH: Duration = Duration::from_millis(50);
+const FRESH: Duration = Duration::from_millis(250);
 
 /// What single statements run on.
 pub type Connection = sqlx::PgConnection;
