@@ -345,25 +345,6 @@ impl TestApp {
         enqueued
     }
 
-    /// How many jobs are in a state.
-    pub async fn count_jobs(&self, state: &str) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = $1")
-            .bind(state)
-            .fetch_one(self.database.pool())
-            .await
-            .expect("a count")
-    }
-
-    /// How many jobs have not ended.
-    pub async fn count_live_jobs(&self) -> i64 {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM jobs WHERE state IN ('queued', 'dispatched', 'running')",
-        )
-        .fetch_one(self.database.pool())
-        .await
-        .expect("a count")
-    }
-
     /// Allows for jobs that end without success.
     pub fn expect_failed(&self, jobs: i64) {
         self.expected_failures.store(jobs, Ordering::SeqCst);

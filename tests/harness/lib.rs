@@ -14,6 +14,7 @@ pub mod fakes;
 mod files;
 pub mod pdf;
 pub mod process;
+mod rows;
 pub mod sound;
 pub mod text;
 pub mod work;

@@ -210,10 +210,7 @@ async fn bad_questions_get_clear_answers_and_nobody_is_asked() {
     assert!(ledger(&app).await.is_empty());
     let longest = "ह".repeat(200_000);
     ana.chat(json!({ "message": longest })).await.expect(200);
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -30,12 +30,7 @@ async fn product(provider: &Provider, live: bool) -> (TestApp, Actor, Actor) {
     })
     .await;
     let (ana, eve) = (app.user("ana").await, app.user("eve").await);
-    sqlx::query("UPDATE users SET role = 'admin' WHERE email = $1")
-        .bind(&eve.email)
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    let eve = app.login(&eve).await;
+    let eve = app.promote(&eve).await;
     (app, ana, eve)
 }
 

@@ -108,12 +108,7 @@ async fn nobody_but_an_administrator_sees_or_changes_keys() {
     assert_eq!(state(&app).await, before);
 
     // An administrator's program that may only read, may only see.
-    sqlx::query("UPDATE users SET role = 'admin' WHERE email = $1")
-        .bind(&eve.email)
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    let eve = app.login(&eve).await;
+    let eve = app.promote(&eve).await;
     let key = json!({ "name": "bot", "scopes": ["read"] });
     let key = eve.post_json("/api/v1/api-keys", key).await.expect(201);
     let reader = of_token(key["key"].as_str().unwrap());

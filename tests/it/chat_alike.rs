@@ -355,10 +355,7 @@ async fn accounts_take_turns_whoever_is_told() {
         let asked = provider.asked();
         let keys: Vec<&str> = asked.iter().map(|asked| asked.key.as_str()).collect();
         assert_eq!(keys, ["k1", "k2", "k1", "k2"], "{endpoint:?}");
-        sqlx::query("DELETE FROM jobs")
-            .execute(app.database.pool())
-            .await
-            .unwrap();
+        app.forget_jobs().await;
         app.finish().await;
     }
 }

@@ -3,7 +3,7 @@
 use api::config::ApiArgs;
 use serde_json::{Value, json};
 use shared::config::ProviderArgs;
-use tests::{Options, TestApp, eventually, fakes::provider::Provider, picture};
+use tests::{Options, TestApp, fakes::provider::Provider, picture};
 
 use crate::chat::id;
 
@@ -76,15 +76,7 @@ async fn what_is_being_read_is_awaited() {
         ana.chat(body)
     };
     let reading = async {
-        eventually("the question is stored", async || {
-            let sql = "SELECT count(*) FROM generations";
-            let count: i64 = sqlx::query_scalar(sql)
-                .fetch_one(app.database.pool())
-                .await
-                .unwrap();
-            count == 1
-        })
-        .await;
+        app.wait_for_question().await;
         assert!(provider.asked().is_empty());
         app.run_jobs().await;
     };
@@ -155,9 +147,6 @@ async fn an_answer_says_what_it_did_without() {
     );
     let question = provider.asked().pop().unwrap().question();
     assert!(question.contains("[…]") && question.len() < long.len() / 2);
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }

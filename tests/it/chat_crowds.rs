@@ -113,10 +113,7 @@ async fn expect_told(app: &TestApp, users: &[(Endpoint, Actor)]) {
 
 /// What the turns asked for besides is not what is tested.
 async fn finish(app: TestApp) {
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -61,12 +61,7 @@ async fn use_up() -> bool {
     })
     .await;
     let (ana, eve) = (app.user("ana").await, app.user("eve").await);
-    sqlx::query("UPDATE users SET role = 'admin' WHERE email = $1")
-        .bind(&eve.email)
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    let eve = app.login(&eve).await;
+    let eve = app.promote(&eve).await;
     let (one, at_one) = start(&app, &provider, &zone, &ana).await;
     let (mut two, at_two) = start(&app, &provider, &zone, &ana).await;
     for actor in [&at_one, &at_two, &at_one, &at_two] {

@@ -126,10 +126,7 @@ async fn an_answer_stops_with_its_conversation_and_is_accounted_for() {
     );
     let rows = crate::chat::ledger(&app).await;
     assert_eq!((rows.len(), &rows[0]["outcome"]), (1, &json!("cancelled")));
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

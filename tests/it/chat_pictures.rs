@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use shared::config::ProviderArgs;
 use tests::{
-    Actor, Options, TestApp, eventually,
+    Actor, Options, TestApp,
     fakes::provider::{Asked, Provider},
     picture,
 };
@@ -81,10 +81,7 @@ fn missing(answer: &Value) -> Vec<(Value, &str)> {
 
 /// What the uploads asked for is not what is tested.
 async fn finish(app: TestApp) {
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 
@@ -137,14 +134,7 @@ async fn the_words_of_a_picture_that_is_left_out_are_awaited() {
     pictures.push(created["attachment"]["id"].clone());
     let body = json!({ "message": "What do they say?", "attachmentIds": pictures, "model": SEES });
     let reading = async {
-        eventually("the question is stored", async || {
-            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM generations")
-                .fetch_one(app.database.pool())
-                .await
-                .unwrap();
-            count == 1
-        })
-        .await;
+        app.wait_for_question().await;
         assert!(provider.asked().is_empty());
         app.run_jobs().await;
     };

@@ -139,10 +139,7 @@ async fn an_answer_says_that_it_did_without_a_sound() {
         !asked.contains("nothing is said"),
         "the reason is the user's"
     );
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

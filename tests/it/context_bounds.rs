@@ -89,7 +89,7 @@ async fn what_is_told_of_attachments_is_within_the_limit() {
         let told = usize::try_from(told).unwrap();
         assert!(sent.abs_diff(told) <= told / 5, "{sent} and {told}");
     }
-    execute(&app, &["DELETE FROM jobs"]).await;
+    app.forget_jobs().await;
     app.finish().await;
 }
 
@@ -141,7 +141,7 @@ async fn a_limit_is_in_the_tokens_of_the_model() {
     let answer = ana.chat(body).await.expect(200);
     let tokens = answer["context"]["tokens"].as_u64().unwrap();
     assert!((765..785).contains(&tokens), "{tokens}");
-    execute(&app, &["DELETE FROM jobs"]).await;
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::{config::ProviderArgs, models::summary};
 use tests::{
-    Actor, Options, TestApp, eventually,
+    Actor, Options, TestApp,
     fakes::provider::{Asked, Provider},
 };
 
@@ -90,7 +90,7 @@ async fn what_was_read_in_a_picture_is_kept_for_models_that_see_none() {
         .map(|asked| asked.messages()[0].contains("It moves."))
         .collect();
     assert_eq!(moves, [false, false, true, false]);
-    execute(&app, "DELETE FROM jobs").await;
+    app.forget_jobs().await;
     app.finish().await;
 }
 
@@ -176,15 +176,7 @@ async fn what_changes_while_attachments_are_awaited_is_noticed() {
     let body = json!({ "message": "Third?", "model": SEES_NOT, "conversationId": conversation,
                        "attachmentIds": [created["attachment"]["id"]] });
     let changing = async {
-        eventually("the question is stored", async || {
-            let sql = "SELECT count(*) FROM generations";
-            let count: i64 = sqlx::query_scalar(sql)
-                .fetch_one(app.database.pool())
-                .await
-                .unwrap();
-            count == 1
-        })
-        .await;
+        app.wait_for_question().await;
         let question = id(&first["message"]["parentId"]);
         ana.delete(&format!("/api/v1/messages/{question}"))
             .await
@@ -204,6 +196,6 @@ async fn what_changes_while_attachments_are_awaited_is_noticed() {
     );
     assert!(messages[3].contains("A dot."), "{messages:?}");
     assert_eq!(answer["context"]["total"], 4);
-    execute(&app, "DELETE FROM jobs").await;
+    app.forget_jobs().await;
     app.finish().await;
 }

@@ -287,9 +287,6 @@ async fn a_user_has_fifty_exports_at_once() {
     assert_eq!(ana.delete(&path(&first)).await.status, 204);
     more().await.expect(202);
     more().await.expect_problem(409, "export_limit_reached");
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }

@@ -86,9 +86,6 @@ async fn history_older_than_thirty_days_is_tidied_away() {
     app.advance(Duration::from_secs(1)).await;
     worker::housekeeping::tidy(&app.context).await.unwrap();
     assert_eq!(rows().await, (0, 0, 0));
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }

@@ -266,10 +266,7 @@ async fn a_run_that_lost_its_job_is_counted() {
     })
     .await;
     worker.shutdown().await;
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

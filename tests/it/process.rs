@@ -188,10 +188,7 @@ async fn a_worker_that_must_give_jobs_back_says_so() {
         .await,
         1
     );
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 
@@ -303,10 +300,7 @@ async fn what_a_killed_worker_made_of_documents_goes_at_the_next_start() {
     victim.wait().await;
     assert!(holds_pictures());
 
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     let mut heir = start_worker(&app, &environment).await;
     assert!(!holds_pictures());
     heir.signal(Signal::TERM);

@@ -53,10 +53,7 @@ async fn a_worker_counts_the_queues_for_everybody() {
     })
     .await;
     // The act holds until its time limit; it is not what this is about.
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     one.shutdown().await;
     two.shutdown().await;
     app.finish().await;

@@ -228,10 +228,7 @@ async fn a_delivery_without_a_job_to_put_back_gets_another_one() {
         assert_eq!(cancelled["status"], "cancelled");
         assert_eq!(cancelled["errorMessage"], "the endpoint is switched off");
         if prune {
-            sqlx::query("DELETE FROM jobs")
-                .execute(app.database.pool())
-                .await
-                .unwrap();
+            app.forget_jobs().await;
         }
         let resend = format!("{path}/{}/resend", id(&cancelled));
         let resends = (0..4).map(|_| ana.post(&resend));

@@ -150,10 +150,7 @@ async fn nothing_is_learned_from_pictures_nor_from_what_was_counted_here() {
     ana.chat(ordinary).await.expect(200);
     learned_from(&ana, 1).await;
     // What the upload asked for is not what is tested.
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

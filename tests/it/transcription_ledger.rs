@@ -339,12 +339,7 @@ async fn keys_that_an_administrator_sets_are_used_for_sounds_at_once() {
     })
     .await;
     let (ana, eve) = (app.user("ana").await, app.user("eve").await);
-    sqlx::query("UPDATE users SET role = 'admin' WHERE email = $1")
-        .bind(&eve.email)
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    let eve = app.login(&eve).await;
+    let eve = app.promote(&eve).await;
     let engine = async || {
         // What a worker does when it hears of it.
         app.context.providers.refresh().await.unwrap();

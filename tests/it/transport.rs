@@ -319,10 +319,7 @@ async fn a_shutdown_gives_back_what_does_not_end_and_burns_no_attempt() {
             .await
             .unwrap();
     assert_eq!((state.as_str(), attempt), ("queued", 0));
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -108,10 +108,7 @@ async fn serve(things: &[Thing], owner: &Actor) {
 
 /// The jobs that the things brought are not what is tested.
 async fn finish(app: TestApp) {
-    sqlx::query("DELETE FROM jobs")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -1,5 +1,8 @@
 //! Extractors whose rejections are our [`Error`], and JSON that names every bad field at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::{ops::ControlFlow, time::Duration};
 
 use axum::{
@@ -338,88 +341,5 @@ where
             })
             .collect();
         read(serde_json::Value::Object(fields)).map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::error::Problem;
-
-    #[derive(Debug, deserr::Deserr)]
-    #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
-    #[expect(dead_code, reason = "only its reading is tested")]
-    struct Body {
-        display_name: String,
-        count: u8,
-        list: Vec<bool>,
-    }
-
-    fn problems(value: serde_json::Value) -> Vec<(String, String)> {
-        match read::<Body>(value) {
-            Err(Error::Invalid(fields)) => fields
-                .into_iter()
-                .map(|field| (field.pointer, field.detail))
-                .collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_bad_field_is_named() {
-        let found = problems(json!({ "displayName": 1, "list": [true, "x"], "a/b": 0 }));
-        let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
-        for pointer in ["/displayName", "/count", "/list/1", "/a~1b"] {
-            assert!(
-                pointers.contains(&pointer),
-                "{pointer} is missing in {pointers:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn nul_is_refused_wherever_it_is() {
-        let found = problems(json!({ "displayName": "a\0b", "count": 1, "list": [] }));
-        assert_eq!(
-            found,
-            [(
-                "/displayName".to_owned(),
-                "must not contain U+0000".to_owned()
-            )]
-        );
-    }
-
-    #[test]
-    fn of_endless_problems_the_first_are_named() {
-        let list = vec![json!(1); 10_000];
-        let found = problems(json!({ "displayName": "a", "count": 1, "list": list }));
-        assert_eq!(found.len(), MOST_PROBLEMS);
-        assert_eq!(found[99].0, "/list/99");
-        let list = vec![json!("\0"); 10_000];
-        let found = problems(json!({ "displayName": "a", "count": 1, "list": list }));
-        assert!(found.len() <= 2 * MOST_PROBLEMS, "{}", found.len());
-    }
-
-    #[tokio::test]
-    async fn a_body_that_does_not_come_is_the_clients_trouble() {
-        let silence = futures::stream::pending::<Result<Bytes, std::io::Error>>();
-        let request = Request::new(axum::body::Body::from_stream(silence));
-        let error = read_body(request, Duration::from_millis(1), 1)
-            .await
-            .unwrap_err();
-        assert!(!error.is_ours());
-        let response = error.into_response();
-        let problem = response.extensions().get::<Problem>().unwrap();
-        assert_eq!((problem.status, problem.code), (408, "request_timeout"));
-    }
-
-    #[test]
-    fn a_body_that_is_no_object_is_told_so() {
-        assert_eq!(
-            problems(json!([])),
-            [(String::new(), "must be an object, not an array".to_owned())]
-        );
     }
 }
