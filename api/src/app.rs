@@ -15,6 +15,7 @@ use shared::{
     providers::Providers,
     redis::Redis,
     tokens::Measures,
+    tools::Tools,
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +25,8 @@ use crate::{
     limits::Limits, metrics::Metrics, middleware::RequestId, write::Write,
 };
 
+/// How services of tools are told who asks; their operators want to know whom to write to.
+const PROGRAM: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 /// Connections to the database, unless told otherwise.
 const DEFAULT_POOL_MAX: u32 = 8;
 
@@ -59,6 +62,8 @@ pub(crate) struct Parts {
     pub providers: Providers,
     /// How tokens are counted.
     pub tokens: Measures,
+    /// What models may call.
+    pub tools: Tools,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it was told that a proxy is not trusted.
@@ -108,6 +113,9 @@ impl App {
         );
         providers.follow(&tasks, closing.clone())?;
         let models = Models::new(clock.clone())?.with_silence(config.chat.provider_silence);
+        let agent = format!("{PROGRAM} (+{})", config.public_url);
+        let tools = Tools::new(&config.tools, &agent, &redis, clock.clone(), &tasks)?;
+        tools.follow(&closing);
         Ok(Self(Arc::new(Parts {
             keyring,
             providers,
@@ -121,6 +129,7 @@ impl App {
             redis,
             clock,
             watch,
+            tools,
             metrics: Metrics::default(),
             unknown_proxy: Once::new(),
             tasks,

@@ -36,6 +36,7 @@ mod router;
 mod search;
 mod text;
 mod tokens;
+mod tools;
 mod usage;
 mod variants;
 mod webhooks;
@@ -118,6 +119,30 @@ pub async fn serve(
             known.is_some(),
             &provider.variable("API_KEYS"),
         );
+    }
+    let tools = &config.tools;
+    let places = tools.google_places.is_some() || tools.nominatim.is_some();
+    for (feature, is_on, variable) in [
+        (
+            "the tool weather",
+            tools.weather.is_some(),
+            "OPENWEATHER_API_KEY",
+        ),
+        (
+            "the tool currency",
+            tools.currency.is_some(),
+            "EXCHANGE_RATE_API_KEY",
+        ),
+        ("the tool news", tools.news.is_some(), "NEWS_API_KEY"),
+        (
+            "the tool web_search",
+            tools.web_search.is_some(),
+            "TAVILY_API_KEY",
+        ),
+        ("the tool places", places, "NOMINATIM_BASE_URL"),
+        ("tools of MCP servers", !tools.mcp.is_empty(), "MCP_SERVERS"),
+    ] {
+        log_feature(feature, is_on, variable);
     }
     log_feature(
         "trust in proxies",

@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     exports, health, jobs, messages, metrics, middleware, models, notifications,
     openapi::{self, Document},
-    projects, search, tokens, usage, variants, webhooks,
+    projects, search, tokens, tools, usage, variants, webhooks,
 };
 
 fn routes() -> OpenApiRouter<App> {
@@ -39,6 +39,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(projects::router())
         .merge(search::router())
         .merge(tokens::router())
+        .merge(tools::router())
         .merge(usage::router())
         .merge(webhooks::router())
         .merge(deliveries::router())

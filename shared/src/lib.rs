@@ -26,3 +26,4 @@ pub mod shutdown;
 pub mod speech;
 pub mod telemetry;
 pub mod tokens;
+pub mod tools;

@@ -56,9 +56,15 @@ impl Making {
     pub(super) fn branch(&mut self, row: &message::Model) -> Option<Branch> {
         let left = self.left.take().filter(|left| left.is_settled)?;
         let is_whole = row.status != Status::Streaming && row.deleted_at.is_none();
-        is_whole.then(|| {
-            let branch = left.branch.with(Earlier::of(&self.asked.question));
-            let branch = branch.with(Earlier::of(row));
+        // Of what was said before an answer that goes on, or was stopped while that was stored, nobody here knows all.
+        let question = &self.asked.question;
+        let above = self.exchange.last().unwrap_or(question).id;
+        let is_known = row.parent_id == Some(above)
+            && (row.status == Status::Completed || !self.asked.with_tools);
+        (is_whole && is_known).then(|| {
+            let tools = self.exchange.iter().rev();
+            let branch = left.branch.with(Earlier::of(question));
+            let branch = branch.with(Earlier::of(row).with_tools(tools));
             branch.trimmed(self.asked.limits)
         })
     }

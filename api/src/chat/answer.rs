@@ -1,9 +1,9 @@
 //! Making an answer: asking those who have the model, saying what they say, and accounting for it in the end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use shared::{
-    catalogue::Route,
+    catalogue::{Model, Route},
     clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Part, Piece, Prompt, Said},
     database::{self, Origin},
     ids::ProjectId,
@@ -12,14 +12,13 @@ use shared::{
         usage::{Attempt, Outcome},
     },
     providers::Picked,
-    tokens::TokenCounts,
+    tools::Tool,
 };
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
     attempt::Counted,
-    echo,
     failure::{Unanswered, answer_failure, ask_failure, failure},
     live::{Speaker, Stop},
     prompt::{Asked, Left, Prompted, prompt},
@@ -62,7 +61,7 @@ pub(super) struct Making {
     pub(super) context: AnswerContext,
     /// Tokens of what is asked, as they are stored: before the factor of any model.
     pub(super) stored_tokens: u32,
-    /// The same; nothing where pictures are shown, of which nobody can tell what they take.
+    /// The same; nothing where pictures are shown or tools are told of, of which nobody can tell what they take.
     pub(super) estimated: Option<u32>,
     /// What is left of it for the next question.
     pub(super) left: Option<Left>,
@@ -80,6 +79,14 @@ pub(super) struct Making {
     pub(super) using: Option<Picked>,
     /// What the model thought for the attempt.
     pub(super) thoughts: String,
+    /// Tools that it may call.
+    pub(super) tools: Vec<Arc<Tool>>,
+    /// What was asked of them so far and what they said, as it is stored, oldest first.
+    pub(super) exchange: Vec<message::Model>,
+    /// Bytes that were said before the provider was asked this time: it is asked again after calls of tools.
+    pub(super) round: usize,
+    /// Whether what is said next begins a paragraph.
+    pub(super) needs_break: bool,
 }
 
 /// What came of a call.
@@ -136,7 +143,7 @@ impl Making {
             let question = said.last().map(Said::words).unwrap_or_default();
             return self.echo(&question).await;
         };
-        let mut prompt = Prompt {
+        let prompt = Prompt {
             model: String::new(),
             said,
             temperature: self.options.temperature,
@@ -144,25 +151,36 @@ impl Making {
                 .options
                 .max_tokens
                 .map(|most| most.min(model.max_output_tokens)),
+            ..Prompt::default()
         };
         let mut parts = prompt.said.iter().flat_map(|said| &said.parts);
         let has_pictures = parts.any(|part| matches!(part, Part::Picture(_)));
-        // Only what was counted, and whole, tells how a model counts.
+        // Only what was counted, and whole, tells how a model counts; nor does anybody know what it is told of tools.
         let is_counted = !has_pictures && !self.context.estimated && self.context.cut == 0;
-        self.estimated = is_counted.then_some(stored_tokens);
+        self.estimated = (is_counted && self.tools.is_empty()).then_some(stored_tokens);
+        self.converse(&model, &routes, prompt).await
+    }
+
+    /// Asks those who have a model, one after the other, until one answers to the end.
+    pub(super) async fn ask_all(
+        &mut self,
+        model: &Model,
+        routes: &[Route],
+        prompt: &mut Prompt,
+    ) -> Result<Ending, Failure> {
         self.app.providers.count_request();
         let mut last = Unanswered::default();
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(self.app.pause(BEFORE_ROUND)).await;
             }
-            for route in &routes {
+            for route in routes {
                 // No outage may multiply the traffic.
                 if last.may_heal && !self.app.providers.may_retry() {
                     return Err(last.failure());
                 }
                 prompt.model.clone_from(&route.model);
-                if let Some(ending) = self.ask(&model.id, route, &prompt, &mut last).await? {
+                if let Some(ending) = self.ask(&model.id, route, prompt, &mut last).await? {
                     return Ok(ending);
                 }
             }
@@ -305,9 +323,9 @@ impl Making {
         _ = told.await;
     }
 
-    /// Whether anything was said of this answer.
+    /// Whether anything was said since the provider was asked.
     fn is_begun(&self) -> bool {
-        self.speaker.len() > self.before()
+        self.speaker.len() > self.round
     }
 
     /// Bytes that were said before, if it goes on.
@@ -329,7 +347,7 @@ impl Making {
                     if let Some((_, first)) = &mut self.asking {
                         first.get_or_insert_with(Instant::now);
                     }
-                    self.speaker.say(&text);
+                    self.say(&text);
                 }
                 Ok(Some(Piece::Thought(text))) => self.thoughts.push_str(&text),
                 Ok(Some(Piece::End(ending))) => break Ok(ending),
@@ -358,33 +376,5 @@ impl Making {
             }
         }
         read
-    }
-
-    async fn echo(&mut self, question: &str) -> Result<Ending, Failure> {
-        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens))
-            .await;
-        let speaker = &self.speaker;
-        let first = &mut self.asking;
-        echo::say(question, echo::PACE, |piece| {
-            if let Some((_, first)) = first {
-                first.get_or_insert_with(Instant::now);
-            }
-            speaker.say(piece);
-        })
-        .await;
-        let usage = TokenCounts {
-            input: self.context.tokens,
-            output: self.output_tokens().await,
-            ..TokenCounts::default()
-        };
-        let counted = Counted {
-            tokens: Some(usage),
-            cost_microusd: None,
-        };
-        self.close_attempt(Outcome::Completed, None, counted).await;
-        Ok(Ending {
-            finish: "stop".to_owned(),
-            usage: Some(usage),
-        })
     }
 }

@@ -1,11 +1,11 @@
 //! The branch before a question, from Redis or from Postgres, and what of it is sent.
 
 use shared::{
-    context::{Asked, Branch, Earlier, Frames, LAST, Limits, Plan, Told, cache, count, plan},
+    context::{Asked, At, Branch, Earlier, Frames, LAST, Limits, Plan, Told, cache, count, plan},
     database::Result,
     ids::{AttachmentId, ConversationId, MessageId, UserId},
     models::{
-        message::{self, Climbed},
+        message::{self, Climbed, Step},
         summary,
     },
     tokens::Measure,
@@ -37,6 +37,8 @@ pub(super) struct Wanted {
     pub(super) system: Option<u32>,
     /// Tokens of the question with all that belongs to it.
     pub(super) question: Option<u32>,
+    /// Whether the model has tools: only then it is shown what came of earlier calls of them.
+    pub(super) with_tools: bool,
 }
 
 /// What of a branch is sent.
@@ -45,6 +47,8 @@ pub(super) struct Assembly {
     pub(super) branch: Branch,
     /// What is sent of attachments: of the newest messages, newest first, as far as they may be sent.
     pub(super) shown: Vec<Shown>,
+    /// The messages that may be sent: what the plan's places are places of.
+    pub(super) places: Vec<At>,
     pub(super) plan: Plan,
     /// Whether it came from Redis.
     pub(super) is_cached: bool,
@@ -81,25 +85,39 @@ pub(super) async fn assemble(
         let extra = extra(app, &known, one, pictures.as_deref_mut()).await?;
         let tokens = count::of_stored(one.tokens).saturating_add(extra.tokens);
         room = room.saturating_sub(tokens);
+        if wanted.with_tools {
+            let of_tools = one.tools.iter().map(|said| count::of_stored(said.tokens));
+            room = of_tools.fold(room, u32::saturating_sub);
+        }
         shown.push(extra);
     }
     let extra: Vec<u32> = shown.iter().map(|one: &Shown| one.tokens).collect();
-    let sizes = branch.sizes(&extra);
+    let places = branch.places(wanted.with_tools);
+    let sizes = branch.sizes(&places, &extra);
     let plan = plan(&Asked {
         limits,
         system: wanted.system,
         question: wanted.question,
         earlier: &sizes,
         is_whole: branch.is_whole(),
-        summary: branch.summary_size(),
+        summary: branch.summary_size(&places),
     });
     Ok(Assembly {
         branch,
         shown,
+        places,
         plan,
         is_cached: found.is_cached,
         is_settled: found.is_settled,
     })
+}
+
+impl Assembly {
+    /// How many of the branch's messages, the newest, are sent.
+    pub(super) fn reached(&self) -> usize {
+        let reached = self.places.iter().take(self.plan.reached);
+        reached.filter(|at| at.tool.is_none()).count()
+    }
 }
 
 struct Found {
@@ -137,17 +155,9 @@ async fn find(app: &App, wanted: &Wanted) -> Result<Found> {
         told.since
             .saturating_add(u32::try_from(*before).unwrap_or(u32::MAX))
     });
-    let tokens = climbed.steps.iter().map(|step| step.token_count);
-    let reach = limits.reach(tokens.map(count::of_stored));
-    let ids: Vec<MessageId> = climbed.steps[..reach].iter().map(|step| step.id).collect();
-    let rows = message::find_said(&app.db, conversation, &ids).await?;
     let branch = Branch {
         leaf: Some(leaf),
-        earlier: ids
-            .iter()
-            .filter_map(|id| rows.get(id))
-            .map(Earlier::of)
-            .collect(),
+        earlier: load(app, conversation, &climbed, limits).await?,
         total,
         summary: told.map(|(_, told)| told),
     };
@@ -175,6 +185,38 @@ async fn climb(
             return Ok((climbed, Some((row.message_count, Told::of(row, since)))));
         }
     }
+}
+
+/// Loads what of a branch may be sent, newest first.
+async fn load(
+    app: &App,
+    conversation: ConversationId,
+    climbed: &Climbed,
+    limits: Limits,
+) -> Result<Vec<Earlier>> {
+    let steps = &climbed.steps;
+    let tokens = steps.iter().map(|step| count::of_stored(step.token_count));
+    let reach = limits.reach(tokens);
+    let sizes = steps.iter().map(|step| {
+        let tools = of_tools(climbed, step.id).map(|said| count::of_stored(said.token_count));
+        (count::of_stored(step.token_count), tools)
+    });
+    let reach_of_tools = limits.reach_of_tools(sizes).min(reach);
+    let mut ids: Vec<MessageId> = steps[..reach].iter().map(|step| step.id).collect();
+    let tools = steps[..reach_of_tools].iter();
+    ids.extend(tools.flat_map(|step| of_tools(climbed, step.id).map(|said| said.id)));
+    let rows = message::find_said(&app.db, conversation, &ids).await?;
+    let mut earlier = Vec::with_capacity(reach);
+    for row in ids[..reach].iter().filter_map(|id| rows.get(id)) {
+        let tools = of_tools(climbed, row.id).filter_map(|said| rows.get(&said.id));
+        earlier.push(Earlier::of(row).with_tools(tools));
+    }
+    Ok(earlier)
+}
+
+/// What was asked of tools for an answer, and what they said, newest first.
+fn of_tools(climbed: &Climbed, answer: MessageId) -> impl Iterator<Item = &Step> {
+    climbed.exchanges.get(&answer).into_iter().flatten()
 }
 
 /// The attachments of which it is not kept what is sent of them, of the newest messages first.

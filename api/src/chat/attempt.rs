@@ -69,7 +69,7 @@ impl Making {
 
     /// Tokens of what was said and thought now, as they are stored.
     pub(super) async fn output_tokens(&self) -> u32 {
-        let text = self.speaker.text()[self.before()..].to_owned();
+        let text = self.speaker.text()[self.round..].to_owned();
         let tokens = &self.app.tokens;
         let thoughts = tokens.count_text(self.thoughts.clone()).await;
         tokens.count_text(text).await.saturating_add(thoughts)

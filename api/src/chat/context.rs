@@ -101,7 +101,8 @@ pub(super) struct ContextMessage {
 /// Shows what would go along with a question: instructions, the summary of what came before, and messages of the branch, as
 /// far as there is room.
 ///
-/// Pictures that models see are neither shown nor counted.
+/// Pictures that models see are neither shown nor counted, nor are earlier calls of tools, which go along only with questions
+/// that have tools.
 #[utoipa::path(
     get, path = "/api/v1/conversations/{id}/context", tag = "conversations",
     params(("id" = ConversationId, Path, description = "The conversation"), GetContext),
@@ -150,6 +151,7 @@ pub(super) async fn get_conversation_context(
         measure,
         system: system.map(|counted| counted.tokens),
         question: None,
+        with_tools: false,
     };
     let assembly = Box::pin(assemble(&app, &wanted, None)).await?;
     let (summary, messages) = shown(encoding, measure, &assembly).await;
@@ -188,6 +190,7 @@ async fn shown(
     let Assembly {
         branch,
         shown,
+        places,
         plan,
         ..
     } = assembly;
@@ -207,8 +210,9 @@ async fn shown(
                 }
             }
             Piece::Earlier(place, size) => {
-                let one = &branch.earlier[*place];
-                let extra = shown.get(*place).unwrap_or(&nothing);
+                let at = places[*place];
+                let one = &branch.earlier[at.message];
+                let extra = shown.get(at.message).unwrap_or(&nothing);
                 let whole = count::of_stored(one.tokens).saturating_add(extra.tokens);
                 messages.push(ContextMessage {
                     id: one.id,

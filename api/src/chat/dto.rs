@@ -10,6 +10,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
+use super::tools::dto::{ToolsInput, ToolsWanted};
 use crate::{
     extract::{Fields, Rule},
     messages::dto::Message,
@@ -104,6 +105,10 @@ pub(super) struct CreateChatCompletion {
     #[deserr(default)]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub(super) max_tokens: Option<MaxTokens>,
+    /// Tools that the model may call before it answers: `auto` for all of `GET /api/v1/tools`, or their names.
+    #[deserr(default)]
+    #[schema(value_type = Option<ToolsInput>)]
+    pub(super) tools: ToolsWanted,
     /// The project of a conversation that is begun.
     #[deserr(default)]
     #[schema(value_type = Option<ProjectId>)]
@@ -144,6 +149,10 @@ pub(super) struct AnswerAgain {
     #[deserr(default)]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub(super) max_tokens: Option<MaxTokens>,
+    /// Tools that the model may call before it answers: `auto` for all of `GET /api/v1/tools`, or their names.
+    #[deserr(default)]
+    #[schema(value_type = Option<ToolsInput>)]
+    pub(super) tools: ToolsWanted,
     /// Whether the answer comes as server-sent events.
     #[deserr(default)]
     #[schema(default = false)]
@@ -174,6 +183,10 @@ pub(super) struct ResendMessage {
     #[deserr(default)]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub(super) max_tokens: Option<MaxTokens>,
+    /// Tools that the model may call before it answers: `auto` for all of `GET /api/v1/tools`, or their names.
+    #[deserr(default)]
+    #[schema(value_type = Option<ToolsInput>)]
+    pub(super) tools: ToolsWanted,
     /// Whether the answer comes as server-sent events.
     #[deserr(default)]
     #[schema(default = false)]

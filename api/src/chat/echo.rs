@@ -2,13 +2,54 @@
 
 use std::time::Duration;
 
+use shared::{
+    clients::chat::Ending,
+    models::{message::Failure, usage::Outcome},
+    tokens::TokenCounts,
+};
+use tokio::time::Instant;
+
+use super::{answer::Making, attempt::Counted, route};
+
 /// Between two words, so that a stream can be seen.
-pub(super) const PACE: Duration = Duration::from_millis(15);
+const PACE: Duration = Duration::from_millis(15);
 /// Words that are said with a pause; longer texts are said faster, so that it takes no longer.
 const PACED_WORDS: usize = 200;
 
+impl Making {
+    /// Answers with the question.
+    pub(super) async fn echo(&mut self, question: &str) -> Result<Ending, Failure> {
+        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens))
+            .await;
+        let speaker = &self.speaker;
+        let first = &mut self.asking;
+        say(question, PACE, |piece| {
+            if let Some((_, first)) = first {
+                first.get_or_insert_with(Instant::now);
+            }
+            speaker.say(piece);
+        })
+        .await;
+        let usage = TokenCounts {
+            input: self.context.tokens,
+            output: self.output_tokens().await,
+            ..TokenCounts::default()
+        };
+        let counted = Counted {
+            tokens: Some(usage),
+            cost_microusd: None,
+        };
+        self.close_attempt(Outcome::Completed, None, counted).await;
+        Ok(Ending {
+            finish: "stop".to_owned(),
+            usage: Some(usage),
+            calls: Vec::new(),
+        })
+    }
+}
+
 /// Says a question back, at a pace.
-pub(super) async fn say(question: &str, pace: Duration, mut say: impl FnMut(&str)) {
+async fn say(question: &str, pace: Duration, mut say: impl FnMut(&str)) {
     let words: Vec<&str> = question.split_inclusive(char::is_whitespace).collect();
     let at_once = words.len().div_ceil(PACED_WORDS).max(1);
     for words in words.chunks(at_once) {

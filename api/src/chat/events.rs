@@ -174,14 +174,16 @@ impl Reader {
                 write_last(&mut events, self.listener.at(), &row);
                 return (events, true);
             }
-            Ok(Ok(heard)) => {
-                let Heard::More(pieces) = heard else {
-                    return (events, false);
-                };
+            Ok(Ok(Heard::More(pieces))) => {
                 for (text, at) in &pieces {
                     write(&mut events, "message.delta", *at, &Delta { delta: text });
                 }
             }
+            Ok(Ok(Heard::Tool(note))) => {
+                write(&mut events, note.event(), self.listener.at(), &note);
+            }
+            // Whoever follows an answer is not told of it.
+            Ok(Ok(Heard::Gone)) => {}
             Ok(Err(Error::NotFound(_))) => {
                 let gone = Lost {
                     code: "not_found",

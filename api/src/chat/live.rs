@@ -16,7 +16,10 @@ use shared::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::told::{Listener, Told};
+use super::{
+    told::{Listener, Told},
+    tools::dto::ToolNote,
+};
 
 /// The answers; cheap to clone.
 #[derive(Clone, Default)]
@@ -84,6 +87,7 @@ impl Live {
                 .into_iter()
                 .collect(),
             text,
+            notes: Vec::new(),
             end: None,
         };
         let (told, _) = watch::channel(told);
@@ -103,7 +107,7 @@ impl Live {
     /// Hears an answer that is known here, from a position on.
     pub(super) fn listen(&self, id: MessageId, at: usize) -> Option<Listener> {
         let told = self.answers().get(&id)?.told.subscribe();
-        Some(Listener { told, at })
+        Some(Listener::new(told, at))
     }
 
     /// Hears an answer of another instance, from a position on. Whoever is the first to do so gets a speaker, and must
@@ -112,7 +116,7 @@ impl Live {
         let mut answers = self.answers();
         if let Some(entry) = answers.get(&id) {
             let told = entry.told.subscribe();
-            return (Listener { told, at }, None);
+            return (Listener::new(told, at), None);
         }
         let (told, receiver) = watch::channel(Told::default());
         let entry = Entry {
@@ -126,7 +130,7 @@ impl Live {
             id,
             told,
         };
-        (Listener { told: receiver, at }, Some(speaker))
+        (Listener::new(receiver, at), Some(speaker))
     }
 
     /// Stops an answer that is made here; tells whether it is.
@@ -250,6 +254,14 @@ impl Speaker {
         });
     }
 
+    /// Tells what a tool does, to those who hear it here: others find it in the messages.
+    pub(super) fn note(&self, note: ToolNote) {
+        self.told.send_modify(|told| {
+            let at = told.text.len();
+            told.notes.push((at, note));
+        });
+    }
+
     /// Everything that was said.
     pub(super) fn text(&self) -> String {
         self.told.borrow().text.clone()
@@ -272,10 +284,7 @@ impl Speaker {
 
     /// Hears it from a position on.
     pub(super) fn listener(&self, at: usize) -> Listener {
-        Listener {
-            told: self.told.subscribe(),
-            at,
-        }
+        Listener::new(self.told.subscribe(), at)
     }
 }
 

@@ -26,6 +26,7 @@ mod routes;
 mod shown;
 mod store;
 mod told;
+mod tools;
 mod turn;
 
 use std::{sync::Arc, time::Duration};

@@ -20,6 +20,7 @@ use shared::{
 use super::{
     assemble::{Assembly, Wanted, assemble},
     shown::{BETWEEN, Pictures, Shown, show_question},
+    tools,
 };
 use crate::app::App;
 
@@ -52,6 +53,8 @@ pub(super) struct Asked {
     pub(super) limits: Limits,
     /// How the model counts.
     pub(super) measure: Measure,
+    /// Whether the model has tools.
+    pub(super) with_tools: bool,
 }
 
 /// What a model is shown.
@@ -140,6 +143,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         measure: asked.measure,
         system,
         question: Some(needed),
+        with_tools: asked.with_tools,
     };
     let mut assembly = assemble(app, &wanted, pictures.as_mut()).await?;
     let mut said = Vec::with_capacity(assembly.plan.pieces.len() + 2);
@@ -189,8 +193,8 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         context,
         stored_tokens: assembly.plan.tokens,
         left: Some(Left {
+            reached: assembly.reached(),
             branch: assembly.branch,
-            reached: assembly.plan.reached,
             is_settled: assembly.is_settled,
         }),
     })
@@ -254,21 +258,27 @@ pub(super) fn context(
     limits: Limits,
     questions: u32,
 ) -> AnswerContext {
-    let Assembly { branch, plan, .. } = assembly;
+    let Assembly {
+        branch,
+        places,
+        plan,
+        ..
+    } = assembly;
     let Plan {
         pieces,
         tokens,
         is_exceeded,
-        sent,
         ..
     } = plan;
+    let is_message =
+        |piece: &&Piece| matches!(piece, Piece::Earlier(place, _) if places[*place].tool.is_none());
     let is_cut = |piece: &&Piece| matches!(piece, Piece::Earlier(_, Size::Cut(_)));
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let tokens = measure.of_stored(*tokens);
     AnswerContext {
         tokens,
         limit: limits.tokens,
-        included: questions.saturating_add(number(*sent)),
+        included: questions.saturating_add(number(pieces.iter().filter(is_message).count())),
         total: questions.saturating_add(branch.total),
         summarized: pieces.iter().any(|one| matches!(one, Piece::Summary(_))),
         warning: AnswerContext::warning(tokens, limits.tokens),
@@ -295,9 +305,13 @@ pub(super) async fn earlier_text(
 }
 
 async fn earlier(encoding: Encoding, assembly: &mut Assembly, place: usize, size: Size) -> Said {
-    let shown = assembly.shown.get_mut(place);
+    let at = assembly.places[place];
+    let one = &assembly.branch.earlier[at.message];
+    if let Some(tool) = at.tool {
+        return tools::earlier::said(encoding, &one.tools[tool], size).await;
+    }
+    let shown = assembly.shown.get_mut(at.message);
     let shown = shown.map(std::mem::take).unwrap_or_default();
-    let one = &assembly.branch.earlier[place];
     let text = earlier_text(encoding, one, &shown, size).await;
     // Of a message that is cut nobody knows whether its pictures have room.
     let pictures = match size {
@@ -308,7 +322,7 @@ async fn earlier(encoding: Encoding, assembly: &mut Assembly, place: usize, size
 }
 
 /// A text, or as much of it as is sent.
-async fn sized(encoding: Encoding, text: String, size: Size) -> String {
+pub(super) async fn sized(encoding: Encoding, text: String, size: Size) -> String {
     match size {
         Size::Whole => text,
         Size::Cut(tokens) => {

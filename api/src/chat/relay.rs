@@ -43,6 +43,8 @@ pub(super) async fn tell(app: App, id: MessageId, making: Uuid, mut listener: Li
                 untold.extend(pieces.iter().map(|(text, _)| text.as_str()));
                 (false, pieces.last().map_or(0, |(_, at)| *at))
             }
+            // Readers elsewhere find it in the messages.
+            Heard::Tool(_) => continue,
             Heard::End(_) => (true, listener.at() + 1),
             Heard::Gone => return,
         };

@@ -45,7 +45,8 @@ const STOPPING: Duration = Duration::from_secs(3);
 /// The message is stored, and then answered; a conversation is begun where none is named. With `stream`, the answer comes
 /// as server-sent events: `message.started` with the ids, `message.delta` with each piece, and last either
 /// `message.completed` with the same JSON as without `stream`, or `error` with `code`, `detail` and the message as far as
-/// it was made. Their ids grow; a stream that breaks can be read on at `GET /api/v1/chat/streams/{messageId}`. The answer
+/// it was made. Calls of tools are told as `tool.started` and `tool.finished`, and stored as messages before the answer. Ids
+/// of events grow; a stream that breaks can be read on at `GET /api/v1/chat/streams/{messageId}`. The answer
 /// is made to its end whether or not the client stays.
 ///
 /// Without `stream`, the answer has the headers `X-BaatCheet-Provider`, `X-BaatCheet-Attempts`,
@@ -84,6 +85,7 @@ pub(super) async fn create_chat_completion(
         },
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
+        tools: input.tools.find(&app)?,
         client_id: input.client_id.map(|text| text.0),
         is_streamed: input.stream,
     };
@@ -170,6 +172,7 @@ pub(super) async fn resend_message(
         },
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
+        tools: input.tools.find(&app)?,
         client_id: input.client_id.map(|text| text.0),
         is_streamed: input.stream,
     };
@@ -188,6 +191,7 @@ async fn again(
         target,
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
+        tools: input.tools.find(app)?,
         client_id: None,
         is_streamed: input.stream,
     };
@@ -288,7 +292,8 @@ pub(super) async fn cancel_chat_stream(
         if !app.chat.live().stop(id, Stop::Cancelled) {
             super::stop(&app, caller.user, Stopped::Message(id)).await?;
         }
-        let ended = async { while let Heard::More(_) = reader.listener.next().await {} };
+        let ended =
+            async { while let Heard::More(_) | Heard::Tool(_) = reader.listener.next().await {} };
         _ = tokio::time::timeout(STOPPING, ended).await;
     } else if row.role != message::Role::Assistant {
         return Err(Error::NotFound("answer"));

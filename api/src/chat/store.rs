@@ -226,7 +226,7 @@ async fn question_of(
 ) -> Result<message::Model> {
     let question = match (row.role, row.parent_id) {
         (Role::User, _) => return Ok(row.clone()),
-        (Role::Assistant, Some(parent)) => message::get(tx.orm(), caller.user, parent).await,
+        (Role::Assistant, Some(_)) => message::get_question(tx.orm(), caller.user, row).await,
         _ => return Err(Refusal::MessageNotAnswerable.into()),
     };
     match question {

@@ -1,11 +1,14 @@
 //! Beginning an answer: what is asked is checked and stored, and then a task of its own makes the answer.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use shared::{
     database::Origin,
     ids::{AttachmentId, ConversationId, MessageId, ProjectId},
     models::message::{self, Role},
     providers::Picked,
+    tools::Tool,
 };
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -36,6 +39,8 @@ pub(super) struct Turn {
     /// The model that is asked for.
     pub(super) model: Option<String>,
     pub(super) options: Options,
+    /// Tools that the model may call.
+    pub(super) tools: Vec<Arc<Tool>>,
     /// The client's own id of the message.
     pub(super) client_id: Option<String>,
     /// Whether the client hears the answer word by word.
@@ -146,7 +151,7 @@ impl Asking<'_> {
                         ..begun
                     };
                     let setting = setting(app, &turn, place, choice);
-                    let begun = self.make(choice.clone(), turn.options, stored, setting);
+                    let begun = self.make(choice.clone(), &turn, stored, setting);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
                         app.chat.flush(begun.started.message_id).await?;
@@ -205,11 +210,11 @@ impl Asking<'_> {
             None => choice.pick(app).await?,
         };
         let stored = store(app, caller, tx, asked, &choice, first).await?;
-        Ok(self.make(choice, turn.options, stored, setting))
+        Ok(self.make(choice, turn, stored, setting))
     }
 
     /// Has an answer made.
-    fn make(self, choice: Choice, options: Options, stored: Stored, setting: Setting) -> Begun {
+    fn make(self, choice: Choice, turn: &Turn, stored: Stored, setting: Setting) -> Begun {
         let Self {
             app,
             caller,
@@ -242,9 +247,10 @@ impl Asking<'_> {
                 stamp: stored.stamp,
                 limits: setting.limits,
                 measure: setting.measure,
+                with_tools: !turn.tools.is_empty(),
             },
             choice,
-            options,
+            options: turn.options,
             row,
             project: stored.project,
             speaker,
@@ -262,6 +268,10 @@ impl Asking<'_> {
             is_noted: stored.is_noted,
             using: None,
             thoughts: String::new(),
+            tools: turn.tools.clone(),
+            exchange: Vec::new(),
+            round: at,
+            needs_break: false,
         };
         app.chat.make(making.run());
         Begun { reader, started }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use shared::config::{CommonArgs, CommonConfig, Problems, given};
+use shared::config::{CommonArgs, CommonConfig, Problems, ToolArgs, ToolsConfig, given};
 use url::Url;
 
 use crate::{
@@ -200,6 +200,9 @@ pub struct ApiArgs {
     /// Seconds of silence after which a stream gets a byte, so that nothing on its way closes it, 1 to 60 [default: 15]
     #[arg(long, env = "STREAM_KEEP_ALIVE_SECONDS")]
     pub stream_keep_alive_seconds: Option<String>,
+    /// Variables of the tools that models may call.
+    #[command(flatten)]
+    pub tools: ToolArgs,
 }
 
 /// Whether anybody may make an account.
@@ -257,6 +260,8 @@ pub struct ApiConfig {
     pub chat: ChatConfig,
     /// Whether providers are asked for their models now and then.
     pub health_probe_providers: bool,
+    /// Tools that models may call.
+    pub tools: ToolsConfig,
 }
 
 /// How answers of models are made.
@@ -351,6 +356,7 @@ impl Args {
         let health_probe_providers =
             problems.parse("HEALTH_PROBE_PROVIDERS", &api.health_probe_providers, true);
         let chat = api.check_chat(common.as_ref(), &mut problems);
+        let tools = api.tools.check(&mut problems);
         let config = common.map(|common| ApiConfig {
             common,
             address: SocketAddr::new(host, port),
@@ -368,6 +374,7 @@ impl Args {
             shutdown_delay: Duration::from_secs(shutdown_delay),
             chat,
             health_probe_providers,
+            tools,
         });
         problems.finish(config)
     }

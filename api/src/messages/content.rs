@@ -67,12 +67,71 @@ impl From<ContentPart> for Part {
     }
 }
 
-impl From<Part> for ContentPart {
+/// A piece of a message, as it is shown.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[schema(example = json!({ "type": "text", "text": "It says so." }))]
+pub(super) enum MessagePart {
+    /// A piece of text.
+    Text {
+        /// Any text without U+0000.
+        text: String,
+    },
+    /// An attachment.
+    Attachment {
+        /// An upload of the same user.
+        attachment_id: AttachmentId,
+    },
+    /// A call of a tool that the model asked for, in a message of the model before its answer.
+    ToolCall {
+        /// By which its result is known.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// JSON, as the model wrote it.
+        arguments: String,
+    },
+    /// What came of a call, in a message of the role `tool`.
+    ToolResult {
+        /// Of the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// `completed`, `failed`, `invalid` or `unavailable`.
+        status: String,
+        /// What the model was told.
+        output: String,
+    },
+}
+
+impl From<Part> for MessagePart {
     fn from(part: Part) -> Self {
         match part {
             Part::Text { text } => Self::Text { text },
-            Part::Attachment { attachment_id } => Self::Attachment {
-                attachment_id: AttachmentRef(attachment_id),
+            Part::Attachment { attachment_id } => Self::Attachment { attachment_id },
+            Part::ToolCall {
+                call_id,
+                name,
+                arguments,
+            } => Self::ToolCall {
+                call_id,
+                name,
+                arguments,
+            },
+            Part::ToolResult {
+                call_id,
+                name,
+                status,
+                output,
+            } => Self::ToolResult {
+                call_id,
+                name,
+                status,
+                output,
             },
         }
     }

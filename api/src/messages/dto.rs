@@ -13,7 +13,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::content::{Content, ContentPart};
+use super::content::{Content, ContentPart, MessagePart};
 use crate::{
     extract::{Fields, Rule},
     page::{Cursor, Limit, Page, Pagination},
@@ -126,7 +126,7 @@ pub(crate) struct Message {
     #[schema(example = "user", pattern = "^(system|user|assistant|tool)$")]
     role: &'static str,
     /// Empty if it was deleted.
-    content: Vec<ContentPart>,
+    content: Vec<MessagePart>,
     /// The id chosen by the client.
     client_id: Option<String>,
     /// Tokens of the role and the content, plus 4 for the message.

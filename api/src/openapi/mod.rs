@@ -45,6 +45,7 @@ use crate::error::{FieldProblem, Problem};
         (name = "notifications", description = "What users are told inside the product"),
         (name = "projects", description = "Folders of conversations, with instructions of their own"),
         (name = "search", description = "Full-text search in conversations"),
+        (name = "tools", description = "What models may call in an answer"),
         (name = "usage", description = "What answers took: tokens and money"),
         (name = "webhooks", description = "Endpoints to which events are posted, and the deliveries to them"),
         (name = "health", description = "How the service is"),

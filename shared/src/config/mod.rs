@@ -10,6 +10,7 @@ mod providers;
 mod redis;
 mod storage;
 mod telemetry;
+mod tools;
 
 use std::{fmt, time::Duration};
 
@@ -23,6 +24,7 @@ pub use self::{
     providers::{AiConfig, BreakerConfig, ProviderArgs, ProviderConfig, ProviderKey},
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
+    tools::{McpConfig, ServiceConfig, ToolArgs, ToolsConfig},
 };
 use crate::tokens::Encoding;
 

@@ -12,6 +12,11 @@ impl Problems {
         self.0.push((variable.into(), problem.into()));
     }
 
+    /// Notes what was noted elsewhere.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// Takes a value that must be there.
     pub fn require<'a>(
         &mut self,

@@ -17,7 +17,7 @@ use crate::{
 const MAX_BYTES: usize = 1 << 20;
 
 /// Grows where what is kept means something else than before.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Entry<B> {
@@ -128,6 +128,7 @@ mod tests {
                 texts: vec![long.clone(); 2],
                 ..Frames::default()
             }),
+            tools: Vec::new(),
         };
         let mut branch = Branch {
             earlier: vec![one],

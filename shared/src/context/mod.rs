@@ -11,7 +11,7 @@ pub mod count;
 mod plan;
 
 pub use self::{
-    branch::{Branch, Earlier, Frames, Told},
+    branch::{At, Branch, Earlier, Frames, OfTools, Told},
     plan::{Asked, LAST, LEAST_CUT, Limits, Piece, Plan, Said, Size, Summary, plan},
 };
 

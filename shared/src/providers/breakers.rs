@@ -1,14 +1,14 @@
-//! Breakers of a provider's models, as they are known in this process. Times are in milliseconds since 1970.
+//! Breakers, of a provider's models or of tools, as they are known in this process. Times are in milliseconds since 1970.
 
 use std::collections::BTreeMap;
 
 /// Longest wait that is told while somebody else tries, in milliseconds: mostly the first word comes within a second, and
 /// whoever is told to wait does so.
-pub(super) const TOLD: i64 = 2_000;
+pub(crate) const TOLD: i64 = 2_000;
 
 /// By model; one that is closed is not there.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Breakers(BTreeMap<String, Breaker>);
+pub(crate) struct Breakers(BTreeMap<String, Breaker>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Breaker {
@@ -22,7 +22,7 @@ struct Breaker {
 
 impl Breakers {
     /// For how long nobody is let through, or so it is told while somebody else tries.
-    pub(super) fn wait(&self, now: i64, model: &str) -> Option<i64> {
+    pub(crate) fn wait(&self, now: i64, model: &str) -> Option<i64> {
         let breaker = self.0.get(model)?;
         if now < breaker.open {
             return Some(breaker.open - now);
@@ -33,21 +33,21 @@ impl Breakers {
 
     /// Somebody is let through: where the breaker is not closed, that is a probe until then, of this mark; tells how often the
     /// breaker has opened.
-    pub(super) fn begin_probe(&mut self, model: &str, lease: (i64, u32)) -> Option<u32> {
+    pub(crate) fn begin_probe(&mut self, model: &str, lease: (i64, u32)) -> Option<u32> {
         let breaker = self.0.get_mut(model)?;
         breaker.probe = Some(lease);
         Some(breaker.times)
     }
 
     /// For how long a breaker that this process opened lets nobody through.
-    pub(super) fn open_ms(&self, now: i64, model: &str) -> Option<i64> {
+    pub(crate) fn open_ms(&self, now: i64, model: &str) -> Option<i64> {
         let breaker = self.0.get(model)?;
         (now < breaker.open).then(|| breaker.open - now)
     }
 
     /// What Redis knows of a breaker that let somebody through, who may be a probe: it may have been closed elsewhere, or
     /// opened.
-    pub(super) fn adopt(&mut self, now: i64, model: &str, times: u32, probe: Option<(i64, u32)>) {
+    pub(crate) fn adopt(&mut self, now: i64, model: &str, times: u32, probe: Option<(i64, u32)>) {
         if probe.is_some() {
             let breaker = self.0.entry(model.to_owned()).or_default();
             breaker.times = times;
@@ -59,7 +59,7 @@ impl Breakers {
 
     /// Lets nobody through for some time, which doubles with each time in a row. What was begun before it opened the last
     /// time says nothing any more.
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         now: i64,
         model: &str,
@@ -87,12 +87,12 @@ impl Breakers {
     }
 
     /// Lets everybody through.
-    pub(super) fn close(&mut self, model: &str) {
+    pub(crate) fn close(&mut self, model: &str) {
         self.0.remove(model);
     }
 
     /// A try came to nothing that tells whether the provider is back.
-    pub(super) fn end_probe(&mut self, model: &str, mark: u32) {
+    pub(crate) fn end_probe(&mut self, model: &str, mark: u32) {
         if let Some(breaker) = self.0.get_mut(model)
             && breaker.probe.is_some_and(|(_, known)| known == mark)
         {
@@ -101,7 +101,7 @@ impl Breakers {
     }
 
     /// All of it, under the names that it has in Redis.
-    pub(super) fn add_fields(&self, fields: &mut BTreeMap<String, i64>) {
+    pub(crate) fn add_fields(&self, fields: &mut BTreeMap<String, i64>) {
         for (model, breaker) in &self.0 {
             fields.insert(format!("b:{model}"), breaker.open);
             fields.insert(format!("o:{model}"), breaker.times.into());

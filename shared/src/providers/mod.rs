@@ -4,7 +4,7 @@
 //! refused is retired. What is counted and what is left alone is in Redis, the same for all instances, and changed by
 //! scripts; while Redis is away each process goes on with what it knows itself. Retired keys are in Postgres.
 
-mod breakers;
+pub(crate) mod breakers;
 mod budget;
 mod keys;
 mod local;

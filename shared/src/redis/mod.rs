@@ -106,6 +106,26 @@ impl Keys {
         format!("{}cache:attachment-text:{attachment}", self.0)
     }
 
+    /// What a tool said; `hash` is of its arguments.
+    pub fn tool_result(&self, tool: &str, hash: &[u8]) -> String {
+        format!("{}cache:tool:{tool}:{}", self.0, hex::encode(hash))
+    }
+
+    /// Who asks a tool for a result that others wait for.
+    pub fn tool_flight(&self, result: &str) -> String {
+        format!("{result}:asking")
+    }
+
+    /// Hash: which tools are left alone.
+    pub fn tool_breakers(&self) -> String {
+        format!("{}tools:breakers", self.0)
+    }
+
+    /// Whose turn it is to ask a service that takes one question at a time.
+    pub fn tool_turn(&self, service: &str) -> String {
+        format!("{}tools:turn:{service}", self.0)
+    }
+
     /// Who the owner of an access token or API key is; `hash` is its SHA-256.
     pub fn session(&self, hash: &[u8]) -> String {
         format!("{}cache:session:{}", self.0, hex::encode(hash))

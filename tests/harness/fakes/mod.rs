@@ -2,7 +2,9 @@
 
 pub mod cloudinary;
 pub mod held_receiver;
+pub mod mcp;
 pub mod provider;
 pub mod receiver;
 pub mod sentry;
+pub mod services;
 pub mod transcriber;

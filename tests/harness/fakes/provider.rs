@@ -71,6 +71,7 @@ impl Asked {
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
+        Value::Null => String::new(),
         parts => {
             let parts = parts.as_array().expect("parts");
             let texts = parts.iter().map(|part| match part["text"].as_str() {
@@ -238,6 +239,28 @@ pub fn delta(text: &str) -> Step {
 /// An event of a stream.
 pub fn event(data: &Value) -> Step {
     Step::Send(format!("data: {data}\n\n"))
+}
+
+/// A call of a tool, in two pieces.
+pub fn tool_call(index: usize, id: &str, name: &str, arguments: &str) -> Vec<Step> {
+    let piece = |call: Value| {
+        event(&json!({ "choices": [
+            { "index": 0, "delta": { "tool_calls": [call] }, "finish_reason": null }
+        ] }))
+    };
+    vec![
+        piece(json!({ "index": index, "id": id, "type": "function",
+                      "function": { "name": name, "arguments": "" } })),
+        piece(json!({ "index": index, "function": { "arguments": arguments } })),
+    ]
+}
+
+/// An answer that wants tools to be called: their ids, names and arguments.
+pub fn calling(calls: &[(&str, &str, &str)]) -> Script {
+    let steps = calls.iter().enumerate();
+    let steps =
+        steps.flat_map(|(index, (id, name, arguments))| tool_call(index, id, name, arguments));
+    stream(steps.chain(end("tool_calls", 20, 5)).collect())
 }
 
 /// The end of an answer: its reason, its figures, and the mark.

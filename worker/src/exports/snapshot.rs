@@ -169,6 +169,12 @@ async fn entry(
     let mut shown = attachments.show(ctx, &ids).await?;
     let content = message.content.0.into_iter().map(|part| match part {
         Part::Text { text } => Piece::Text { text },
+        Part::ToolCall {
+            name, arguments, ..
+        } => Piece::Text {
+            text: format!("{name}({arguments})"),
+        },
+        Part::ToolResult { output, .. } => Piece::Text { text: output },
         Part::Attachment { attachment_id } => {
             Piece::Attachment(match shown.get_mut(&attachment_id) {
                 Some(known) => {

@@ -3,6 +3,7 @@
 use serde_json::json;
 use shared::{
     clients::chat::{Said, Speaker},
+    database::Error,
     jobs::TitleConversation,
     models::{
         conversation, message,
@@ -34,11 +35,13 @@ impl Run for TitleConversation {
         let Some(answer) = answer.filter(|row| row.deleted_at.is_none()) else {
             return Ok(Outcome::Discard("the answer was deleted"));
         };
-        let question = match answer.parent_id {
-            Some(parent) => message::find_for_any_user(&ctx.db, parent).await?,
-            None => None,
+        // What was asked of tools, and what they said, is no question.
+        let question = message::get_question(&ctx.db, conversation.user_id, &answer).await;
+        let question = match question {
+            Ok(question) => Some(question),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
         };
-        let question = question.filter(|row| row.deleted_at.is_none());
         let wanted = [
             ctx.writing.title_model.as_deref(),
             answer.model.as_deref(),

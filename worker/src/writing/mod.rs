@@ -100,6 +100,7 @@ impl<'a> Writer<'a> {
             said,
             temperature: None,
             max_tokens: Some(most_tokens.saturating_add(THOUGHTS).min(room)),
+            ..Prompt::default()
         };
         let mut trouble = Trouble {
             reason: "no provider of the model can be asked".to_owned(),

@@ -1,8 +1,13 @@
 //! What is sent to a provider.
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::calls::ToolCall;
 use crate::catalogue::Quirks;
+
+/// The only kind of tools that there is.
+const FUNCTION: &str = "function";
 
 /// What a model is asked.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +20,31 @@ pub struct Prompt {
     pub temperature: Option<f64>,
     /// Most tokens of the answer.
     pub max_tokens: Option<u32>,
+    /// Tools that it may want to be called.
+    pub tools: Vec<ToolSpec>,
+    /// Whether it may.
+    pub tool_use: ToolUse,
+}
+
+/// What a model is told of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
+}
+
+/// Whether a model may want tools to be called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ToolUse {
+    /// It decides.
+    #[default]
+    Auto,
+    /// It must answer.
+    Forbidden,
 }
 
 /// Something that was said.
@@ -36,6 +66,8 @@ pub enum Speaker {
     User,
     /// The model.
     Assistant,
+    /// A tool that the model wanted to be called.
+    Tool,
 }
 
 /// A piece of what was said.
@@ -45,6 +77,15 @@ pub enum Part {
     Text(String),
     /// A picture, as a `data:` URL (RFC 2397).
     Picture(String),
+    /// A call that the model asks for.
+    Call(ToolCall),
+    /// What came of a call: a tool says nothing else.
+    Result {
+        /// Of the call.
+        call_id: String,
+        /// What the tool said.
+        text: String,
+    },
 }
 
 impl Said {
@@ -60,7 +101,7 @@ impl Said {
     pub fn words(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Picture(_) => None,
+            Part::Picture(_) | Part::Call(_) | Part::Result { .. } => None,
         });
         texts.collect::<Vec<_>>().join("\n")
     }
@@ -79,6 +120,23 @@ pub(super) struct Body<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
 }
 
 #[derive(Serialize)]
@@ -89,7 +147,27 @@ struct StreamOptions {
 #[derive(Serialize)]
 struct Message<'a> {
     role: Speaker,
-    content: Content<'a>,
+    /// Null where there are only calls: some want it to be there.
+    content: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    function: CalledFunction<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+struct CalledFunction<'a> {
+    name: &'a str,
+    arguments: &'a str,
 }
 
 /// A text where there is nothing else: not every model takes lists.
@@ -132,25 +210,116 @@ pub(super) fn body<'a>(prompt: &'a Prompt, quirks: &Quirks) -> Body<'a> {
         stream_options: quirks.stream_options.then_some(StreamOptions {
             include_usage: true,
         }),
+        tools: prompt.tools.iter().map(tool).collect(),
+        tool_choice: (!prompt.tools.is_empty() && prompt.tool_use == ToolUse::Forbidden)
+            .then_some("none"),
+    }
+}
+
+fn tool(spec: &ToolSpec) -> Tool<'_> {
+    Tool {
+        r#type: FUNCTION,
+        function: Function {
+            name: &spec.name,
+            description: &spec.description,
+            parameters: &spec.parameters,
+        },
     }
 }
 
 fn message(said: &Said) -> Message<'_> {
-    let content = match said.parts.as_slice() {
-        [Part::Text(text)] => Content::Text(text),
-        parts => Content::Parts(parts.iter().map(content_part).collect()),
-    };
-    Message {
+    let mut message = Message {
         role: said.by,
-        content,
+        content: None,
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+    };
+    let mut shown = Vec::with_capacity(said.parts.len());
+    for part in &said.parts {
+        match part {
+            Part::Text(text) => shown.push(ContentPart::Text { text }),
+            Part::Picture(url) => shown.push(ContentPart::ImageUrl {
+                image_url: ImageUrl { url },
+            }),
+            Part::Call(call) => message.tool_calls.push(Call {
+                id: &call.id,
+                r#type: FUNCTION,
+                function: CalledFunction {
+                    name: &call.name,
+                    arguments: &call.arguments,
+                },
+                extra_content: call.extra.as_ref(),
+            }),
+            Part::Result { call_id, text } => {
+                message.tool_call_id = Some(call_id.as_str());
+                shown.push(ContentPart::Text { text });
+            }
+        }
     }
+    let only = match shown.as_slice() {
+        [ContentPart::Text { text }] => Some(*text),
+        _ => None,
+    };
+    message.content = match only {
+        Some(text) => Some(Content::Text(text)),
+        None if shown.is_empty() && !message.tool_calls.is_empty() => None,
+        None => Some(Content::Parts(shown)),
+    };
+    message
 }
 
-fn content_part(part: &Part) -> ContentPart<'_> {
-    match part {
-        Part::Text(text) => ContentPart::Text { text },
-        Part::Picture(url) => ContentPart::ImageUrl {
-            image_url: ImageUrl { url },
-        },
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tools_and_what_came_of_them_are_worded_as_providers_want_them() {
+        let call = ToolCall {
+            id: "a".to_owned(),
+            name: "weather".to_owned(),
+            arguments: "{\"q\":1}".to_owned(),
+            extra: None,
+        };
+        let prompt = Prompt {
+            model: "m".to_owned(),
+            said: vec![
+                Said::text(Speaker::User, "How is it?"),
+                Said {
+                    by: Speaker::Assistant,
+                    parts: vec![Part::Call(call)],
+                },
+                Said {
+                    by: Speaker::Tool,
+                    parts: vec![Part::Result {
+                        call_id: "a".to_owned(),
+                        text: "Cold.".to_owned(),
+                    }],
+                },
+            ],
+            tools: vec![ToolSpec {
+                name: "weather".to_owned(),
+                description: "Tells.".to_owned(),
+                parameters: json!({ "type": "object" }),
+            }],
+            tool_use: ToolUse::Forbidden,
+            ..Prompt::default()
+        };
+        let body = serde_json::to_value(body(&prompt, &Quirks::default())).unwrap();
+        assert_eq!(
+            body["messages"],
+            json!([
+                { "role": "user", "content": "How is it?" },
+                { "role": "assistant", "content": null, "tool_calls": [
+                    { "id": "a", "type": "function", "function": { "name": "weather", "arguments": "{\"q\":1}" } }] },
+                { "role": "tool", "content": "Cold.", "tool_call_id": "a" },
+            ])
+        );
+        assert_eq!(body["tool_choice"], "none");
+        assert_eq!(body["tools"][0]["function"]["parameters"]["type"], "object");
+        let plain = serde_json::to_value(super::body(&Prompt::default(), &Quirks::default()));
+        let plain = plain.unwrap();
+        assert!(plain.get("tools").is_none() && plain.get("tool_choice").is_none());
     }
 }

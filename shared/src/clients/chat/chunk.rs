@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cut;
+use super::{calls::CallPiece, cut};
 use crate::tokens::TokenCounts;
 
 /// Most bytes of a reason to stop that are kept.
@@ -33,6 +33,8 @@ pub(super) struct Said {
     pub(super) text: String,
     /// What the model thought meanwhile.
     pub(super) thoughts: String,
+    /// Pieces of calls of tools.
+    pub(super) calls: Vec<CallPiece>,
     /// Why there is no more.
     pub(super) finish: Option<String>,
     /// What was counted.
@@ -69,6 +71,7 @@ impl From<Chunk> for Said {
             said.text.push_str(&text_of(&delta["content"]));
             said.text
                 .push_str(delta["refusal"].as_str().unwrap_or_default());
+            said.calls.extend(CallPiece::all_of(delta));
             let finish = choice["finish_reason"].as_str();
             if let Some(finish) = finish.filter(|reason| !reason.is_empty()) {
                 let mut finish = finish.replace(char::is_control, "");

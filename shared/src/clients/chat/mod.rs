@@ -5,6 +5,7 @@
 //! providers say of their own, read in November 2026.
 
 mod body;
+mod calls;
 mod chunk;
 mod limit;
 mod stream;
@@ -18,7 +19,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 pub use self::{
-    body::{Part, Prompt, Said, Speaker},
+    body::{Part, Prompt, Said, Speaker, ToolSpec, ToolUse},
+    calls::ToolCall,
     limit::Limit,
     stream::{Answer, AnswerError, Ending, Piece},
 };

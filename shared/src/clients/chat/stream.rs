@@ -12,6 +12,7 @@ use tokio_util::{
 };
 
 use super::{
+    calls::{Calls, ToolCall},
     chunk::{Chunk, Said},
     cut,
 };
@@ -42,6 +43,8 @@ pub struct Answer {
     open: String,
     /// What was read and not given yet.
     ready: VecDeque<Piece>,
+    /// Calls of tools that it asks for.
+    calls: Calls,
     finish: Option<String>,
     /// Until when figures are waited for, once the answer has ended.
     figures_until: Option<Instant>,
@@ -78,6 +81,8 @@ pub struct Ending {
     pub finish: String,
     /// What the provider counted, if it says so.
     pub usage: Option<TokenCounts>,
+    /// Tools that the model wants to be called before it goes on.
+    pub calls: Vec<ToolCall>,
 }
 
 /// Why an answer was not made to its end.
@@ -120,6 +125,7 @@ impl Answer {
             silence,
             open: String::new(),
             ready: VecDeque::new(),
+            calls: Calls::default(),
             finish: None,
             figures_until: None,
             usage: None,
@@ -248,6 +254,12 @@ impl Answer {
             self.bytes += said.thoughts.len();
             self.ready.push_back(Piece::Thought(said.thoughts));
         }
+        for piece in said.calls {
+            self.bytes += piece.bytes();
+            if !self.calls.add(piece) {
+                return Err(AnswerError::TooLong);
+            }
+        }
         let is_told = said.usage.is_some();
         self.usage = said.usage.or(self.usage);
         self.cost_microusd = said.cost_microusd.or(self.cost_microusd);
@@ -273,6 +285,7 @@ impl Answer {
         self.ready.push_back(Piece::End(Ending {
             finish: self.finish.clone().unwrap_or_default(),
             usage: self.usage,
+            calls: self.calls.take(),
         }));
     }
 

@@ -49,6 +49,28 @@ impl Limits {
         let tokens = tokens.into_iter().take(self.messages as usize);
         tokens.enumerate().take_while(may_be_sent).count()
     }
+
+    /// The same for what tools said: of how many of the messages it may be sent, which each come with the tokens of all that was
+    /// asked of tools for them, and said. It is sent as a whole or not at all.
+    pub fn reach_of_tools<T>(self, said: impl IntoIterator<Item = (u32, T)>) -> usize
+    where
+        T: IntoIterator<Item = u32>,
+    {
+        let (mut used, mut messages, mut reach) = (0_u64, 0_u64, 0);
+        for (tokens, of_tools) in said {
+            used += u64::from(tokens);
+            messages += 1;
+            if used >= self.most_stored() || messages >= u64::from(self.messages) {
+                break;
+            }
+            for tokens in of_tools {
+                used += u64::from(tokens);
+                messages += 1;
+            }
+            reach += 1;
+        }
+        reach
+    }
 }
 
 /// A message before the question.
@@ -195,14 +217,18 @@ fn groups(earlier: &[Said]) -> Vec<Group> {
             at += 1;
         }
         let (results, oldest) = (at - begin, earlier[at]);
-        at += 1;
+        // Nobody called: what came before has nothing to do with them.
+        let is_orphaned = results > 0 && !oldest.is_result && oldest.calls == 0;
+        if !is_orphaned {
+            at += 1;
+        }
         groups.push(Group {
             tokens: earlier[begin..at]
                 .iter()
                 .map(|said| u64::from(said.tokens))
                 .sum(),
             places: begin..at,
-            is_sendable: !oldest.is_result && oldest.calls as usize == results,
+            is_sendable: !is_orphaned && !oldest.is_result && oldest.calls as usize == results,
         });
     }
     groups
@@ -243,13 +269,14 @@ impl Filling<'_> {
         true
     }
 
-    /// Takes as much of messages as fits, and tells whether that is anything: the longest of them is cut. `reserved` tokens
-    /// stay, if enough is left of it.
+    /// Takes as much of messages as fits, and tells whether that is anything: the longest of them is cut, but no call, of which
+    /// the beginning is none. `reserved` tokens stay, if enough is left of it.
     fn cut(&mut self, group: &Group, reserved: u32) -> bool {
         let places = self.places.checked_sub(group.places.len());
         let longest = group
             .places
             .clone()
+            .filter(|place| self.earlier[*place].calls == 0)
             .max_by_key(|place| self.earlier[*place].tokens);
         let (Some(places), Some(longest)) = (places, longest) else {
             return false;

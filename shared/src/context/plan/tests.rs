@@ -208,6 +208,14 @@ fn a_call_and_its_results_are_not_parted() {
     assert_eq!(places(&plan(&asked)), (vec![0, 1, 3], vec![2]));
     asked.limits.tokens = 150;
     assert_eq!(places(&plan(&asked)), (vec![0], vec![]));
+    // A call is not cut, however long it is.
+    let long = Said {
+        tokens: 500,
+        ..call
+    };
+    let earlier = [plain(50), result, result, long, plain(50)];
+    let asked_long = self::asked(limits(600, 50, 20), &earlier);
+    assert_eq!(places(&plan(&asked_long)), (vec![0], vec![]));
     // No more than three messages.
     asked.limits = limits(1_000, 4, 20);
     assert_eq!(places(&plan(&asked)), (vec![0], vec![]));
@@ -224,6 +232,11 @@ fn a_call_and_its_results_are_not_parted() {
         );
         assert_eq!(whole.len(), 2);
     }
+    // What was said before results without a call is sent.
+    let earlier = [result, plain(50)];
+    let asked = self::asked(limits(1_000, 50, 20), &earlier);
+    let whole = Piece::Earlier(1, Size::Whole);
+    assert_eq!(plan(&asked).pieces, [whole, Piece::Question]);
 }
 
 prop_compose! {

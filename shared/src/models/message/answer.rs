@@ -8,6 +8,7 @@ use sea_orm::{
 
 use super::{
     ActiveModel, Column, Content, Entity, Failure, Figures, Model, New, Rating, Role, Status,
+    exchange,
     write::{count, insert, next_time, row},
 };
 use crate::{
@@ -225,7 +226,8 @@ pub async fn find_sent(
     Ok(found.one(db).await?)
 }
 
-/// Finds the first answer to a message; one that failed before a word was said only where there is no other.
+/// Finds the first answer to a message, whatever tools said before it; one that failed before a word was said only where
+/// there is no other.
 ///
 /// # Errors
 /// As the database fails.
@@ -234,10 +236,12 @@ pub async fn find_answer(
     conversation: ConversationId,
     question: MessageId,
 ) -> Result<Option<Model>> {
+    let above = exchange::below(db, conversation, question).await?;
     Ok(Entity::find()
         .filter(Column::ConversationId.eq(conversation))
-        .filter(Column::ParentId.eq(question))
+        .filter(Column::ParentId.is_in(above))
         .filter(Column::Role.eq(Role::Assistant))
+        .filter(Expr::cust(exchange::IS_NONE))
         .filter(Column::DeletedAt.is_null())
         .order_by_asc(Expr::cust(
             "status IN ('failed', 'interrupted') AND size_bytes = 0",

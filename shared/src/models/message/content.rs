@@ -23,6 +23,28 @@ pub enum Part {
         /// An upload of the same user.
         attachment_id: AttachmentId,
     },
+    /// A call of a tool that the model asked for.
+    #[serde(rename = "toolCall")]
+    ToolCall {
+        /// By which its result is known.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// JSON, as the model wrote it.
+        arguments: String,
+    },
+    /// What came of a call. It is data, and not found by the search.
+    #[serde(rename = "toolResult")]
+    ToolResult {
+        /// Of the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// `completed`, `failed`, `invalid` or `unavailable`.
+        status: String,
+        /// What the model was told.
+        output: String,
+    },
 }
 
 /// What a message consists of, in order.
@@ -41,7 +63,7 @@ impl Content {
     pub fn text(&self) -> String {
         let texts = self.0.iter().filter_map(|part| match part {
             Part::Text { text } => Some(text.as_str()),
-            Part::Attachment { .. } => None,
+            Part::Attachment { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } => None,
         });
         texts.collect::<Vec<_>>().join("\n")
     }
@@ -49,10 +71,17 @@ impl Content {
     /// Everything that was shown.
     pub fn attachments(&self) -> Vec<AttachmentId> {
         let ids = self.0.iter().filter_map(|part| match part {
-            Part::Text { .. } => None,
+            Part::Text { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } => None,
             Part::Attachment { attachment_id } => Some(*attachment_id),
         });
         ids.collect()
+    }
+
+    /// Whether it tells of tools: calls of them, or what came of one.
+    pub fn is_of_tools(&self) -> bool {
+        let is_of_tools =
+            |part: &Part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
+        self.0.iter().any(is_of_tools)
     }
 
     /// Bytes of everything that was said.
@@ -60,6 +89,8 @@ impl Content {
         let sizes = self.0.iter().map(|part| match part {
             Part::Text { text } => text.len(),
             Part::Attachment { .. } => 0,
+            Part::ToolCall { arguments, .. } => arguments.len(),
+            Part::ToolResult { output, .. } => output.len(),
         });
         sizes.sum()
     }

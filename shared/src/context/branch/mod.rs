@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ids::{AttachmentId, MessageId},
     models::{
-        message::{self, Role},
+        message::{self, Content, Part, Role},
         summary,
     },
 };
@@ -45,6 +45,26 @@ pub struct Earlier {
     pub attachments: Vec<AttachmentId>,
     /// What is sent of that, if it does not change any more by itself; [`Earlier::settled`] tells to whom.
     pub frames: Option<Frames>,
+    /// What was asked of tools for it, and what they said, newest first.
+    pub tools: Vec<OfTools>,
+}
+
+/// A message of a model with calls of tools, or of a tool: it goes along with questions that have tools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfTools {
+    /// The calls, or what came of one.
+    pub content: Content,
+    /// Tokens of it, as they are stored.
+    pub tokens: i32,
+}
+
+/// The place of a message in a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Its place in [`Branch::earlier`].
+    pub message: usize,
+    /// Of what tools were asked for that message, and said: its place in [`Earlier::tools`].
+    pub tool: Option<usize>,
 }
 
 /// What is sent of the attachments of a message.
@@ -94,6 +114,20 @@ impl Earlier {
             tokens: row.token_count,
             frames: attachments.is_empty().then(Frames::default),
             attachments,
+            tools: Vec::new(),
+        }
+    }
+
+    /// An answer with what was asked of tools for it, and what they said, newest first.
+    #[must_use]
+    pub fn with_tools<'a>(self, tools: impl Iterator<Item = &'a message::Model>) -> Self {
+        let tools = tools.map(|row| OfTools {
+            content: row.content.clone(),
+            tokens: row.token_count,
+        });
+        Self {
+            tools: tools.collect(),
+            ..self
         }
     }
 
@@ -103,9 +137,28 @@ impl Earlier {
         frames.filter(|frames| !(sees_pictures && frames.is_blind))
     }
 
-    /// Whether it says anything to a model.
+    /// Its tokens with what is known of those of its attachments, as they are stored.
+    fn stored(&self) -> u32 {
+        let frames = self.frames.as_ref().map_or(0, |frames| frames.tokens);
+        count::of_stored(self.tokens).saturating_add(count::of_stored(frames))
+    }
+
+    /// Whether it says anything to a model, with tools and without.
     fn says(&self) -> bool {
         self.role != Role::Tool && !(self.text.is_empty() && self.attachments.is_empty())
+    }
+}
+
+impl OfTools {
+    fn size(&self) -> Said {
+        let parts = self.content.0.iter();
+        let calls = parts.filter(|part| matches!(part, Part::ToolCall { .. }));
+        let mut parts = self.content.0.iter();
+        Said {
+            tokens: count::of_stored(self.tokens),
+            calls: u32::try_from(calls.count()).unwrap_or(u32::MAX),
+            is_result: parts.any(|part| matches!(part, Part::ToolResult { .. })),
+        }
     }
 }
 
@@ -115,21 +168,48 @@ impl Branch {
         self.earlier.len() >= self.total as usize
     }
 
-    /// The sizes of its messages; `extra` are the tokens of what is sent of attachments.
-    pub fn sizes(&self, extra: &[u32]) -> Vec<Said> {
-        let extra = extra.iter().copied().chain(std::iter::repeat(0));
-        let sizes = self.earlier.iter().zip(extra).map(|(one, extra)| Said {
-            tokens: count::of_stored(one.tokens).saturating_add(extra),
-            ..Said::default()
-        });
-        sizes.collect()
+    /// Its messages, newest first; only `with_tools` what was asked of tools, and what they said.
+    pub fn places(&self, with_tools: bool) -> Vec<At> {
+        let mut places = Vec::with_capacity(self.earlier.len());
+        for (message, one) in self.earlier.iter().enumerate() {
+            places.push(At {
+                message,
+                tool: None,
+            });
+            let tools = if with_tools { one.tools.len() } else { 0 };
+            places.extend((0..tools).map(|tool| At {
+                message,
+                tool: Some(tool),
+            }));
+        }
+        places
     }
 
-    /// The size of its summary.
-    pub fn summary_size(&self) -> Option<Summary> {
-        self.summary.as_ref().map(|told| Summary {
-            tokens: count::of_stored(told.tokens),
-            since: told.since as usize,
+    /// The sizes of messages; `extra` are the tokens of what is sent of attachments, of each of [`Self::earlier`].
+    pub fn sizes(&self, places: &[At], extra: &[u32]) -> Vec<Said> {
+        let size = |at: &At| {
+            let one = &self.earlier[at.message];
+            if let Some(tool) = at.tool {
+                return one.tools[tool].size();
+            }
+            let extra = extra.get(at.message).copied().unwrap_or_default();
+            Said {
+                tokens: count::of_stored(one.tokens).saturating_add(extra),
+                ..Said::default()
+            }
+        };
+        places.iter().map(size).collect()
+    }
+
+    /// The size of its summary, before which these messages are.
+    pub fn summary_size(&self, places: &[At]) -> Option<Summary> {
+        self.summary.as_ref().map(|told| {
+            let since = told.since as usize;
+            let newer = places.iter().take_while(|at| at.message < since).count();
+            Summary {
+                tokens: count::of_stored(told.tokens),
+                since: newer + since.saturating_sub(self.earlier.len()),
+            }
         })
     }
 
@@ -172,12 +252,17 @@ impl Branch {
     /// Leaves out what cannot be sent any more, whatever the next question is and whoever is asked.
     #[must_use]
     pub fn trimmed(mut self, limits: Limits) -> Self {
+        let kept = limits.reach(self.earlier.iter().map(Earlier::stored));
+        // What goes along without tools is more of what people and models said, and so all of that is kept.
         let sizes = self.earlier.iter().map(|one| {
-            let frames = one.frames.as_ref().map_or(0, |frames| frames.tokens);
-            count::of_stored(one.tokens).saturating_add(count::of_stored(frames))
+            let tools = one.tools.iter().map(|said| count::of_stored(said.tokens));
+            (one.stored(), tools)
         });
-        let kept = limits.reach(sizes);
+        let with_tools = limits.reach_of_tools(sizes);
         self.earlier.truncate(kept);
+        for one in self.earlier.iter_mut().skip(with_tools) {
+            one.tools.clear();
+        }
         let most = (limits.tokens as usize).saturating_mul(LONGEST_TOKEN);
         for one in &mut self.earlier {
             // Whatever is shorter may be sent whole.
@@ -192,7 +277,8 @@ impl Branch {
     pub(super) fn text_bytes(&self) -> usize {
         let said = self.earlier.iter().map(|one| {
             let frames = one.frames.iter().flat_map(|frames| &frames.texts);
-            one.text.len() + frames.map(String::len).sum::<usize>()
+            let tools = one.tools.iter().map(|said| said.content.size_bytes());
+            one.text.len() + frames.map(String::len).sum::<usize>() + tools.sum::<usize>()
         });
         let told = self.summary.as_ref().map_or(0, |told| told.text.len());
         said.sum::<usize>() + told
@@ -200,91 +286,4 @@ impl Branch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(tokens: i32) -> Earlier {
-        Earlier {
-            id: MessageId::new(),
-            role: Role::User,
-            text: "words ".repeat(tokens.unsigned_abs() as usize),
-            tokens,
-            attachments: Vec::new(),
-            frames: Some(Frames::default()),
-        }
-    }
-
-    fn branch(tokens: &[i32]) -> (Branch, Vec<MessageId>) {
-        let all: Vec<Earlier> = tokens.iter().map(|tokens| said(*tokens)).collect();
-        let ids = all.iter().map(|one| one.id).collect();
-        let branch = all.into_iter().fold(Branch::default(), Branch::with);
-        (branch, ids)
-    }
-
-    #[test]
-    fn a_branch_grows_and_ends_before_any_of_its_messages() {
-        let (mut branch, ids) = branch(&[1, 2, 3, 4]);
-        assert_eq!((branch.total, branch.leaf), (4, Some(ids[3])));
-        assert!(branch.is_whole());
-        branch.summary = Some(Told {
-            anchor: ids[1],
-            since: 2,
-            text: "numbers".to_owned(),
-            tokens: 1,
-        });
-        assert_eq!(branch.clone().up_to(ids[3]), Some(branch.clone()));
-        let shorter = branch.clone().up_to(ids[1]).unwrap();
-        assert_eq!((shorter.total, shorter.earlier[0].id), (2, ids[1]));
-        assert_eq!(shorter.summary.unwrap().since, 0);
-        // The summary tells of more than that.
-        assert_eq!(branch.clone().up_to(ids[0]), None);
-        assert_eq!(branch.clone().up_to(MessageId::new()), None);
-        // Nor where older ones are missing.
-        branch.total = 5;
-        assert_eq!(branch.clone().up_to(ids[2]), None);
-        assert!(branch.clone().up_to(ids[3]).is_some());
-        let empty = Earlier {
-            text: String::new(),
-            ..said(1)
-        };
-        let grown = branch.clone().with(empty.clone());
-        assert_eq!((grown.total, grown.leaf), (5, Some(empty.id)));
-        assert_eq!(branch.with(said(1)).summary.unwrap().since, 3);
-    }
-
-    #[test]
-    fn what_cannot_be_sent_any_more_is_left_out() {
-        let limits = Limits {
-            tokens: 100,
-            messages: 3,
-            recent: 2,
-        };
-        let (few, ids) = branch(&[10, 10, 10, 10]);
-        let trimmed = few.trimmed(limits);
-        assert_eq!((trimmed.earlier.len(), trimmed.total), (3, 4));
-        assert_eq!(trimmed.earlier[2].id, ids[1]);
-        assert!(!trimmed.is_whole());
-        // Of one that is too long in any case, as much stays as may be sent; and all of it where a model may count less.
-        let (long, _) = branch(&[10, 1_000, 390]);
-        let trimmed = long.trimmed(limits);
-        let lengths: Vec<usize> = trimmed.earlier.iter().map(|one| one.text.len()).collect();
-        assert_eq!(lengths, [2_340, 3_200, 60]);
-        let mut wide = said(390);
-        wide.text = "words ".repeat(1_000);
-        let trimmed = Branch::default().with(wide).trimmed(limits);
-        assert_eq!(trimmed.earlier[0].text.len(), 6_000);
-    }
-
-    #[test]
-    fn frames_are_for_models_that_see_as_much() {
-        let mut shown = said(10);
-        assert!(shown.settled(true).is_some() && shown.settled(false).is_some());
-        shown.frames = Some(Frames {
-            is_blind: true,
-            ..Frames::default()
-        });
-        assert!(shown.settled(true).is_none() && shown.settled(false).is_some());
-        shown.frames = None;
-        assert!(shown.settled(true).is_none() && shown.settled(false).is_none());
-    }
-}
+mod tests;

@@ -1,0 +1,150 @@
+//! Which tools an answer may use, and what is told of their calls.
+
+use std::sync::Arc;
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::Serialize;
+use shared::tools::{Called, Tool};
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    error::{Error, FieldProblem, Result},
+    extract::{Fields, Rule},
+    text::{Line, refuse},
+};
+
+/// Most tools that one answer may name.
+const NAMES_MAX: usize = 32;
+
+/// Which tools a model may call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::chat) enum ToolsWanted {
+    /// None.
+    #[default]
+    Nothing,
+    /// All that are offered.
+    Auto,
+    /// These.
+    Named(Vec<String>),
+}
+
+/// `auto`, `none`, or a list of names.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it documents what ToolsWanted reads")]
+pub(in crate::chat) enum ToolsInput {
+    /// All tools that are offered, or none.
+    #[schema(example = "auto")]
+    Word(String),
+    /// Names of up to 32 tools of `GET /api/v1/tools`.
+    Names(Vec<String>),
+}
+
+impl Deserr<Fields> for ToolsWanted {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> std::result::Result<Self, Fields> {
+        match value {
+            Value::Null => Ok(Self::Nothing),
+            Value::String(word) if word == "auto" => Ok(Self::Auto),
+            Value::String(word) if word == "none" => Ok(Self::Nothing),
+            Value::Sequence(_) => {
+                let names = Vec::<Line<1, 64>>::deserialize_from_value(value, location)?;
+                if names.len() > NAMES_MAX {
+                    let rule = Rule::new(format!("must have at most {NAMES_MAX} names"));
+                    return Err(refuse(rule, location));
+                }
+                Ok(Self::Named(names.into_iter().map(|name| name.0).collect()))
+            }
+            _ => Err(refuse(
+                Rule::new("must be auto, none, or a list of names of tools"),
+                location,
+            )),
+        }
+    }
+}
+
+impl ToolsWanted {
+    /// The tools themselves, each once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where one is not offered.
+    pub(in crate::chat) fn find(self, app: &App) -> Result<Vec<Arc<Tool>>> {
+        let names = match self {
+            Self::Nothing => return Ok(Vec::new()),
+            Self::Auto => return Ok(app.tools.offered()),
+            Self::Named(names) => names,
+        };
+        let offered = app.tools.offered();
+        let mut found: Vec<Arc<Tool>> = Vec::with_capacity(names.len());
+        let mut problems = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            match offered.iter().find(|tool| tool.name == *name) {
+                Some(_) if found.iter().any(|known| known.name == *name) => {}
+                Some(tool) => found.push(tool.clone()),
+                None => problems.push(FieldProblem {
+                    pointer: format!("/tools/{index}"),
+                    detail: "is no tool that is offered: see GET /api/v1/tools".to_owned(),
+                }),
+            }
+        }
+        if problems.is_empty() {
+            Ok(found)
+        } else {
+            Err(Error::Invalid(problems))
+        }
+    }
+}
+
+/// What is told of a call while an answer is made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(in crate::chat) enum ToolNote {
+    /// `tool.started`.
+    #[serde(rename_all = "camelCase")]
+    Started {
+        call_id: String,
+        name: String,
+        /// JSON, as the model writes it.
+        arguments: String,
+    },
+    /// `tool.finished`.
+    #[serde(rename_all = "camelCase")]
+    Finished {
+        call_id: String,
+        name: String,
+        /// `completed`, `failed`, `invalid` or `unavailable`.
+        status: &'static str,
+        /// Whether the result was remembered.
+        cached: bool,
+        duration_ms: u32,
+    },
+}
+
+impl ToolNote {
+    /// What came of a call.
+    pub(in crate::chat) fn finished(
+        call_id: &str,
+        name: &str,
+        called: &Called,
+        duration_ms: u32,
+    ) -> Self {
+        Self::Finished {
+            call_id: call_id.to_owned(),
+            name: name.to_owned(),
+            status: called.outcome.as_str(),
+            cached: called.is_cached,
+            duration_ms,
+        }
+    }
+
+    /// The name of the event.
+    pub(in crate::chat) fn event(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "tool.started",
+            Self::Finished { .. } => "tool.finished",
+        }
+    }
+}

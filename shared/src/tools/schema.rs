@@ -1,0 +1,141 @@
+//! Arguments of a tool: whether they keep to its JSON Schema, and how two of them are compared.
+
+use std::collections::BTreeMap;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use super::output::cut;
+use crate::keyring::sha256;
+
+/// Longest arguments.
+const ARGUMENTS_MAX_BYTES: usize = 32 * 1024;
+/// Most problems that are told, and characters of each.
+const PROBLEMS_MAX: usize = 8;
+const PROBLEM_MAX: usize = 200;
+
+/// What arguments must keep to.
+pub(super) struct Schema(Validator);
+
+impl Schema {
+    /// Reads a JSON Schema. What it refers to must be in it: nothing is fetched.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn new(schema: &Value) -> Result<Self, String> {
+        // Patterns of others must not take for ever.
+        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let built = options.build(schema);
+        built
+            .map(Self)
+            .map_err(|error| cut(&error.to_string(), PROBLEM_MAX))
+    }
+
+    /// Reads arguments, as a model writes them.
+    ///
+    /// # Errors
+    /// What is wrong with them, for the model.
+    pub(super) fn read(&self, text: &str) -> Result<Map<String, Value>, String> {
+        if text.len() > ARGUMENTS_MAX_BYTES {
+            return Err(format!(
+                "they have more than {ARGUMENTS_MAX_BYTES} characters"
+            ));
+        }
+        // Whoever has none to give may write nothing.
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| format!("they are no JSON: {error}"))?;
+        let problems: Vec<String> = self
+            .0
+            .iter_errors(&value)
+            .take(PROBLEMS_MAX)
+            .map(|error| {
+                let problem = cut(&error.to_string(), PROBLEM_MAX);
+                let at = error.instance_path().to_string();
+                if at.is_empty() {
+                    problem
+                } else {
+                    format!("{at}: {problem}")
+                }
+            })
+            .collect();
+        match value {
+            Value::Object(fields) if problems.is_empty() => Ok(fields),
+            Value::Object(_) => Err(problems.join("; ")),
+            _ => Err("they are no JSON object".to_owned()),
+        }
+    }
+}
+
+/// The same for arguments that mean the same: in whatever order they are written.
+pub(super) fn fingerprint(arguments: &Map<String, Value>) -> [u8; 32] {
+    let text = Value::Object(sorted_fields(arguments)).to_string();
+    sha256(text.as_bytes())
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(sorted_fields(fields)),
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn sorted_fields(fields: &Map<String, Value>) -> Map<String, Value> {
+    let fields: BTreeMap<String, Value> = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), sorted(value)))
+        .collect();
+    fields.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_that_are_wrong_say_where() {
+        let schema = json!({ "type": "object", "required": ["to"], "additionalProperties": false,
+            "properties": { "to": { "type": "string", "minLength": 1 }, "days": { "type": "integer", "maximum": 5 } } });
+        let schema = Schema::new(&schema).unwrap();
+        let read = schema.read(r#"{"to":"x","days":2}"#).unwrap();
+        assert_eq!(read["days"], 2);
+        for (text, told) in [
+            ("", "\"to\" is a required property"),
+            ("{", "they are no JSON"),
+            ("[]", "no JSON object"),
+            (r#"{"to":""}"#, "/to: "),
+            (r#"{"to":"x","days":9}"#, "/days: "),
+            (r#"{"to":"x","and":1}"#, "and"),
+        ] {
+            let problem = schema.read(text).unwrap_err();
+            assert!(problem.contains(told), "{text}: {problem}");
+        }
+        let long = format!(r#"{{"to":"{}"}}"#, "x".repeat(ARGUMENTS_MAX_BYTES));
+        assert!(schema.read(&long).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_elsewhere_is_refused() {
+        for schema in [
+            json!({ "$ref": "http://127.0.0.1:9/schema.json" }),
+            json!({ "$ref": "file:///etc/passwd" }),
+            json!({ "type": 7 }),
+        ] {
+            assert!(Schema::new(&schema).is_err(), "{schema}");
+        }
+        let within = json!({ "$defs": { "a": { "type": "object" } }, "$ref": "#/$defs/a" });
+        assert!(Schema::new(&within).is_ok());
+    }
+
+    #[test]
+    fn the_order_of_arguments_does_not_matter() {
+        let read = |text: &str| -> Map<String, Value> { serde_json::from_str(text).unwrap() };
+        let one = fingerprint(&read(r#"{"a":{"x":1,"y":[{"p":1,"q":2}]},"b":2}"#));
+        let other = fingerprint(&read(r#"{"b":2, "a":{"y":[{"q":2,"p":1}],"x":1}}"#));
+        assert_eq!(one, other);
+        assert_ne!(one, fingerprint(&read(r#"{"a":1,"b":2}"#)));
+    }
+}
