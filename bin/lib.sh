@@ -58,6 +58,13 @@ EXPORT_PACKAGES=(
 ENGINE_PACKAGES=("${OCR_PACKAGES[@]}" "${AUDIO_PACKAGES[@]}" "${EXPORT_PACKAGES[@]}")
 # What only the tests use: a voice to be transcribed, and the tools that build whisper.cpp.
 TEST_PACKAGES=(flite:flite cmake:cmake build-essential:c++)
+# For the stock SDKs that the tests of the whole house use; python3 brings no pip without its venv.
+SDK_PACKAGES=(
+  python3:python3
+  "python3-venv:/usr/lib/python3*/ensurepip/__init__.py|/opt/homebrew/bin/python3"
+  nodejs:node
+  npm:npm
+)
 
 SCRATCH=''         # temporary folder of this run, made by `scratch`
 FOREGROUND=''      # process group that `run` waits for
@@ -268,6 +275,8 @@ brew_formula() {
     ffmpeg) echo ffmpeg ;;
     cmake) echo cmake ;;
     nasm) echo nasm ;;
+    python3*) echo python ;;
+    nodejs | npm) echo node ;;
   esac
 }
 
@@ -385,6 +394,39 @@ fetch_promtool() {
   mkdir -p "$folder"
   (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb -x prometheus_*.deb .) &&
     mv "$folder/usr/bin/promtool" "$1.new" && mv "$1.new" "$1"
+}
+
+# Installs OpenAI's SDKs for Python and Node where the tests look for them: as pinned, and only once. The folders are marked
+# last, with what they were made of: one without that mark was left half-way.
+need_sdks() {
+  local folder=$ROOT/target/sdk
+  mkdir -p "$folder"
+  if ! "$folder/python/bin/python" -c '' 2>/dev/null ||
+    ! cmp -s tests/sdk/python/requirements.txt "$folder/python/complete"; then
+    step "Installing the SDK for Python (only once)" install_python_sdk "$folder/python" ||
+      die "could not install OpenAI's SDK for Python: it needs python3 with venv, and PyPI"
+  fi
+  if ! cmp -s tests/sdk/node/package-lock.json "$folder/node/complete"; then
+    step "Installing the SDK for Node (only once)" install_node_sdk "$folder/node" ||
+      die "could not install OpenAI's SDK for Node: it needs npm, and its registry"
+  fi
+  # The tests have an environment of their own, in which node may not be found.
+  ln -sf "$(command -v node)" "$folder/node/node"
+}
+
+install_python_sdk() {
+  rm -rf "$1"
+  python3 -m venv "$1" &&
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+      -r tests/sdk/python/requirements.txt &&
+    cp tests/sdk/python/requirements.txt "$1/complete"
+}
+
+install_node_sdk() {
+  rm -rf "$1"
+  mkdir "$1" && cp tests/sdk/node/package.json tests/sdk/node/package-lock.json "$1" &&
+    npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$1" &&
+    cp tests/sdk/node/package-lock.json "$1/complete"
 }
 
 # The profile that demo and dev build: sets PROGRAMS (the folder of the programs), builds them.

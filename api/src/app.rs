@@ -8,10 +8,11 @@ use std::{
 
 use sea_orm::DatabaseConnection;
 use shared::{
-    clients::{chat::Models, outbound::Outbound, storage::Storage},
+    clients::{chat::Models, outbound::Outbound, storage::Storage, transcriber::Transcribers},
     clock::Clock,
     database::{self, Origin, Tx},
     keyring::{Keyring, random},
+    ledger::Ledger,
     providers::Providers,
     redis::Redis,
     tokens::Measures,
@@ -60,6 +61,10 @@ pub(crate) struct Parts {
     pub chat: Chat,
     /// Whom to ask for them, and with which key.
     pub providers: Providers,
+    /// Whom to ask what is said in a sound.
+    pub transcribers: Transcribers,
+    /// Where it is written what they were asked.
+    pub ledger: Ledger,
     /// How tokens are counted.
     pub tokens: Measures,
     /// What models may call.
@@ -116,9 +121,12 @@ impl App {
         let agent = format!("{PROGRAM} (+{})", config.public_url);
         let tools = Tools::new(&config.tools, &agent, &redis, clock.clone(), &tasks)?;
         tools.follow(&closing);
+        let transcribers = Transcribers::new(providers.clone(), clock.clone())?;
         Ok(Self(Arc::new(Parts {
             keyring,
             providers,
+            transcribers,
+            ledger: Ledger::new(db.clone(), tasks.clone()),
             tokens: Measures::new(config.common.token_encoding),
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(config.common.outbound_allow.clone())?,

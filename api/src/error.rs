@@ -23,9 +23,9 @@ use crate::{answer::Answer, denied::Denied, limits::Exhausted};
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What `OpenAI`'s clients look for before `Retry-After`.
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Tells `OpenAI`'s clients whether to ask again.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// When a client may ask again while we cannot serve.
 const RETRY_LATER: Duration = Duration::from_secs(2);
 

@@ -28,6 +28,7 @@ mod metrics;
 mod middleware;
 mod models;
 mod notifications;
+mod openai;
 mod openapi;
 mod page;
 mod preconditions;

@@ -18,7 +18,7 @@ use crate::{
     app::App,
     attachments, chat, conversations, deliveries,
     error::Error,
-    exports, health, jobs, messages, metrics, middleware, models, notifications,
+    exports, health, jobs, messages, metrics, middleware, models, notifications, openai,
     openapi::{self, Document},
     projects, search, tokens, tools, usage, variants, webhooks,
 };
@@ -44,12 +44,14 @@ fn routes() -> OpenApiRouter<App> {
         .merge(webhooks::router())
         .merge(deliveries::router())
         .merge(notifications::router())
+        .merge(openai::router())
         .merge(health::router())
         .merge(metrics::router())
         .layer(layer::from_fn(middleware::limit));
     limited
         .merge(attachments::upload_router())
         .merge(chat::streaming_router())
+        .merge(openai::lasting_router())
 }
 
 /// The OpenAPI document.

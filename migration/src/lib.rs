@@ -29,6 +29,7 @@ mod m20261128_000020_index_words_faster;
 mod m20261128_000021_create_token_factors;
 mod m20261128_000022_create_summaries;
 mod m20261128_000023_create_calls;
+mod m20261128_000024_account_for_unkept_answers;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000021_create_token_factors::Migration),
             Box::new(m20261128_000022_create_summaries::Migration),
             Box::new(m20261128_000023_create_calls::Migration),
+            Box::new(m20261128_000024_account_for_unkept_answers::Migration),
         ]
     }
 }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod jobs;
 pub mod keyring;
 pub mod language;
+pub mod ledger;
 pub mod metrics;
 pub mod models;
 pub mod picture;

@@ -15,6 +15,7 @@ mod files;
 pub mod pdf;
 pub mod process;
 mod rows;
+pub mod sdk;
 pub mod sound;
 pub mod text;
 pub mod work;

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
     sync::Notify,
 };
@@ -53,6 +53,15 @@ pub struct Process {
 impl Process {
     /// Starts a program with nothing in its environment but what is given.
     pub fn start(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_with(Stdio::null(), program, args, env)
+    }
+
+    /// Starts one that can be told something.
+    pub fn start_listening(program: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_with(Stdio::piped(), program, args, env)
+    }
+
+    fn start_with(input: Stdio, program: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
         command
             .args(args)
@@ -60,7 +69,7 @@ impl Process {
             .envs(coverage())
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(env.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -71,6 +80,14 @@ impl Process {
         follow(out, lines.clone(), news.clone());
         follow(err, lines.clone(), news.clone());
         Self { child, lines, news }
+    }
+
+    /// Sends a line to one that listens.
+    pub async fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it listens");
+        let line = format!("{line}\n");
+        input.write_all(line.as_bytes()).await.expect("it listens");
+        input.flush().await.expect("it listens");
     }
 
     pub fn output(&self) -> String {

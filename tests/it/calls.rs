@@ -93,7 +93,7 @@ async fn a_lost_call_is_estimated_once_by_any_number_of_workers() {
     let estimate = estimate();
     for _ in 0..2 {
         // An answer may be lost.
-        call::note(&database.db, JobId::new(), 1, &estimate)
+        call::note(&database.db, Some((JobId::new(), 1)), &estimate)
             .await
             .unwrap();
     }
@@ -117,7 +117,7 @@ async fn what_is_known_replaces_what_was_estimated() {
     for is_estimated in [false, true] {
         let estimate = estimate();
         let truth = truth(&estimate);
-        call::note(&database.db, JobId::new(), 1, &estimate)
+        call::note(&database.db, Some((JobId::new(), 1)), &estimate)
             .await
             .unwrap();
         if is_estimated {
@@ -140,7 +140,7 @@ async fn both_at_the_same_time_come_to_what_is_known() {
     for _ in 0..50 {
         let estimate = estimate();
         let truth = truth(&estimate);
-        call::note(&database.db, JobId::new(), 1, &estimate)
+        call::note(&database.db, Some((JobId::new(), 1)), &estimate)
             .await
             .unwrap();
         let (_, settled) = tokio::join!(
@@ -162,7 +162,7 @@ async fn a_call_that_was_not_made_leaves_nothing() {
     let database = TestDatabase::create().await;
     for is_estimated in [false, true] {
         let estimate = estimate();
-        call::note(&database.db, JobId::new(), 1, &estimate)
+        call::note(&database.db, Some((JobId::new(), 1)), &estimate)
             .await
             .unwrap();
         if is_estimated {
@@ -176,6 +176,28 @@ async fn a_call_that_was_not_made_leaves_nothing() {
             (0, 0)
         );
     }
+}
+
+#[tokio::test]
+async fn a_call_of_a_request_is_lost_when_it_must_have_ended() {
+    let database = TestDatabase::create().await;
+    let now: DateTime<Utc> = sqlx::query_scalar("SELECT job_now()")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    let (before, current) = (
+        estimate(),
+        usage::Model {
+            created_at: now,
+            ..estimate()
+        },
+    );
+    for estimate in [&before, &current] {
+        call::note(&database.db, None, estimate).await.unwrap();
+    }
+    assert_eq!(lost(&database).await, [before.id.0]);
+    assert_eq!(make_estimate(&database, before.id).await, 1);
+    assert_eq!(ledger(&database).await[0].id, before.id);
 }
 
 #[tokio::test]
@@ -196,8 +218,12 @@ async fn a_call_is_lost_when_its_run_is_over() {
     .await
     .unwrap();
     let (before, current) = (estimate(), estimate());
-    call::note(&database.db, job, 1, &before).await.unwrap();
-    call::note(&database.db, job, 2, &current).await.unwrap();
+    call::note(&database.db, Some((job, 1)), &before)
+        .await
+        .unwrap();
+    call::note(&database.db, Some((job, 2)), &current)
+        .await
+        .unwrap();
     // Its lease has run out, but nobody has taken it away yet.
     assert_eq!(lost(&database).await, [before.id.0]);
     for state in [

@@ -8,7 +8,6 @@ mod exports;
 mod health;
 pub mod housekeeping;
 pub mod jobs;
-pub mod ledger;
 pub mod metrics;
 pub mod registry;
 pub mod runner;
@@ -24,6 +23,7 @@ use shared::{
     clients::{chat::Models, outbound::Outbound, storage::Storage, transcriber::Transcriber},
     clock::Clock,
     database,
+    ledger::Ledger,
     providers::Providers,
     redis::Redis,
     telemetry::log_feature,
@@ -41,7 +41,6 @@ use crate::{
         speech::{self, Engine, Ffmpeg, PocketSphinx, Speech, Whisper},
         tesseract::Tesseract,
     },
-    ledger::Ledger,
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -89,7 +88,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
     }
     Ok(Context::new(Parts {
-        ledger: Ledger::new(db.clone()),
+        ledger: Ledger::new(db.clone(), TaskTracker::new()),
         models: Models::new(clock.clone())?,
         writing: config.writing.clone(),
         db,

@@ -8,9 +8,9 @@ mod dto;
 mod processing;
 mod reading;
 mod routes;
-mod subtitles;
+pub(crate) mod subtitles;
 mod transcription;
-mod upload;
+pub(crate) mod upload;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -11,7 +11,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use super::answer::Making;
+use super::tries::Tries;
 
 /// What a provider tells of an answer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,9 +21,10 @@ pub(super) struct Counted {
     pub(super) cost_microusd: Option<i64>,
 }
 
-impl Making {
+impl Tries {
     /// Notes that a provider is asked, where it is found if this process dies.
-    pub(super) async fn begin_attempt(&mut self, attempt: Attempt) {
+    pub(super) async fn begin_attempt(&mut self, mut attempt: Attempt) {
+        attempt.price = attempt.price.filter(|_| self.is_priced);
         tracing::debug!(
             provider = attempt.provider,
             model = attempt.provider_model,
@@ -34,7 +35,7 @@ impl Making {
         self.attempts.push(attempt);
         self.thoughts.clear();
         // What is written later must not be older.
-        self.app.chat.live().note(self.row.id, &self.attempts);
+        self.app.chat.live().note(self.answer, &self.attempts);
         if !is_noted
             && let Err(error) = generation::note(&self.app.db, self.id, &self.attempts).await
         {
@@ -64,7 +65,7 @@ impl Making {
             "a provider did not answer"
         );
         attempt.spent = Some(Spent::nothing(reason, latency));
-        self.app.chat.live().note(self.row.id, &self.attempts);
+        self.app.chat.live().note(self.answer, &self.attempts);
     }
 
     /// Tokens of what was said and thought now, as they are stored.
@@ -73,6 +74,24 @@ impl Making {
         let tokens = &self.app.tokens;
         let thoughts = tokens.count_text(self.thoughts.clone()).await;
         tokens.count_text(text).await.saturating_add(thoughts)
+    }
+
+    /// Gives back the keys that are not used any more: nothing is known of how their providers are.
+    pub(super) async fn release(&mut self) {
+        if let Some(picked) = self.using.take() {
+            self.app.providers.end_probe(&picked).await;
+        }
+        if let Some(picked) = self.first.take() {
+            self.app.providers.unused(&picked).await;
+        }
+    }
+
+    /// Accounts for the latest attempt, if nobody has done so: it was left.
+    pub(super) async fn close_open(&mut self, outcome: Outcome) {
+        let latest = self.attempts.last();
+        if latest.is_some_and(|latest| latest.spent.is_none()) {
+            self.close_attempt(outcome, None, Counted::default()).await;
+        }
     }
 
     /// Accounts for the latest attempt, by what the provider counted or else by what was seen here.

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use shared::{
-    clients::chat::Ending,
+    clients::chat::{Ending, Piece},
     models::{message::Failure, usage::Outcome},
     tokens::TokenCounts,
 };
-use tokio::time::Instant;
 
-use super::{answer::Making, attempt::Counted, route};
+use super::{answer::Making, attempt::Counted, route, tries::Tries};
 
 /// Between two words, so that a stream can be seen.
 const PACE: Duration = Duration::from_millis(15);
@@ -19,19 +18,22 @@ const PACED_WORDS: usize = 200;
 impl Making {
     /// Answers with the question.
     pub(super) async fn echo(&mut self, question: &str) -> Result<Ending, Failure> {
-        self.begin_attempt(route::echo_attempt(&self.app, self.context.tokens))
+        let tokens = self.context.tokens;
+        self.tries.echo(question, tokens).await
+    }
+}
+
+impl Tries {
+    /// Says a question back, which has so many tokens.
+    pub(super) async fn echo(&mut self, question: &str, tokens: u32) -> Result<Ending, Failure> {
+        self.begin_attempt(route::echo_attempt(&self.app, tokens))
             .await;
-        let speaker = &self.speaker;
-        let first = &mut self.asking;
         say(question, PACE, |piece| {
-            if let Some((_, first)) = first {
-                first.get_or_insert_with(Instant::now);
-            }
-            speaker.say(piece);
+            self.hear(Piece::Text(piece.to_owned()));
         })
         .await;
         let usage = TokenCounts {
-            input: self.context.tokens,
+            input: tokens,
             output: self.output_tokens().await,
             ..TokenCounts::default()
         };

@@ -16,41 +16,29 @@ use shared::{
 use super::{
     aftermath::leave,
     answer::{Made, Making},
-    attempt::{Counted, millis},
+    attempt::millis,
     failure::failure,
     live::Stop,
 };
 
 /// Wait between tries to store the end, and how often it is tried.
-const STORE_AGAIN: Duration = Duration::from_millis(500);
-const STORE_TRIES: u32 = 1_200;
+pub(super) const STORE_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const STORE_TRIES: u32 = 1_200;
 
 impl Making {
     /// Stores how it ended, and tells.
     pub(super) async fn end(mut self, made: Made) {
-        if let Some(picked) = self.using.take() {
-            // Nothing is known of how the provider is.
-            self.app.providers.end_probe(&picked).await;
-        }
-        if let Some(picked) = self.first.take() {
-            self.app.providers.unused(&picked).await;
-        }
+        self.tries.release().await;
         if let Made::Stopped(Stop::Lost) = made {
             tracing::warn!(messageId = %self.row.id, "an answer was ended by another instance");
             return;
         }
-        if self
-            .attempts
-            .last()
-            .is_some_and(|last| last.spent.is_none())
-        {
-            let outcome = match &made {
-                Made::Stopped(Stop::Cancelled) => Outcome::Cancelled,
-                Made::Stopped(_) => Outcome::Interrupted,
-                Made::Whole(_) | Made::Failed(_) => Outcome::Failed,
-            };
-            self.close_attempt(outcome, None, Counted::default()).await;
-        }
+        let outcome = match &made {
+            Made::Stopped(Stop::Cancelled) => Outcome::Cancelled,
+            Made::Stopped(_) => Outcome::Interrupted,
+            Made::Whole(_) | Made::Failed(_) => Outcome::Failed,
+        };
+        self.tries.close_open(outcome).await;
         let ended = self.ended(made).await;
         let jobs = self.jobs(&ended);
         let mut tries = 0;
@@ -70,13 +58,13 @@ impl Making {
         };
         if let Some(row) = row {
             let branch = self.branch(&row);
-            self.speaker.end(row);
+            self.tries.speaker.end(row);
             leave(&self.app, &self.asked, branch.as_ref(), &jobs).await;
         }
     }
 
     async fn ended(&self, made: Made) -> Ended {
-        let text = self.speaker.text();
+        let text = self.tries.speaker.text();
         let (status, finish_reason, error) = match made {
             Made::Whole(ending) => (Status::Completed, Some(ending.finish), None),
             Made::Stopped(Stop::Cancelled) => {
@@ -91,7 +79,7 @@ impl Making {
             }
             Made::Failed(failure) => (Status::Failed, None, Some(failure)),
         };
-        let mut usage = answer_usage(&self.attempts, self.began.elapsed());
+        let mut usage = answer_usage(&self.tries.attempts, self.began.elapsed());
         if self.asked.begun.is_some()
             && let Some(before) = &self.row.figures
         {
@@ -113,7 +101,7 @@ impl Making {
                 .count_message(Role::Assistant.as_str(), text.clone())
                 .await,
             text,
-            provider: self.attempts.last().map(|last| last.provider.clone()),
+            provider: self.tries.attempts.last().map(|last| last.provider.clone()),
             finish_reason,
             error,
             figures: Some(figures),
@@ -138,10 +126,10 @@ impl Making {
         };
         if ended.text.len() <= turn::MOST_BYTES {
             let turn = EndedTurn {
-                generation: self.id,
+                generation: self.tries.id,
                 answer: row.clone(),
                 ended: ended.clone(),
-                ledger: usage::rows(Kind::Chat, purpose, &self.attempts),
+                ledger: usage::rows(Kind::Chat, purpose, &self.tries.attempts),
                 jobs: jobs.to_vec(),
                 at: now,
             };
@@ -153,10 +141,10 @@ impl Making {
             }
         }
         let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
-        if generation::take(&mut tx, self.id).await?.is_none() {
+        if generation::take(&mut tx, self.tries.id).await?.is_none() {
             return Ok(None);
         }
-        usage::record(&mut tx, Kind::Chat, purpose, &self.attempts).await?;
+        usage::record(&mut tx, Kind::Chat, purpose, &self.tries.attempts).await?;
         let row = message::end_answer(
             &mut tx,
             row.user_id,

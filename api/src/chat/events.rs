@@ -8,7 +8,7 @@ use std::{convert::Infallible, fmt::Write as _, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use shared::{
     database,
     ids::{MessageId, UserId},
-    models::message::{self, Status},
+    models::message::{self, AnswerUsage, Status},
 };
 use tokio::time::Instant;
 
@@ -71,14 +71,7 @@ pub(super) fn stream(reader: Reader, started: Option<Started>) -> Response {
         let rest = (!is_over).then_some((reader, String::new()));
         Some((Ok(Bytes::from(events)), rest))
     });
-    let mut response = Body::from_stream(events).into_response();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
-    headers.insert(BUFFERING, HeaderValue::from_static("no"));
-    response
+    as_stream(Body::from_stream(events))
 }
 
 /// Waits for an answer, and answers with it.
@@ -113,17 +106,28 @@ pub(super) async fn whole(mut reader: Reader) -> Result<Response> {
     }
     let row = message::Model::clone(&row);
     let mut response = Json(ChatCompletion::from(row.clone())).into_response();
-    let headers = response.headers_mut();
-    let text = |text: &str| HeaderValue::from_str(text).ok();
     let usage = row.figures.map(|figures| figures.usage);
+    tell_usage(
+        response.headers_mut(),
+        row.provider.as_deref(),
+        usage.as_ref(),
+    );
+    Ok(response)
+}
+
+/// Tells in headers who answered, and what it took.
+pub(crate) fn tell_usage(
+    headers: &mut HeaderMap,
+    provider: Option<&str>,
+    usage: Option<&AnswerUsage>,
+) {
+    let text = |text: &str| HeaderValue::from_str(text).ok();
     let told = [
-        (PROVIDER, row.provider.as_deref().and_then(text)),
-        (ATTEMPTS, usage.as_ref().map(|usage| usage.attempts.into())),
+        (PROVIDER, provider.and_then(text)),
+        (ATTEMPTS, usage.map(|usage| usage.attempts.into())),
         (
             OVERHEAD,
-            usage
-                .as_ref()
-                .and_then(|usage| text(&usage.overhead_ms.to_string())),
+            usage.and_then(|usage| text(&usage.overhead_ms.to_string())),
         ),
         (
             COST,
@@ -137,13 +141,24 @@ pub(super) async fn whole(mut reader: Reader) -> Result<Response> {
             headers.insert(name, value);
         }
     }
-    Ok(response)
+}
+
+/// The head of a stream of events.
+pub(crate) fn as_stream(body: Body) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(BUFFERING, HeaderValue::from_static("no"));
+    response
 }
 
 impl Reader {
     /// Waits for more. What is made elsewhere is not waited for once this program is about to end: a client finds it at
     /// another instance.
-    async fn hear(&mut self) -> Heard {
+    pub(super) async fn hear(&mut self) -> Heard {
         if self.app.chat.live().is_own(self.id) {
             return self.listener.next().await;
         }
@@ -207,7 +222,7 @@ impl Reader {
     }
 
     /// Whoever said it is gone: looks who says it now, or how it ended.
-    async fn find_again(&mut self) -> Result<()> {
+    pub(super) async fn find_again(&mut self) -> Result<()> {
         if self.app.closing.is_cancelled() {
             return Err(Error::Unavailable(anyhow::anyhow!(
                 "the server is shutting down"

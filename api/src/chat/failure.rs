@@ -91,7 +91,7 @@ pub(super) fn ask_failure(name: &str, error: &AskError) -> Failure {
 }
 
 /// Without the names of accounts.
-fn scrub(reason: &str) -> String {
+pub(crate) fn scrub(reason: &str) -> String {
     let is_account = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric());
         let marks = ["org-", "org_", "proj_", "proj-", "projects/", "sk-", "gsk_"];

@@ -11,7 +11,7 @@ use shared::{
     models::{
         conversation, generation,
         message::{self, Ended, Failure, Figures, Role, Status},
-        usage::{self, Kind, Outcome, Purpose, Spent},
+        usage::{self, Outcome, Purpose, Spent},
     },
     redis::Heard,
     tokens::TokenCounts,
@@ -156,9 +156,12 @@ async fn end_abandoned(app: &App, mut tx: Tx, id: Uuid) -> database::Result<()> 
         return Ok(());
     };
     let (message, length) = (found.message_id, found.text.len());
+    let is_kept = found.conversation_id.is_some();
     end(app, &mut tx, found).await?;
     tx.commit().await?;
-    relay::tell_end(app, message, id, length).await;
+    if is_kept {
+        relay::tell_end(app, message, id, length).await;
+    }
     tracing::warn!(messageId = %message, "an answer was interrupted, as its instance has gone");
     Ok(())
 }
@@ -188,15 +191,23 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
             first_token_ms: None,
         });
     }
-    let project = conversation::project_for_any_user(tx.orm(), found.conversation_id).await?;
+    // What nobody keeps has no message that would be ended.
+    let Some(conversation) = found.conversation_id else {
+        let purpose = Purpose {
+            user: Some(found.user_id),
+            ..Purpose::default()
+        };
+        return usage::record(tx, found.kind, purpose, &attempts).await;
+    };
+    let project = conversation::project_for_any_user(tx.orm(), conversation).await?;
     let purpose = Purpose {
         user: Some(found.user_id),
         project,
-        conversation: Some(found.conversation_id),
+        conversation: Some(conversation),
         message: Some(found.message_id),
         attachment: None,
     };
-    usage::record(tx, Kind::Chat, purpose, &attempts).await?;
+    usage::record(tx, found.kind, purpose, &attempts).await?;
     let ended = Ended {
         status: Status::Interrupted,
         token_count: app
@@ -217,7 +228,7 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
             context: message::AnswerContext::default(),
         }),
     };
-    let (user, conversation) = (found.user_id, found.conversation_id);
+    let user = found.user_id;
     message::end_answer(tx, user, conversation, found.message_id, ended, now).await?;
     Ok(())
 }

@@ -10,6 +10,7 @@ mod assemble;
 mod attempt;
 mod batch;
 mod context;
+pub(crate) mod direct;
 mod dto;
 mod echo;
 mod ending;
@@ -24,9 +25,11 @@ mod relay;
 pub(crate) mod route;
 mod routes;
 mod shown;
+pub(crate) mod spoken;
 mod store;
 mod told;
 mod tools;
+mod tries;
 mod turn;
 
 use std::{sync::Arc, time::Duration};
@@ -49,10 +52,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-pub(crate) use self::keeper::start;
 use self::{
     batch::{Batch, Flush},
     live::{Live, Stop},
+};
+pub(crate) use self::{
+    events::{as_stream, tell_usage},
+    failure::scrub,
+    keeper::start,
 };
 use crate::{app::App, extract::BodyLimit};
 

@@ -41,33 +41,23 @@ impl Choice {
     }
 
     /// Whether it can be shown pictures.
-    pub(super) fn sees_pictures(&self) -> bool {
+    pub(crate) fn sees_pictures(&self) -> bool {
         matches!(self, Self::Model(model, _) if model.sees_pictures)
     }
 
     /// What is noted before the first one is asked.
     pub(super) fn attempt(&self, app: &App, first: Option<&Picked>, input_tokens: u32) -> Attempt {
-        let route = match (self, first) {
-            (Self::Model(model, routes), Some(picked)) => routes
-                .iter()
-                .find(|route| picked.is_of(&route.provider, &route.model))
-                .map(|route| (model, route, picked)),
+        let attempt = match (self, first) {
+            (Self::Model(model, routes), Some(picked)) => {
+                first_attempt(app, &model.id, routes, picked, input_tokens)
+            }
             _ => None,
         };
-        match route {
-            Some((model, route, picked)) => attempt(
-                app,
-                &model.id,
-                route,
-                picked.group().to_owned(),
-                input_tokens,
-            ),
-            None => echo_attempt(app, input_tokens),
-        }
+        attempt.unwrap_or_else(|| echo_attempt(app, input_tokens))
     }
 
     /// How tokens are counted by whoever may be asked and counts most: what goes along must be within the limit there, too.
-    pub(super) fn measure(&self, app: &App) -> Measure {
+    pub(crate) fn measure(&self, app: &App) -> Measure {
         let Self::Model(_, routes) = self else {
             return app.tokens.plain();
         };
@@ -80,7 +70,7 @@ impl Choice {
     }
 
     /// Who is asked first.
-    pub(super) fn first_provider(&self) -> &str {
+    pub(crate) fn first_provider(&self) -> &str {
         match self {
             Self::Model(_, routes) => routes
                 .first()
@@ -97,35 +87,42 @@ impl Choice {
         let Self::Model(model, routes) = self else {
             return Ok(None);
         };
-        let (mut exhausted, mut open): (Option<Duration>, Option<Duration>) = (None, None);
-        let soonest = |known: Option<Duration>, wait: Duration| {
-            Some(known.map_or(wait, |known| known.min(wait)))
-        };
-        for route in routes {
-            match app.providers.pick(&route.provider, &route.model, &[]).await {
-                Ok(picked) => return Ok(Some(picked)),
-                Err(NotNow::Exhausted(wait)) => exhausted = soonest(exhausted, wait),
-                Err(NotNow::Open(wait)) => open = soonest(open, wait),
-                Err(NotNow::NoKey) => {}
-            }
+        pick_first(app, &model.id, routes).await.map(Some)
+    }
+}
+
+/// Picks the key that is used first for a model: of the first provider that can be asked now.
+///
+/// # Errors
+/// [`Error::Exhausted`] with the soonest time at which one can be asked, or [`Error::KeysRetired`].
+pub(super) async fn pick_first(app: &App, model: &str, routes: &[Route]) -> Result<Picked> {
+    let (mut exhausted, mut open): (Option<Duration>, Option<Duration>) = (None, None);
+    let soonest =
+        |known: Option<Duration>, wait: Duration| Some(known.map_or(wait, |known| known.min(wait)));
+    for route in routes {
+        match app.providers.pick(&route.provider, &route.model, &[]).await {
+            Ok(picked) => return Ok(picked),
+            Err(NotNow::Exhausted(wait)) => exhausted = soonest(exhausted, wait),
+            Err(NotNow::Open(wait)) => open = soonest(open, wait),
+            Err(NotNow::NoKey) => {}
         }
-        match (exhausted, open) {
-            (None, None) => Err(Error::KeysRetired {
-                model: model.id.clone(),
-            }),
-            (Some(one), Some(other)) => Err(Error::Exhausted {
-                retry_after: one.min(other),
-                is_limit: one <= other,
-            }),
-            (Some(wait), None) => Err(Error::Exhausted {
-                retry_after: wait,
-                is_limit: true,
-            }),
-            (None, Some(wait)) => Err(Error::Exhausted {
-                retry_after: wait,
-                is_limit: false,
-            }),
-        }
+    }
+    match (exhausted, open) {
+        (None, None) => Err(Error::KeysRetired {
+            model: model.to_owned(),
+        }),
+        (Some(one), Some(other)) => Err(Error::Exhausted {
+            retry_after: one.min(other),
+            is_limit: one <= other,
+        }),
+        (Some(wait), None) => Err(Error::Exhausted {
+            retry_after: wait,
+            is_limit: true,
+        }),
+        (None, Some(wait)) => Err(Error::Exhausted {
+            retry_after: wait,
+            is_limit: false,
+        }),
     }
 }
 
@@ -250,6 +247,20 @@ pub(super) fn attempt(
         started_at: app.clock.now(),
         spent: None,
     }
+}
+
+/// The same for the key that was picked first.
+pub(super) fn first_attempt(
+    app: &App,
+    model: &str,
+    routes: &[Route],
+    first: &Picked,
+    input_tokens: u32,
+) -> Option<Attempt> {
+    let mut routes = routes.iter();
+    let route = routes.find(|route| first.is_of(&route.provider, &route.model))?;
+    let group = first.group().to_owned();
+    Some(attempt(app, model, route, group, input_tokens))
 }
 
 /// The same, where nobody is asked.

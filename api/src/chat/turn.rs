@@ -22,6 +22,7 @@ use super::{
     route::{self, Choice},
     store::{Stored, Written, store, write},
     told::Listener,
+    tries::Tries,
 };
 use crate::{
     answer::Answer,
@@ -251,27 +252,20 @@ impl Asking<'_> {
             },
             choice,
             options: turn.options,
-            row,
             project: stored.project,
-            speaker,
             stopped,
             began,
-            attempts: Vec::new(),
             context: message::AnswerContext::default(),
-            stored_tokens: 0,
-            estimated: None,
             left: None,
             wants_title: setting.wants_title,
-            asking: None,
-            id,
-            first: stored.first,
-            is_noted: stored.is_noted,
-            using: None,
-            thoughts: String::new(),
             tools: turn.tools.clone(),
             exchange: Vec::new(),
-            round: at,
-            needs_break: false,
+            tries: Tries {
+                first: stored.first,
+                is_noted: stored.is_noted,
+                ..Tries::new(app, row.id, id, speaker)
+            },
+            row,
         };
         app.chat.make(making.run());
         Begun { reader, started }

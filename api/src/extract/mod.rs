@@ -34,6 +34,9 @@ const BODY_TIME: Duration = Duration::from_secs(20);
 /// of millions of sentences.
 const MOST_PROBLEMS: usize = 100;
 
+/// Most values that a large body may hold: each takes many times its length in memory.
+const MOST_VALUES: usize = 400_000;
+
 /// The largest body of a route, where it is another one than [`JSON_LIMIT_BYTES`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub usize);
@@ -254,6 +257,10 @@ where
 /// Reads JSON; what is large on a thread where nobody waits.
 async fn parse(bytes: Bytes) -> Result<serde_json::Value, Error> {
     let is_large = bytes.len() > JSON_LIMIT_BYTES;
+    if is_large && values(&bytes) > MOST_VALUES {
+        let told = format!("the body has more than {MOST_VALUES} values");
+        return Err(Error::Malformed(told));
+    }
     let parse = move || serde_json::from_slice::<serde_json::Value>(&bytes);
     let parsed = if is_large {
         tokio::task::spawn_blocking(parse)
@@ -265,6 +272,21 @@ async fn parse(bytes: Bytes) -> Result<serde_json::Value, Error> {
     parsed.map_err(|error: serde_json::Error| {
         Error::Malformed(format!("the body is not JSON: {error}"))
     })
+}
+
+/// About how many values JSON holds, whether or not it is any.
+fn values(json: &[u8]) -> usize {
+    let (mut values, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// Reads a body whole. That it does not come in time is the client's trouble, so nothing is logged.

@@ -57,6 +57,21 @@ fn of_endless_problems_the_first_are_named() {
     assert!(found.len() <= 2 * MOST_PROBLEMS, "{}", found.len());
 }
 
+#[test]
+fn values_are_counted_but_not_what_stands_in_texts() {
+    assert_eq!(values(br#"{"a":"x,[{\"\\","b":[1,2]}"#), 5);
+    assert_eq!(values(b"[[],[],[]]"), 7);
+}
+
+#[tokio::test]
+async fn a_large_body_of_countless_values_is_refused() {
+    let dense = format!("[{}]", "0,".repeat(MOST_VALUES + 1));
+    let error = parse(dense.into_bytes().into()).await.unwrap_err();
+    assert!(matches!(error, Error::Malformed(_)), "{error:?}");
+    let long = format!("\"{}\"", ",".repeat(MOST_VALUES + 1));
+    assert!(parse(long.into_bytes().into()).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_the_clients_trouble() {
     let silence = futures::stream::pending::<Result<Bytes, std::io::Error>>();

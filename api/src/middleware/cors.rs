@@ -13,10 +13,13 @@ use axum::{
 use crate::app::App;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+/// Those of `OpenAI`'s client for browsers, too.
 const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, \
-    range, traceparent, x-request-id";
+    openai-beta, openai-organization, openai-project, range, traceparent, x-request-id, x-stainless-arch, \
+    x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version, \
+    x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout";
 const ANSWER_HEADERS: &str = "content-disposition, content-range, etag, idempotent-replayed, link, location, \
-    ratelimit, ratelimit-limit, ratelimit-policy, ratelimit-remaining, ratelimit-reset, retry-after, \
+    openai-processing-ms, ratelimit, ratelimit-limit, ratelimit-policy, ratelimit-remaining, ratelimit-reset, retry-after, \
     retry-after-ms, x-baatcheet-attempts, x-baatcheet-cost-microusd, x-baatcheet-overhead-ms, x-baatcheet-provider, \
     x-request-id, x-should-retry";
 /// Two hours, in seconds; Chromium keeps a preflight's answer no longer.

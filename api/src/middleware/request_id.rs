@@ -18,10 +18,15 @@ use crate::{
     error::{Error, Problem},
     idempotency::Repeatable,
     metrics::UNMATCHED,
+    openai,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// How often a client of `OpenAI`'s making has asked the same before.
+const RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
+/// How long `OpenAI` took, as its clients know it.
+const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 /// Longest id taken from a client.
 const LONGEST_ID: usize = 128;
 /// Routes that machines ask all the time; their traces would tell nothing.
@@ -95,6 +100,11 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         .and_then(sane_traceparent)
         .map(str::to_owned);
     let method = request.method().clone();
+    let is_openai = openai::is_path(request.uri().path());
+    let client_retry = request
+        .headers()
+        .get(&RETRY_COUNT)
+        .and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
     // The route's template keeps ids out of the line; the whole path is logged only where nothing matched.
@@ -135,7 +145,11 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
         problem.request_id = Some(id.clone());
         let mut kept = std::mem::take(response.headers_mut());
-        response = problem.into_response();
+        response = if is_openai {
+            openai::refuse(&problem)
+        } else {
+            problem.into_response()
+        };
         if let Some(allow) = kept.remove(header::ALLOW) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -144,13 +158,19 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     let (duration, status) = (started.elapsed(), response.status());
+    if is_openai {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        response.headers_mut().insert(PROCESSING, millis.into());
+    }
     trace.end(ended(status), Some(status.as_u16()));
     app.metrics
         .answered(&method, route.unwrap_or(UNMATCHED), status, duration);
     span.in_scope(|| {
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let status = status.as_u16();
-        tracing::info!(%method, path, status, durationMs = duration_ms, ip, "{method} {path} {status}");
+        tracing::info!(
+            %method, path, status, durationMs = duration_ms, ip, clientRetry = client_retry, "{method} {path} {status}"
+        );
     });
     response
 }

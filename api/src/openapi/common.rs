@@ -12,7 +12,7 @@ use super::{
     problems::{self, PROBLEMS},
     resolve,
 };
-use crate::idempotency;
+use crate::{idempotency, openai};
 
 const CHANGES: [&str; 4] = ["delete", "patch", "post", "put"];
 
@@ -28,8 +28,9 @@ pub(super) fn describe(document: &mut Value) {
         .collect();
     for (path, method, operation) in operations(document) {
         let is_change = CHANGES.contains(&method);
-        let is_repeatable =
-            is_change && is_private(operation) && !path.starts_with(idempotency::EXCLUDED);
+        // What `OpenAI`'s clients ask for is kept nowhere.
+        let is_kept = !path.starts_with(idempotency::EXCLUDED) && !openai::is_path(path);
+        let is_repeatable = is_change && is_private(operation) && is_kept;
         if is_repeatable {
             add_parameter(operation, "IdempotencyKey");
         }

@@ -15,7 +15,10 @@ use utoipa::{
 };
 
 pub(crate) use self::problems::Problems;
-use crate::error::{FieldProblem, Problem};
+use crate::{
+    error::{FieldProblem, Problem},
+    openai::{OpenAiError, OpenAiErrorBody},
+};
 
 /// What every operation shares.
 #[derive(OpenApi)]
@@ -29,7 +32,7 @@ use crate::error::{FieldProblem, Problem};
             list, send `pagination.nextCursor` as `cursor`.",
         license(name = "MIT", identifier = "MIT"),
     ),
-    components(schemas(Problem, FieldProblem)),
+    components(schemas(Problem, FieldProblem, OpenAiError, OpenAiErrorBody)),
     modifiers(&Deployment),
     tags(
         (name = "accounts", description = "Creating an account, logging in and out, and changing one's own account"),
@@ -43,6 +46,7 @@ use crate::error::{FieldProblem, Problem};
         (name = "messages", description = "The messages of a conversation, which form a tree"),
         (name = "models", description = "Models that can be asked, and what they cost"),
         (name = "notifications", description = "What users are told inside the product"),
+        (name = "openai", description = "The same models for clients of OpenAI's API, in its words and with its errors"),
         (name = "projects", description = "Folders of conversations, with instructions of their own"),
         (name = "search", description = "Full-text search in conversations"),
         (name = "tools", description = "What models may call in an answer"),

@@ -4,7 +4,9 @@
 //! providers' pages, read on the day of its version. Where a provider's price depends on the hour or on the length of a
 //! question, there is none: such an answer is `unpriced` rather than guessed.
 
+mod embedding;
 mod price;
+mod quirks;
 
 use std::collections::HashSet;
 
@@ -12,7 +14,11 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use url::Url;
 
-pub use self::price::{AudioPrice, Price};
+pub use self::{
+    embedding::EmbeddingModel,
+    price::{AudioPrice, Price},
+    quirks::{Extra, Quirks},
+};
 
 /// The table that is built in.
 const BUILT_IN: &str = include_str!("models.json");
@@ -37,6 +43,9 @@ pub struct Catalogue {
     /// Models, best first.
     #[serde(default)]
     pub models: Vec<Model>,
+    /// Models that make vectors of texts.
+    #[serde(default)]
+    pub embedding_models: Vec<EmbeddingModel>,
     /// Whether what is built in is there too, after this and where this does not name it.
     #[serde(default = "yes")]
     pub built_in: bool,
@@ -78,31 +87,6 @@ pub struct AudioModel {
     /// What it costs; nobody knows where there is none.
     #[serde(default)]
     pub price: Option<AudioPrice>,
-}
-
-/// How a provider differs from the others.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Quirks {
-    /// Whether it is asked for figures at the end of a stream; others refuse the question, or tell them anyway.
-    pub stream_options: bool,
-    /// Whether the longest answer is `max_completion_tokens`, and not `max_tokens`.
-    pub max_completion_tokens: bool,
-    /// Highest temperature that it takes.
-    pub max_temperature: f64,
-    /// Whether `x-ratelimit-remaining-requests` counts the requests of a day; elsewhere it counts those of a minute.
-    pub daily_request_headers: bool,
-}
-
-impl Default for Quirks {
-    fn default() -> Self {
-        Self {
-            stream_options: true,
-            max_completion_tokens: false,
-            max_temperature: 2.0,
-            daily_request_headers: false,
-        }
-    }
 }
 
 /// A model.
@@ -191,6 +175,11 @@ impl Catalogue {
                     table.models.push(model);
                 }
             }
+            for model in built_in.embedding_models {
+                if table.embedding(&model.id).is_none() && table.find(&model.id).is_none() {
+                    table.embedding_models.push(model);
+                }
+            }
         }
         table.check()
     }
@@ -255,12 +244,26 @@ impl Catalogue {
             };
             return Err(CatalogueError::Model(model.id.clone(), problem));
         }
+        for model in &self.embedding_models {
+            if let Some(problem) = model.problem(&names) {
+                return Err(CatalogueError::Model(model.id.clone(), problem));
+            }
+            if !ids.insert(&model.id) {
+                let problem = "is there twice".to_owned();
+                return Err(CatalogueError::Model(model.id.clone(), problem));
+            }
+        }
         Ok(self)
     }
 
     /// The model of a name.
     pub fn find(&self, id: &str) -> Option<&Model> {
         self.models.iter().find(|model| model.id == id)
+    }
+
+    /// The model of a name that makes vectors of texts.
+    pub fn embedding(&self, id: &str) -> Option<&EmbeddingModel> {
+        self.embedding_models.iter().find(|model| model.id == id)
     }
 
     /// The provider of a name.

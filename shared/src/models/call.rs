@@ -1,4 +1,4 @@
-//! Calls of providers that runs of jobs are at.
+//! Calls of providers that runs of jobs are at, or requests that have no message.
 //!
 //! A call is noted before the provider is asked, with the row that the ledger gets of it where nobody tells what came of it:
 //! the worker was killed, or stopped while Postgres was away. The note goes in the statement that writes the row, so
@@ -21,9 +21,9 @@ pub struct Model {
     /// The id of its row of the ledger.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: UsageId,
-    /// The job that asks.
-    pub job_id: JobId,
-    /// Which run of it.
+    /// The job that asks; none where it is a request.
+    pub job_id: Option<JobId>,
+    /// Which run of it; 0 for a request.
     pub epoch: i32,
     /// Its row of the ledger, as far as it can be known before.
     pub estimate: Value,
@@ -45,10 +45,12 @@ macro_rules! columns {
 }
 
 /// Ids of at most `$1` calls whose run is over, the oldest first: its lease was lost, it has ended, or the job is gone. No run
-/// comes back, as each has an epoch of its own.
+/// comes back, as each has an epoch of its own. A request has no lease: nobody lets a call of one last as long as this.
 pub const LOST: &str = "
     SELECT c.id FROM calls c LEFT JOIN jobs j ON j.id = c.job_id
-     WHERE (j.epoch = c.epoch AND j.state = 'running') IS NOT TRUE
+     WHERE CASE WHEN c.job_id IS NULL
+                THEN (c.estimate ->> 'created_at')::timestamptz < job_now() - interval '10 minutes'
+                ELSE (j.epoch = c.epoch AND j.state = 'running') IS NOT TRUE END
      ORDER BY c.id LIMIT $1";
 
 /// Accounts for the call `$1` by its estimate, unless somebody else does at this moment or has done so.
@@ -76,27 +78,28 @@ const SETTLE: &str = concat!(
     ON CONFLICT (id) DO UPDATE
        SET outcome = excluded.outcome, error = excluded.error, input_tokens = excluded.input_tokens,
            cached_tokens = excluded.cached_tokens, output_tokens = excluded.output_tokens,
-           reasoning_tokens = excluded.reasoning_tokens, is_estimated = excluded.is_estimated,
+           reasoning_tokens = excluded.reasoning_tokens, audio_ms = excluded.audio_ms,
+           is_estimated = excluded.is_estimated,
            price_version = excluded.price_version, cost_microusd = excluded.cost_microusd,
            latency_ms = excluded.latency_ms, first_token_ms = excluded.first_token_ms"
 );
 
-/// Notes that a run of a job is about to ask a provider. Noted again, it stays one note.
+/// Notes that a run of a job, with its epoch, or a request is about to ask a provider. Noted again, it stays one note.
 ///
 /// # Errors
 /// As the database fails; then it may be noted or not.
 pub async fn note(
     db: &impl ConnectionTrait,
-    job: JobId,
-    epoch: i32,
+    run: Option<(JobId, i32)>,
     estimate: &usage::Model,
 ) -> Result<()> {
     const SQL: &str = "
         INSERT INTO calls (id, job_id, epoch, estimate) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+    let (job, epoch) = run.unzip();
     let values = [
         estimate.id.into(),
         job.into(),
-        epoch.into(),
+        epoch.unwrap_or_default().into(),
         json(estimate).into(),
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);

@@ -2,6 +2,9 @@
 //!
 //! The text is here and not in its message until the end: a message that changes is indexed anew for the search. Whoever
 //! takes the row away ends the answer, so it ends once, whether by who makes it or by who finds that nobody does.
+//!
+//! What is answered without being kept (`OpenAI`'s surface) has a row too, with an id of a message that is never there and
+//! without a conversation: so it is accounted for whatever becomes of its instance.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -13,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     database::{Result, Tx},
     ids::{ConversationId, MessageId, UserId},
-    models::usage::Attempt,
+    models::usage::{Attempt, Kind},
 };
 
 /// How long an instance may be silent before its answers are held for interrupted, in SQL. It is heard of several times
@@ -36,8 +39,8 @@ pub struct Model {
     pub message_id: MessageId,
     /// This making of it: an answer that is gone on with is made again.
     pub id: Uuid,
-    /// Where it is said.
-    pub conversation_id: ConversationId,
+    /// Where it is said; none where it is kept nowhere.
+    pub conversation_id: Option<ConversationId>,
     /// Whose it is.
     pub user_id: UserId,
     /// Who makes it.
@@ -55,6 +58,8 @@ pub struct Model {
     pub attempts: Attempts,
     /// When it was begun.
     pub started_at: DateTime<Utc>,
+    /// What is asked for.
+    pub kind: Kind,
 }
 
 /// None that the queries need.
@@ -78,6 +83,23 @@ pub struct New {
     pub instance: Uuid,
     /// What was said before.
     pub text: String,
+    /// What is asked for it first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An answer to begin that nobody keeps.
+#[derive(Debug, Clone)]
+pub struct NewUnkept {
+    /// By which it is known; there is no such message.
+    pub message: MessageId,
+    /// This making of it.
+    pub id: Uuid,
+    /// On whose behalf.
+    pub user: UserId,
+    /// Who makes it.
+    pub instance: Uuid,
+    /// What is asked for.
+    pub kind: Kind,
     /// What is asked for it first.
     pub attempts: Vec<Attempt>,
 }
@@ -116,6 +138,36 @@ pub async fn begin(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<()> {
     ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     tx.orm().execute_raw(statement).await?;
+    Ok(())
+}
+
+/// Begins an answer that nobody keeps. That does not wait for the disk: it survives the end of the instance, which is what it
+/// is for; with Postgres itself the call of the provider may be in no ledger.
+///
+/// # Errors
+/// As the database fails.
+pub async fn begin_unkept(
+    db: &impl ConnectionTrait,
+    new: NewUnkept,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO generations
+                (message_id, id, user_id, instance, lease_until, text, begun_bytes, attempts, started_at, kind)
+         SELECT $1, $2, $3, $4, {LEASE_UNTIL}, '', 0, $5, $6, $7
+          WHERE set_config('synchronous_commit', 'off', true) = 'off'"
+    );
+    let values = [
+        new.message.into(),
+        new.id.into(),
+        new.user.into(),
+        new.instance.into(),
+        Attempts(new.attempts).into(),
+        now.into(),
+        new.kind.into(),
+    ];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    db.execute_raw(statement).await?;
     Ok(())
 }
 

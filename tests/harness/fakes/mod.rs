@@ -3,6 +3,7 @@
 pub mod cloudinary;
 pub mod held_receiver;
 pub mod mcp;
+pub mod openai;
 pub mod provider;
 pub mod receiver;
 pub mod sentry;

@@ -104,6 +104,14 @@ pub struct Provider {
 impl Provider {
     /// Starts one that answers each question as `answer` says.
     pub async fn start(answer: impl Fn(&Asked) -> Script + Send + Sync + 'static) -> Self {
+        Self::start_with(answer, Router::new()).await
+    }
+
+    /// Starts one that does more than answer questions.
+    pub async fn start_with(
+        answer: impl Fn(&Asked) -> Script + Send + Sync + 'static,
+        more: Router,
+    ) -> Self {
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
             asked: Mutex::default(),
@@ -113,9 +121,11 @@ impl Provider {
         });
         let router = Router::new()
             .route("/v1/chat/completions", post(complete))
+            .route("/v1/embeddings", post(complete))
             .route("/v1/models", get(list))
-            .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
-            .with_state(shared.clone());
+            .with_state(shared.clone())
+            .merge(more)
+            .layer(axum::extract::DefaultBodyLimit::max(64 << 20));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         #[expect(clippy::disallowed_methods, reason = "Provider owns it")]
@@ -288,6 +298,15 @@ pub fn stream(steps: Vec<Step>) -> Script {
 pub fn words_of(words: &[&str]) -> Script {
     let steps = words.iter().map(|word| delta(word));
     stream(steps.chain(end("stop", 11, words.len())).collect())
+}
+
+/// An answer in one piece.
+pub fn whole(body: &Value) -> Script {
+    Script {
+        status: 200,
+        headers: vec![("content-type", "application/json".to_owned())],
+        steps: vec![Step::Send(body.to_string())],
+    }
 }
 
 /// An error as providers give it.

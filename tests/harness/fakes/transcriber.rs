@@ -68,6 +68,11 @@ impl TranscriptionServer {
 
 /// An answer as Whisper gives it at `OpenAI`: in one segment, words of half a second.
 pub fn verbose(language: &str, text: &str) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(verbose_body(language, text))
+}
+
+/// The body of that answer.
+pub fn verbose_body(language: &str, text: &str) -> Value {
     let words: Vec<Value> = text
         .split(' ')
         .enumerate()
@@ -76,7 +81,7 @@ pub fn verbose(language: &str, text: &str) -> ResponseTemplate {
             json!({ "word": word, "start": start, "end": start + 0.4 })
         })
         .collect();
-    ResponseTemplate::new(200).set_body_json(json!({
+    json!({
         "task": "transcribe",
         "language": language,
         "duration": 2.0,
@@ -86,7 +91,7 @@ pub fn verbose(language: &str, text: &str) -> ResponseTemplate {
             "avg_logprob": -0.223_143_551, "compression_ratio": 1.0, "no_speech_prob": 0.01,
         }],
         "words": words,
-    }))
+    })
 }
 
 /// An error as providers give it.

@@ -227,7 +227,12 @@ async fn every_private_operation_asks_for_credentials_first() {
         let reply = nobody.send(reply).await;
         assert_eq!(reply.status, 401, "{}: {}", operation.name, reply.text);
         assert_eq!(reply.headers["www-authenticate"], "Bearer");
-        reply.expect_problem(401, "unauthenticated");
+        if operation.template.starts_with("/v1/") {
+            let error = &reply.expect(401)["error"];
+            assert_eq!(error["code"], "invalid_api_key", "{}", operation.name);
+        } else {
+            reply.expect_problem(401, "unauthenticated");
+        }
     }
     app.finish().await;
 }

@@ -7,12 +7,12 @@ use shared::{
     context::count,
     database,
     ids::UsageId,
+    ledger::Noted,
     models::usage::{self, Attempt, Outcome, Spent},
     tokens::TokenCounts,
 };
 
 use super::Writer;
-use crate::ledger::Noted;
 
 /// A call while it goes on. However that ends, also where nobody waits for it any more, it goes into the ledger.
 pub(super) struct Call<'a> {

@@ -236,8 +236,9 @@ impl<'a> Writer<'a> {
                 self.ctx.providers.answered(picked).await;
             }
             match piece {
-                Some(Piece::Text(text)) => call.say(&text),
+                Some(Piece::Text(text) | Piece::Refusal(text)) => call.say(&text),
                 Some(Piece::Thought(text)) => call.think(&text),
+                Some(Piece::Call(_) | Piece::Logprobs(_)) => {}
                 Some(Piece::End(ending)) => return Ok(ending),
                 None => return Err(AnswerError::Cut),
             }

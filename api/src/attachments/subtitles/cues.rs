@@ -15,13 +15,13 @@ const SHORTEST: f64 = 0.2;
 
 /// Words that are shown together.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cue {
+pub(crate) struct Cue {
     /// In milliseconds.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// In milliseconds.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// At least one.
-    pub(super) lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 /// Makes cues of words, where the engine told their times, else of segments, whose time is shared out by length: another

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::cues::Cue;
 
 /// `WebVTT` (W3C, <https://www.w3.org/TR/webvtt1/>, section 4.1). In it `&`, `<` and `>` mean something.
-pub(super) fn vtt(cues: &[Cue]) -> String {
+pub(crate) fn vtt(cues: &[Cue]) -> String {
     let mut text = String::from("WEBVTT\n");
     for cue in cues {
         let lines = cue.lines.join("\n");
@@ -21,7 +21,7 @@ pub(super) fn vtt(cues: &[Cue]) -> String {
 
 /// `SubRip`, which has no standard: numbered cues, and commas before the milliseconds. Players take `<` for markup and
 /// know no escape for it, so look-alikes stand in.
-pub(super) fn srt(cues: &[Cue]) -> String {
+pub(crate) fn srt(cues: &[Cue]) -> String {
     let mut text = String::new();
     for (number, cue) in cues.iter().enumerate() {
         let lines = cue.lines.join("\n").replace('<', "‹").replace('>', "›");

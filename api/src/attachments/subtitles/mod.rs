@@ -19,6 +19,10 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 
 use self::cues::cues;
+pub(crate) use self::{
+    cues::Cue,
+    format::{srt, vtt},
+};
 use crate::{
     app::App,
     caller::Caller,
@@ -78,8 +82,8 @@ pub(super) async fn get_subtitles(
     let (segments, words) = (read(heard.segments)?, read(heard.words)?);
     let cues = cues(&segments, &words);
     let (media_type, text) = match input.format.map_or_else(SubtitleFormat::default, |of| of.0) {
-        SubtitleFormat::Vtt => ("text/vtt; charset=utf-8", format::vtt(&cues)),
-        SubtitleFormat::Srt => ("application/x-subrip; charset=utf-8", format::srt(&cues)),
+        SubtitleFormat::Vtt => ("text/vtt; charset=utf-8", vtt(&cues)),
+        SubtitleFormat::Srt => ("application/x-subrip; charset=utf-8", srt(&cues)),
     };
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
     Ok((content_type, text).into_response())

@@ -22,8 +22,13 @@ use shared::{
     models::attachment::{self, Kind},
 };
 
-pub(super) use self::pace::{SPEED, Speed};
-use self::{form::Reading, rest::Rest, unread::Unread};
+use self::form::Reading;
+pub(crate) use self::{
+    pace::{Pace, SPEED, Speed},
+    rest::Rest,
+    sound::is_audible,
+    unread::Unread,
+};
 use crate::{
     error::{Error, Result},
     text::Languages,

@@ -7,7 +7,7 @@ const GRAIN: u32 = 64;
 
 /// Least speed of an upload.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::attachments) struct Speed {
+pub(crate) struct Speed {
     /// Over which time it is measured.
     pub(super) window: Duration,
     /// What must come in each such time.
@@ -15,7 +15,7 @@ pub(in crate::attachments) struct Speed {
 }
 
 /// 10 KiB a second over any 30 s.
-pub(in crate::attachments) const SPEED: Speed = Speed {
+pub(crate) const SPEED: Speed = Speed {
     window: Duration::from_secs(30),
     bytes: 30 * 10 * 1024,
 };
@@ -24,7 +24,7 @@ pub(in crate::attachments) const SPEED: Speed = Speed {
 ///
 /// Its time only runs while we wait for the client, so that a slow storage is not the client's fault.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     speed: Speed,
     waited: Duration,
     /// What came, and when; together no more than the least that is needed.
@@ -32,7 +32,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(speed: Speed) -> Self {
+    pub(crate) fn new(speed: Speed) -> Self {
         Self {
             speed,
             waited: Duration::ZERO,
@@ -41,7 +41,7 @@ impl Pace {
     }
 
     /// How long the next piece may still take: until what came in the window before is too little.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         let sum: u64 = self.pieces.iter().map(|(_, bytes)| bytes).sum();
         // The oldest piece is the one without which it would be too little.
         let since = match self.pieces.front() {
@@ -52,7 +52,7 @@ impl Pace {
     }
 
     /// Counts a piece, for which we have waited so long.
-    pub(super) fn count(&mut self, waited: Duration, bytes: usize) {
+    pub(crate) fn count(&mut self, waited: Duration, bytes: usize) {
         self.waited += waited;
         let bytes = bytes as u64;
         let grain = self.speed.window / GRAIN;

@@ -16,21 +16,21 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A body that can be read on when its first reader has given up.
 #[derive(Clone)]
-pub(super) struct Rest(Arc<Mutex<BodyDataStream>>);
+pub(crate) struct Rest(Arc<Mutex<BodyDataStream>>);
 
 impl Rest {
     /// Takes a body.
-    pub(super) fn of(body: Body) -> Self {
+    pub(crate) fn of(body: Body) -> Self {
         Self(Arc::new(Mutex::new(body.into_data_stream())))
     }
 
     /// The body, for its first reader.
-    pub(super) fn body(&self) -> Body {
+    pub(crate) fn body(&self) -> Body {
         Body::from_stream(self.clone())
     }
 
     /// Reads on to the end, but no longer than 5 s, and no more than `limit_bytes`.
-    pub(super) async fn drain(mut self, limit_bytes: u64) {
+    pub(crate) async fn drain(mut self, limit_bytes: u64) {
         let mut left = limit_bytes;
         let read = async {
             while let Some(Ok(piece)) = self.next().await {

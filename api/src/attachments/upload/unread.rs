@@ -14,7 +14,7 @@ const UNREAD_MAX: u64 = 4 << 20;
 
 /// Counts what has come of a body, and what was taken of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unread(Arc<Counts>);
+pub(crate) struct Unread(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -29,7 +29,7 @@ struct TooMuch;
 
 impl Unread {
     /// Counts a body as it comes, and ends it with an error when too much of it is not taken.
-    pub(super) fn watch(&self, body: Body) -> Body {
+    pub(crate) fn watch(&self, body: Body) -> Body {
         let unread = self.clone();
         Body::from_stream(body.into_data_stream().map(move |piece| {
             let piece = piece?;
@@ -43,12 +43,12 @@ impl Unread {
     }
 
     /// Counts what was taken as part of a file or of a field.
-    pub(super) fn take(&self, bytes: usize) {
+    pub(crate) fn take(&self, bytes: usize) {
         self.0.taken.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Whether the body was ended for that.
-    pub(super) fn is_too_much(&self) -> bool {
+    pub(crate) fn is_too_much(&self) -> bool {
         let came = self.0.came.load(Ordering::Relaxed);
         came.saturating_sub(self.0.taken.load(Ordering::Relaxed)) > UNREAD_MAX
     }

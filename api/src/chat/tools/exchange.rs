@@ -21,8 +21,8 @@ impl Making {
     pub(super) async fn keep_exchange(&mut self, calls: &[ToolCall], results: &[Called]) {
         let said = messages(&self.app.tokens, calls, results).await;
         let tokens = said.iter().map(|one| one.token_count);
-        let tokens = tokens.fold(self.stored_tokens, u32::saturating_add);
-        self.stored_tokens = tokens;
+        let tokens = tokens.fold(self.tries.stored_tokens, u32::saturating_add);
+        self.tries.stored_tokens = tokens;
         let context = &mut self.context;
         context.tokens = self.asked.measure.of_stored(tokens);
         context.warning = AnswerContext::warning(context.tokens, context.limit);

@@ -21,9 +21,6 @@ use self::{
 };
 use super::{answer::Making, attempt::millis, failure::failure};
 
-/// Between what a model says before and after a call.
-const BREAK: &str = "\n\n";
-
 impl Making {
     /// Asks a model until it answers: where it may, it has tools called before.
     pub(super) async fn converse(
@@ -34,13 +31,16 @@ impl Making {
     ) -> Result<Ending, Failure> {
         let tools = std::mem::take(&mut self.tools);
         if tools.is_empty() {
-            return Box::pin(self.ask_all(model, routes, &mut prompt)).await;
+            // Boxed, as the state of a call with its connection is large.
+            let asking = self.tries.ask_all(&model.id, routes, &mut prompt);
+            return Box::pin(asking).await;
         }
         let mut bounds = Bounds::new(tools);
         loop {
             bounds.tell(&mut prompt);
             // Boxed, as the state of a call with its connection is large.
-            let ending = Box::pin(self.ask_all(model, routes, &mut prompt)).await?;
+            let asking = self.tries.ask_all(&model.id, routes, &mut prompt);
+            let ending = Box::pin(asking).await?;
             if ending.calls.is_empty() {
                 return Ok(ending);
             }
@@ -51,7 +51,7 @@ impl Making {
                     bounds.look();
                 }
                 Stage::Forbidden => bounds.insist(),
-                Stage::Without if self.speaker.len() > self.before() => return Ok(ending),
+                Stage::Without if self.tries.speaker.len() > self.before() => return Ok(ending),
                 Stage::Without => {
                     let told = "the model went on to call tools instead of answering";
                     return Err(failure("tool_loop", told));
@@ -67,7 +67,7 @@ impl Making {
         let tools: Vec<_> = tools.collect();
         let this = self;
         let calling = calls.iter().zip(tools).map(|(call, tool)| async move {
-            this.speaker.note(ToolNote::Started {
+            this.tries.speaker.note(ToolNote::Started {
                 call_id: call.id.clone(),
                 name: call.name.clone(),
                 arguments: call.arguments.clone(),
@@ -83,7 +83,7 @@ impl Making {
             };
             let took = millis(began.elapsed());
             let note = ToolNote::finished(&call.id, &call.name, &called, took);
-            this.speaker.note(note);
+            this.tries.speaker.note(note);
             called
         });
         let called = join_all(calling).await;
@@ -102,8 +102,8 @@ impl Making {
     /// Shows the model what came of its calls, and stores both.
     async fn go_on(&mut self, prompt: &mut Prompt, calls: Vec<ToolCall>, results: Vec<Called>) {
         self.keep_exchange(&calls, &results).await;
-        let text = self.speaker.text();
-        let said = text.get(self.round..).unwrap_or_default();
+        let text = self.tries.speaker.text();
+        let said = text.get(self.tries.round..).unwrap_or_default();
         let said = (!said.is_empty()).then(|| Part::Text(said.to_owned()));
         let ids: Vec<String> = calls.iter().map(|call| call.id.clone()).collect();
         let calls = calls.into_iter().map(Part::Call);
@@ -119,19 +119,8 @@ impl Making {
                 text: called.text,
             }],
         }));
-        self.round = text.len();
+        self.tries.round = text.len();
         let is_open = text.len() > self.before() && !text.ends_with(char::is_whitespace);
-        self.needs_break = is_open;
-    }
-
-    /// Says more; what comes after a call begins anew.
-    pub(super) fn say(&mut self, text: &str) {
-        if text.is_empty() {
-            return;
-        }
-        if std::mem::take(&mut self.needs_break) {
-            self.speaker.say(BREAK);
-        }
-        self.speaker.say(text);
+        self.tries.needs_break = is_open;
     }
 }

@@ -34,9 +34,40 @@ pub(super) struct CallPiece {
     extra: Option<Value>,
 }
 
+/// What has come of a call while an answer is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCallPart {
+    /// Which one of the answer, from 0 on.
+    pub place: usize,
+    /// Its id and its name, whole, in the first part.
+    pub begun: Option<(String, String)>,
+    /// More of its arguments.
+    pub arguments: String,
+    /// What the provider wants back with it, with the first part that came after it.
+    pub extra: Option<Value>,
+}
+
 /// Calls as far as they have come.
 #[derive(Debug, Default)]
-pub(super) struct Calls(Vec<(Option<u64>, ToolCall)>);
+pub(super) struct Calls(Vec<Entry>);
+
+/// A call that has begun.
+#[derive(Debug)]
+struct Entry {
+    index: Option<u64>,
+    call: ToolCall,
+    told: Option<Told>,
+}
+
+/// What was told of a call.
+#[derive(Debug)]
+struct Told {
+    place: usize,
+    id: String,
+    /// Bytes of its arguments.
+    arguments: usize,
+    has_extra: bool,
+}
 
 impl CallPiece {
     /// Those of a piece of an answer, or of a whole one; everything may be of another type than it should be.
@@ -87,7 +118,9 @@ impl Calls {
     /// Adds a piece; tells whether there are not too many.
     pub(super) fn add(&mut self, piece: CallPiece) -> bool {
         let mut begun = self.0.iter_mut().rev();
-        if let Some((_, call)) = begun.find(|(index, call)| piece.continues(*index, call)) {
+        if let Some(Entry { call, .. }) =
+            begun.find(|entry| piece.continues(entry.index, &entry.call))
+        {
             call.arguments.push_str(&piece.arguments);
             if call.id.is_empty() {
                 call.id = piece.id;
@@ -104,25 +137,73 @@ impl Calls {
             arguments: piece.arguments,
             extra: piece.extra,
         };
-        self.0.push((piece.index, call));
+        self.0.push(Entry {
+            index: piece.index,
+            call,
+            told: None,
+        });
         self.0.len() <= CALLS_MAX
+    }
+
+    /// What has come since this was asked last. Nothing of a call is told before its name is known.
+    pub(super) fn news(&mut self) -> Vec<ToolCallPart> {
+        let mut begun = self.0.iter().filter(|entry| entry.told.is_some()).count();
+        let mut news = Vec::new();
+        for Entry { call, told, .. } in &mut self.0 {
+            let first = told.is_none() && !call.name.is_empty();
+            if first {
+                *told = Some(Told {
+                    place: begun,
+                    id: known_id(&call.id),
+                    arguments: 0,
+                    has_extra: false,
+                });
+                begun += 1;
+            }
+            let Some(told) = told else { continue };
+            let is_more = call.arguments.len() > told.arguments;
+            let extra = call.extra.as_ref().filter(|_| !told.has_extra).cloned();
+            if first || is_more || extra.is_some() {
+                told.has_extra |= extra.is_some();
+                let arguments = call.arguments[told.arguments..].to_owned();
+                told.arguments = call.arguments.len();
+                news.push(ToolCallPart {
+                    place: told.place,
+                    begun: first.then(|| (told.id.clone(), known_name(&call.name).to_owned())),
+                    arguments,
+                    extra,
+                });
+            }
+        }
+        news
     }
 
     /// All of them, each with an id.
     pub(super) fn take(&mut self) -> Vec<ToolCall> {
-        let calls = std::mem::take(&mut self.0).into_iter();
-        calls
-            .map(|(_, mut call)| {
-                if call.id.is_empty() || call.id.len() > NAME_MAX_BYTES {
-                    call.id = format!("call_{}", hex::encode(random::<12>()));
-                }
-                let end = call.name.floor_char_boundary(NAME_MAX_BYTES);
-                call.name.truncate(end);
+        let entries = std::mem::take(&mut self.0).into_iter();
+        entries
+            .map(|Entry { mut call, told, .. }| {
+                call.id = told.map_or_else(|| known_id(&call.id), |told| told.id);
+                call.name = known_name(&call.name).to_owned();
                 call
             })
             .filter(|call| !call.name.is_empty())
             .collect()
     }
+}
+
+/// The id of a call: one of our own, where there is none or a strange one.
+fn known_id(id: &str) -> String {
+    if id.is_empty() || id.len() > NAME_MAX_BYTES {
+        format!("call_{}", hex::encode(random::<12>()))
+    } else {
+        id.to_owned()
+    }
+}
+
+/// As much of a name as is kept.
+fn known_name(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_MAX_BYTES)]
 }
 
 #[cfg(test)]
@@ -183,6 +264,39 @@ mod tests {
             told,
             [call("a", "weather", "{\"q\":1}"), call("b", "news", "{}")]
         );
+    }
+
+    #[test]
+    fn a_call_is_told_with_its_name_first_and_then_as_it_comes() {
+        let mut calls = Calls::default();
+        let mut told = |delta: Value| {
+            for piece in CallPiece::all_of(&delta) {
+                assert!(calls.add(piece));
+            }
+            calls.news()
+        };
+        let one = |call: Value| json!({ "tool_calls": [call] });
+        assert!(told(one(json!({ "index": 0, "function": { "arguments": "{" } }))).is_empty());
+        let first = told(one(
+            json!({ "index": 0, "function": { "name": "weather", "arguments": "\"q\"" } }),
+        ));
+        let (id, name) = first[0].begun.clone().unwrap();
+        assert_eq!(
+            (name.as_str(), first[0].arguments.as_str(), first[0].place),
+            ("weather", "{\"q\"", 0)
+        );
+        let more = told(one(
+            json!({ "index": 0, "function": { "arguments": ":1}" } }),
+        ));
+        assert_eq!((&more[0].begun, more[0].arguments.as_str()), (&None, ":1}"));
+        let second = told(one(
+            json!({ "index": 1, "id": "b", "function": { "name": "news" } }),
+        ));
+        assert_eq!((second.len(), second[0].place), (1, 1));
+        assert!(told(json!({})).is_empty());
+        let all = calls.take();
+        assert_eq!((all[0].id.as_str(), all[1].id.as_str()), (id.as_str(), "b"));
+        assert_eq!(all[0].arguments, "{\"q\":1}");
     }
 
     #[test]

@@ -31,8 +31,12 @@ pub(super) struct Chunk {
 pub(super) struct Said {
     /// More of the answer.
     pub(super) text: String,
+    /// More of why it does not answer.
+    pub(super) refusal: String,
     /// What the model thought meanwhile.
     pub(super) thoughts: String,
+    /// How likely its words were.
+    pub(super) logprobs: Option<Value>,
     /// Pieces of calls of tools.
     pub(super) calls: Vec<CallPiece>,
     /// Why there is no more.
@@ -69,8 +73,10 @@ impl From<Chunk> for Said {
                 .find_map(|name| delta[*name].as_str().filter(|text| !text.is_empty()));
             said.thoughts.push_str(thoughts.unwrap_or_default());
             said.text.push_str(&text_of(&delta["content"]));
-            said.text
+            said.refusal
                 .push_str(delta["refusal"].as_str().unwrap_or_default());
+            let logprobs = &choice["logprobs"];
+            said.logprobs = logprobs.is_object().then(|| logprobs.clone());
             said.calls.extend(CallPiece::all_of(delta));
             let finish = choice["finish_reason"].as_str();
             if let Some(finish) = finish.filter(|reason| !reason.is_empty()) {
@@ -118,7 +124,7 @@ fn told(usage: &Value) -> Option<TokenCounts> {
 
 /// What was charged, in millionths of a dollar, rounded up: `OpenRouter` tells it in its credits, which are dollars
 /// (<https://openrouter.ai/docs/use-cases/usage-accounting>, read in November 2026). Nonsense is none.
-fn cost(usage: &Value) -> Option<i64> {
+pub(super) fn cost(usage: &Value) -> Option<i64> {
     let dollars = number(&usage["cost"]).filter(|cost| (0.0..=MAX_COST).contains(cost))?;
     // What floats add to a whole number of them is no further one.
     let millionths = (dollars * 1e6 - 1e-6).ceil().max(0.0);
@@ -268,6 +274,7 @@ mod tests {
         );
         assert_eq!(odd.text, "Hi");
         assert_eq!((odd.thoughts.as_str(), odd.finish), ("", None));
+        assert_eq!((odd.refusal.as_str(), odd.logprobs), ("", None));
         assert_eq!(odd.usage, None);
         let texts = said(
             r#"{"choices":{},"usage":{"prompt_tokens":"12","completion_tokens":"many","prompt_tokens_details":"x"}}"#,

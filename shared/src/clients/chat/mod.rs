@@ -7,7 +7,9 @@
 mod body;
 mod calls;
 mod chunk;
+mod embed;
 mod limit;
+mod pass;
 mod stream;
 
 use std::time::Duration;
@@ -16,12 +18,15 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use url::Url;
 
 pub use self::{
     body::{Part, Prompt, Said, Speaker, ToolSpec, ToolUse},
-    calls::ToolCall,
+    calls::{ToolCall, ToolCallPart},
+    embed::{Embedded, Embedding, Vector},
     limit::Limit,
+    pass::Passed,
     stream::{Answer, AnswerError, Ending, Piece},
 };
 use super::retry_after::retry_after;
@@ -140,13 +145,22 @@ impl Models {
         key: &SecretString,
         prompt: &Prompt,
     ) -> Result<Answer, AskError> {
+        let body = body::body(prompt, &provider.quirks);
+        let response = self.post(provider, key, "chat/completions", &body).await?;
+        Ok(Answer::read(response, self.silence))
+    }
+
+    /// Posts something to a provider, and waits for the head of a success.
+    async fn post(
+        &self,
+        provider: &ProviderConfig,
+        key: &SecretString,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Response, AskError> {
         let base = provider.base_url.as_str().trim_end_matches('/');
-        let url =
-            Url::parse(&format!("{base}/chat/completions")).map_err(|error| unavailable(&error))?;
-        let mut request = self
-            .http
-            .post(url)
-            .json(&body::body(prompt, &provider.quirks));
+        let url = Url::parse(&format!("{base}/{path}")).map_err(|error| unavailable(&error))?;
+        let mut request = self.http.post(url).json(body);
         // A server of one's own may want none.
         if !key.expose_secret().is_empty() {
             request = request.bearer_auth(key.expose_secret());
@@ -156,7 +170,7 @@ impl Models {
             .map_err(|_| unavailable(&"it does not answer"))?
             .map_err(|error| unavailable(&anyhow::Error::from(error.without_url())))?;
         if response.status().is_success() {
-            return Ok(Answer::read(response, self.silence));
+            return Ok(response);
         }
         Err(self.refusal(response, &provider.quirks).await)
     }

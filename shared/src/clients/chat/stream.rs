@@ -5,6 +5,7 @@ use std::{collections::VecDeque, fmt, io, pin::Pin, time::Duration};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
 use reqwest::Response;
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::{
     codec::{FramedRead, LinesCodec, LinesCodecError},
@@ -12,12 +13,14 @@ use tokio_util::{
 };
 
 use super::{
-    calls::{Calls, ToolCall},
+    calls::{Calls, ToolCall, ToolCallPart},
     chunk::{Chunk, Said},
     cut,
 };
 use crate::tokens::TokenCounts;
 
+/// Bytes that a token's likelihood takes at least.
+const LOGPROB_BYTES: usize = 32;
 /// Longest line of a stream: an event has a few words, and some have a whole answer.
 const MAX_LINE_BYTES: usize = 1 << 20;
 /// Longest answer.
@@ -68,8 +71,14 @@ impl fmt::Debug for Answer {
 pub enum Piece {
     /// More words.
     Text(String),
+    /// More of why it does not answer, from models that say that apart.
+    Refusal(String),
     /// What the model thinks meanwhile; it is paid for, too.
     Thought(String),
+    /// More of a call of a tool; all of them come whole with the end.
+    Call(ToolCallPart),
+    /// How likely the next words were, if that was asked for: JSON as the provider wrote it.
+    Logprobs(Value),
     /// There are no more.
     End(Ending),
 }
@@ -244,6 +253,11 @@ impl Answer {
     }
 
     fn take(&mut self, said: Said) -> Result<(), AnswerError> {
+        if let Some(logprobs) = said.logprobs {
+            let tokens = logprobs["content"].as_array().map_or(1, Vec::len);
+            self.bytes += LOGPROB_BYTES * tokens;
+            self.ready.push_back(Piece::Logprobs(logprobs));
+        }
         if !said.text.is_empty() {
             self.bytes += said.text.len();
             // U+0000 cannot be stored, and means nothing.
@@ -252,7 +266,13 @@ impl Answer {
         }
         if !said.thoughts.is_empty() {
             self.bytes += said.thoughts.len();
-            self.ready.push_back(Piece::Thought(said.thoughts));
+            self.ready
+                .push_back(Piece::Thought(said.thoughts.replace('\0', "")));
+        }
+        if !said.refusal.is_empty() {
+            self.bytes += said.refusal.len();
+            self.ready
+                .push_back(Piece::Refusal(said.refusal.replace('\0', "")));
         }
         for piece in said.calls {
             self.bytes += piece.bytes();
@@ -260,6 +280,8 @@ impl Answer {
                 return Err(AnswerError::TooLong);
             }
         }
+        self.ready
+            .extend(self.calls.news().into_iter().map(Piece::Call));
         let is_told = said.usage.is_some();
         self.usage = said.usage.or(self.usage);
         self.cost_microusd = said.cost_microusd.or(self.cost_microusd);
@@ -353,8 +375,8 @@ mod tests {
         let mut text = String::new();
         loop {
             match answer.next().await {
-                Ok(Some(Piece::Text(more))) => text.push_str(&more),
-                Ok(Some(Piece::Thought(_))) => {}
+                Ok(Some(Piece::Text(more) | Piece::Refusal(more))) => text.push_str(&more),
+                Ok(Some(Piece::Thought(_) | Piece::Call(_) | Piece::Logprobs(_))) => {}
                 Ok(Some(Piece::End(end))) => return (text, Ok(Some(end))),
                 Ok(None) => return (text, Ok(None)),
                 Err(error) => return (text, Err(error)),

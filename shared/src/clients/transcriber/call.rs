@@ -77,6 +77,11 @@ impl Call {
         self.asked.is_refused = status.as_u16() >= 400;
     }
 
+    /// The server says how long the sound is.
+    pub(super) fn lasts(&mut self, audio_ms: i64) {
+        self.asked.audio_ms = audio_ms;
+    }
+
     /// It has ended.
     pub(super) fn end(mut self, came: Came) {
         self.asked.came = came;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod sound;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -16,10 +17,14 @@ use reqwest::{
     redirect,
 };
 use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
 use tokio_util::io::ReaderStream;
 
-pub use self::call::{Asked, Came, Note, Told};
 use self::{answer::Answer, call::Call};
+pub use self::{
+    call::{Asked, Came, Note, Told},
+    sound::{Sound, Transcribed},
+};
 use super::{
     chat::{AskError, Limit, refusal},
     retry_after::retry_after,
@@ -77,6 +82,8 @@ pub enum TranscribeError {
         reason: String,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
+        /// Whether it is because of too many requests.
+        is_limit: bool,
     },
     /// It takes none of our keys, or has no such model. Only the operator can help.
     #[error("{provider} refuses us: {reason}")]
@@ -102,6 +109,25 @@ pub enum TranscribeError {
     Unnoted(#[source] database::Error),
 }
 
+/// What an answer is read as.
+trait Reading: DeserializeOwned {
+    /// Length of the sound, if it tells and nobody knows better.
+    fn seconds(&self) -> Option<f64>;
+}
+
+impl Reading for Answer {
+    /// Whoever decoded the sound knows it.
+    fn seconds(&self) -> Option<f64> {
+        None
+    }
+}
+
+impl Reading for Transcribed {
+    fn seconds(&self) -> Option<f64> {
+        Transcribed::seconds(self)
+    }
+}
+
 /// One answer that was no success.
 enum Failed {
     /// Another key may be taken.
@@ -117,6 +143,45 @@ enum Failed {
     Final(TranscribeError),
 }
 
+/// The way to all servers; cheap to clone, and keeps their connections open.
+#[derive(Clone)]
+pub struct Transcribers {
+    http: Client,
+    providers: Providers,
+    clock: Clock,
+}
+
+impl Transcribers {
+    /// Makes the client; `providers` has the keys.
+    ///
+    /// # Errors
+    /// When no root certificates can be loaded.
+    pub fn new(providers: Providers, clock: Clock) -> anyhow::Result<Self> {
+        let http = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            http,
+            providers,
+            clock,
+        })
+    }
+
+    /// A provider's `model`.
+    pub fn of(&self, name: Arc<str>, model: String) -> Transcriber {
+        Transcriber {
+            http: self.http.clone(),
+            name,
+            model,
+            timeout: TIMEOUT,
+            providers: self.providers.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
 impl Transcriber {
     /// Makes the client of a provider's `model`; `providers` has its keys.
     ///
@@ -128,19 +193,7 @@ impl Transcriber {
         providers: Providers,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let http = Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none())
-            .build()?;
-        Ok(Self {
-            http,
-            name,
-            model,
-            timeout: TIMEOUT,
-            providers,
-            clock,
-        })
+        Ok(Transcribers::new(providers, clock)?.of(name, model))
     }
 
     /// The same, with another longest time for one request.
@@ -181,18 +234,49 @@ impl Transcriber {
         language: Option<Language>,
         note: &Note<'_>,
     ) -> Result<Heard, TranscribeError> {
+        let sound = Sound {
+            file,
+            media_type,
+            seconds,
+            language: language.and_then(Language::code),
+            prompt: None,
+            temperature: None,
+            words: true,
+        };
+        let answer: Answer = self.hear(&sound, note).await?;
+        Ok(answer.heard(seconds))
+    }
+
+    /// Has a sound written down as its user wants it, like [`Self::transcribe`]; nothing of the answer is left out.
+    ///
+    /// # Errors
+    /// See [`TranscribeError`].
+    pub async fn write_down(
+        &self,
+        sound: &Sound<'_>,
+        note: &Note<'_>,
+    ) -> Result<Transcribed, TranscribeError> {
+        self.hear(sound, note).await
+    }
+
+    async fn hear<T: Reading>(
+        &self,
+        sound: &Sound<'_>,
+        note: &Note<'_>,
+    ) -> Result<T, TranscribeError> {
         let mut tried: Vec<String> = Vec::new();
         let mut rounds = 0;
         let mut refused = "none of our keys is taken".to_owned();
         // Of the accounts that are asked too often: what the last one said, and for how long to wait for the first.
         let mut limited: Option<(String, Option<Duration>)> = None;
         loop {
-            let form = self.form(file, media_type, language).await?;
+            let form = self.form(sound).await?;
             let picked = match self.providers.pick(&self.name, &self.model, &tried).await {
                 Ok(picked) => picked,
-                Err(NotNow::Exhausted(wait) | NotNow::Open(wait)) => {
+                Err(why @ (NotNow::Exhausted(wait) | NotNow::Open(wait))) => {
                     let reason = "it is asked too often, or has failed too often".to_owned();
-                    self.wait(&mut rounds, reason, Some(wait)).await?;
+                    let is_limit = matches!(why, NotNow::Exhausted(_));
+                    self.wait(&mut rounds, reason, Some(wait), is_limit).await?;
                     tried.clear();
                     continue;
                 }
@@ -204,20 +288,21 @@ impl Transcriber {
                             reason: refused,
                         });
                     };
-                    self.wait(&mut rounds, reason, wait).await?;
+                    self.wait(&mut rounds, reason, wait, true).await?;
                     tried.clear();
                     continue;
                 }
             };
             tried.push(picked.key_id().to_owned());
-            let mut call = match Call::begin(note, self.asked(&picked, seconds)).await {
+            let asked = self.asked(&picked, sound.seconds);
+            let mut call = match Call::begin(note, asked).await {
                 Ok(call) => call,
                 Err(error) => {
                     self.providers.end_probe(&picked).await;
                     return Err(TranscribeError::Unnoted(error));
                 }
             };
-            let heard = self.ask(&picked, form, seconds, &mut call).await;
+            let heard = self.ask::<T>(&picked, form, &mut call).await;
             call.end(match &heard {
                 Ok(_) => Came::Heard,
                 Err(failed) => Came::Failed(failed.reason()),
@@ -249,7 +334,7 @@ impl Transcriber {
                     retry_after,
                 }) => {
                     self.providers.failed(&picked).await;
-                    self.wait(&mut rounds, reason, retry_after).await?;
+                    self.wait(&mut rounds, reason, retry_after, false).await?;
                     tried.clear();
                 }
             }
@@ -262,6 +347,7 @@ impl Transcriber {
         tries: &mut u32,
         reason: String,
         retry_after: Option<Duration>,
+        is_limit: bool,
     ) -> Result<(), TranscribeError> {
         report_step(&self.name, true, || reason.clone());
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2_u32.pow(*tries));
@@ -271,6 +357,7 @@ impl Transcriber {
                 provider: self.name.clone(),
                 reason,
                 retry_after,
+                is_limit,
             });
         }
         tokio::time::sleep(wait).await;
@@ -291,13 +378,12 @@ impl Transcriber {
         }
     }
 
-    async fn ask(
+    async fn ask<T: Reading>(
         &self,
         picked: &Picked,
         form: Form,
-        seconds: f64,
         call: &mut Call,
-    ) -> Result<Heard, Failed> {
+    ) -> Result<T, Failed> {
         let base = picked.provider().base_url.as_str().trim_end_matches('/');
         let url = format!("{base}/audio/transcriptions");
         let mut request = self.http.post(url).timeout(self.timeout);
@@ -318,39 +404,45 @@ impl Transcriber {
         if !status.is_success() {
             return Err(self.refusal(picked, status, &headers, &body));
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| Failed::Passing {
+        let answer: T = serde_json::from_slice(&body).map_err(|error| Failed::Passing {
             reason: format!("its answer cannot be read: {error}"),
             retry_after: None,
         })?;
-        Ok(answer.heard(seconds))
+        if let Some(seconds) = answer.seconds() {
+            call.lasts(millis(seconds));
+        }
+        Ok(answer)
     }
 
-    async fn form(
-        &self,
-        file: &Path,
-        media_type: &str,
-        language: Option<Language>,
-    ) -> Result<Form, TranscribeError> {
+    async fn form(&self, sound: &Sound<'_>) -> Result<Form, TranscribeError> {
+        let file = sound.file;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let opened = tokio::fs::File::open(file).await?;
         let length = opened.metadata().await?.len();
         let stream = Body::wrap_stream(ReaderStream::new(opened));
         let part = Part::stream_with_length(stream, length)
             .file_name(name.into_owned())
-            .mime_str(media_type)
+            .mime_str(sound.media_type)
             .map_err(std::io::Error::other)?;
         let mut form = Form::new().text("model", self.model.clone());
         // Others than Whisper know only the plain form.
         if self.model.contains("whisper") {
-            form = form
-                .text("response_format", "verbose_json")
-                .text("timestamp_granularities[]", "word")
-                .text("timestamp_granularities[]", "segment");
+            form = form.text("response_format", "verbose_json");
+            if sound.words {
+                form = form.text("timestamp_granularities[]", "word");
+            }
+            form = form.text("timestamp_granularities[]", "segment");
         } else {
             form = form.text("response_format", "json");
         }
-        if let Some(code) = language.and_then(Language::code) {
-            form = form.text("language", code);
+        if let Some(code) = sound.language {
+            form = form.text("language", code.to_owned());
+        }
+        if let Some(prompt) = sound.prompt {
+            form = form.text("prompt", prompt.to_owned());
+        }
+        if let Some(temperature) = sound.temperature {
+            form = form.text("temperature", temperature.to_string());
         }
         Ok(form.part("file", part))
     }

@@ -175,7 +175,7 @@ impl ProviderArgs {
             name: provider.name.as_str().into(),
             base_url,
             keys,
-            quirks: provider.quirks,
+            quirks: provider.quirks.clone(),
             daily_requests_per_key: limit,
         }
     }

@@ -32,6 +32,9 @@ pub enum Kind {
     /// An answer.
     #[sea_orm(string_value = "chat")]
     Chat,
+    /// Vectors of texts.
+    #[sea_orm(string_value = "embedding")]
+    Embedding,
     /// What is said in a sound.
     #[sea_orm(string_value = "transcription")]
     Transcription,

@@ -7,6 +7,10 @@ mod mpeg;
 mod ogg;
 mod webm;
 
+/// How FLAC begins (RFC 9639, 6), and a program stream of MPEG (ISO 11172-1, 2.4.3.2).
+const FLAC: &[u8] = b"fLaC";
+const MPEG_PROGRAM: &[u8] = b"\0\0\x01\xba";
+
 /// Why a file that looks like sound is not taken, in words that follow "the file".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoSound {
@@ -105,6 +109,15 @@ pub(super) fn recognize(head: &[u8]) -> Option<Result<Sound, NoSound>> {
     mpeg::is_stream(head).then(|| Ok(known("audio/mpeg")(())))
 }
 
+/// Whether a file may be heard by who takes more than uploads may be: FLAC, and films with sound. For the rest of the file
+/// its listener is asked.
+pub(crate) fn is_audible(head: &[u8]) -> bool {
+    if head.starts_with(FLAC) || head.starts_with(MPEG_PROGRAM) {
+        return true;
+    }
+    matches!(recognize(head), Some(Ok(_) | Err(NoSound::Film)))
+}
+
 /// RIFF/WAVE: chunks of a name, a length (little-endian) and that many bytes, padded to an even number. The format
 /// comes before the samples (Microsoft, "Multimedia Programming Interface and Data Specifications 1.0").
 fn wave(head: &[u8]) -> Result<(), NoSound> {
@@ -184,6 +197,21 @@ mod tests {
             assert_eq!(judge(&bad, 999, 9), Some(Err(NoSound::Silent)));
         }
         assert_eq!(judge(b"RIFF\0\0\0\0AVI LIST", 999, 9), None);
+    }
+
+    #[test]
+    fn films_and_flac_may_be_heard_and_other_things_not() {
+        for (head, expected) in [
+            (&b"fLaC\0\0\0\x22"[..], true),
+            (b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0", true),
+            (b"\0\0\0\x18ftypisom", true),
+            (b"RIFF\0\0\0\0WAVE", false),
+            (b"no sound at all", false),
+            (b"\x89PNG\r\n\x1a\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_audible(head), expected, "{head:?}");
+        }
     }
 
     proptest! {

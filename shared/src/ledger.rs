@@ -1,20 +1,21 @@
 //! Accounts for what servers are asked.
 //!
-//! A call is noted before it is made, and is paid for whatever becomes of its job. When it has ended, the job must neither
-//! wait for its row of the ledger nor fail by it: each row has a task of its own, which goes on while the database is away. Of
-//! a call whose row is never written, the note stays; who finds that its run is over accounts for it (`runner::calls`).
+//! A call is noted before it is made, and is paid for whatever becomes of who wants it. When it has ended, a job or a request
+//! must neither wait for its row of the ledger nor fail by it: each row has a task of its own, which goes on while the
+//! database is away. Of a call whose row is never written, the note stays; workers find that it is over, and account for it.
 
 use std::time::Duration;
 
 use sea_orm::{DatabaseConnection, DbErr};
-use shared::{
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::{
     database::{self, Error},
     ids::{JobId, UsageId},
     models::{call, usage::Model},
 };
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
 
 /// How long a row may wait for the database, and the pause between two tries.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -30,7 +31,7 @@ pub struct Ledger {
 }
 
 /// A call that is noted. Where this is dropped, the call was not made, and the note goes.
-pub(crate) struct Noted {
+pub struct Noted {
     ledger: Ledger,
     id: UsageId,
     is_made: bool,
@@ -43,11 +44,11 @@ enum End {
 }
 
 impl Ledger {
-    /// Makes it; its tasks run where it is made.
-    pub fn new(db: DatabaseConnection) -> Self {
+    /// Makes it; its tasks run where it is made, and belong to `tasks`.
+    pub fn new(db: DatabaseConnection, tasks: TaskTracker) -> Self {
         Self {
             db,
-            tasks: TaskTracker::new(),
+            tasks,
             runtime: Handle::current(),
         }
     }
@@ -57,28 +58,12 @@ impl Ledger {
     ///
     /// # Errors
     /// As the database fails otherwise; then nothing stays noted.
-    pub(crate) async fn note(
-        &self,
-        job: JobId,
-        epoch: i32,
-        estimate: Model,
-    ) -> database::Result<Noted> {
-        let mut noted = Noted {
-            ledger: self.clone(),
-            id: estimate.id,
-            is_made: false,
-        };
+    pub async fn note(&self, job: JobId, epoch: i32, estimate: Model) -> database::Result<Noted> {
+        let mut noted = self.noted(&estimate);
         loop {
-            let (db, row) = (self.db.clone(), estimate.clone());
-            // In a task of its own: where nobody waits for it any more, the note goes after it was written, not before.
-            let noting = async move {
-                let written = call::note(&db, job, epoch, &row).await;
-                (noted, written)
-            };
-            let noting = self.tasks.spawn_on(noting.in_current_span(), &self.runtime);
-            let (again, written) = noting
-                .await
-                .map_err(|error| Error::Failed(DbErr::Custom(error.to_string())))?;
+            let (again, written) = self
+                .write_note(noted, Some((job, epoch)), estimate.clone())
+                .await?;
             match written {
                 Ok(()) => return Ok(again),
                 Err(Error::Unavailable(error)) => {
@@ -89,6 +74,42 @@ impl Ledger {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The same for a request, which has no run of a job, and does not wait.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing stays noted.
+    pub async fn note_request(&self, estimate: Model) -> database::Result<Noted> {
+        let noted = self.noted(&estimate);
+        let (noted, written) = self.write_note(noted, None, estimate).await?;
+        written.map(|()| noted)
+    }
+
+    fn noted(&self, estimate: &Model) -> Noted {
+        Noted {
+            ledger: self.clone(),
+            id: estimate.id,
+            is_made: false,
+        }
+    }
+
+    /// Writes a note, in a task of its own: where nobody waits for it any more, the note goes after it was written, not before.
+    async fn write_note(
+        &self,
+        noted: Noted,
+        run: Option<(JobId, i32)>,
+        estimate: Model,
+    ) -> database::Result<(Noted, database::Result<()>)> {
+        let db = self.db.clone();
+        let noting = async move {
+            let written = call::note(&db, run, &estimate).await;
+            (noted, written)
+        };
+        let noting = self.tasks.spawn_on(noting.in_current_span(), &self.runtime);
+        noting
+            .await
+            .map_err(|error| Error::Failed(DbErr::Custom(error.to_string())))
     }
 
     fn spawn(&self, end: End) {
@@ -111,7 +132,7 @@ impl Ledger {
     }
 
     /// Waits until all rows are written, but not longer than that.
-    pub(crate) async fn finish(&self, within: Duration) {
+    pub async fn finish(&self, within: Duration) {
         self.tasks.close();
         if tokio::time::timeout(within, self.tasks.wait())
             .await
@@ -128,7 +149,7 @@ impl Ledger {
 
 impl Noted {
     /// Sees to it that the call's row is written in place of the note, once, and returns at once.
-    pub(crate) fn write(mut self, row: Model) {
+    pub fn write(mut self, row: Model) {
         self.is_made = true;
         self.ledger.spawn(End::Row(Box::new(row)));
     }

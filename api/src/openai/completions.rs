@@ -1,0 +1,119 @@
+//! Answers of models.
+
+use axum::{extract::State, response::Response};
+use serde_json::Value;
+use shared::clients::chat::Passed;
+
+use super::{
+    chunks::Chunks,
+    conversation,
+    docs::{CreateOpenAiChatCompletion, OpenAiChatChunk, OpenAiChatCompletion, OpenAiErrors},
+    fault::{Fault, Result},
+    messages,
+    request::Request,
+    stream, whole,
+};
+use crate::{
+    app::App,
+    caller::Caller,
+    chat::{
+        direct::{self, Talk},
+        route::{self, Choice},
+    },
+    extract::Json,
+    middleware::RequestId,
+};
+
+/// How far our count of a question may be off, where the model's own encoding is not known: a tenth.
+const UNSURE: u32 = 10;
+
+/// Answers a question in `OpenAI`'s words.
+///
+/// Nothing of it is kept but what it took. All of `OpenAI`'s parameters are handed on to the provider, but for those that it
+/// does not take. When the client goes away, the provider is left.
+///
+/// With `conversation_id`, which is not `OpenAI`'s, the last message becomes a question in that conversation: it is stored, and
+/// answered with the context of the conversation, and the answer is stored as well. A `system` or `developer` message counts
+/// for this answer; other messages before the last one are not looked at, as the conversation has its own.
+#[utoipa::path(
+    post, path = "/v1/chat/completions", tag = "openai", request_body = CreateOpenAiChatCompletion,
+    responses(
+        (status = 200, description = "The answer; streams end with `data: [DONE]`", content(
+            (OpenAiChatCompletion = "application/json"),
+            (OpenAiChatChunk = "text/event-stream"),
+        )),
+        OpenAiErrors,
+    ),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn create_openai_chat_completion(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Json(body): Json<Value>,
+) -> Result<Response> {
+    let asked = Request::read(body)?;
+    if let Some(id) = asked.conversation {
+        return Box::pin(conversation::answer(&app, &caller, &request, id, asked)).await;
+    }
+    let (is_stream, wants_usage) = (asked.is_stream, asked.wants_usage);
+    let talk = talk(&app, asked).await?;
+    let model = talk.choice.id().to_owned();
+    let hearing = direct::talk(&app, &caller, &request, talk).await?;
+    let created = app.clock.now().timestamp();
+    let mut chunks = Chunks::new(hearing.id, created, model);
+    if is_stream {
+        chunks.wants_usage = wants_usage;
+        let silence = app.config.chat.keep_alive;
+        stream::direct(hearing, chunks, silence).await
+    } else {
+        whole::direct(hearing, &chunks).await
+    }
+}
+
+/// Makes of a request what is asked.
+async fn talk(app: &App, asked: Request) -> Result<Talk> {
+    let model = asked.model.ok_or_else(|| Fault::missing("model"))?;
+    let choice = route::choose(app, Some(&model))?;
+    let said = messages::read(&asked.messages)?;
+    if let Some(picture) = said.picture.filter(|_| !choice.sees_pictures()) {
+        let message = format!("The model '{model}' does not see pictures.");
+        return Err(Fault::unsupported(picture, message).into());
+    }
+    let has_tools = asked.fields.contains_key("tools");
+    let question = said.texts.last().map(|(_, text)| text.clone());
+    let mut stored_tokens = app.tokens.plain().count_messages(said.texts).await;
+    for name in ["tools", "response_format"] {
+        if let Some(told) = asked.fields.get(name) {
+            let tokens = app.tokens.count_text(told.to_string()).await;
+            stored_tokens = stored_tokens.saturating_add(tokens);
+        }
+    }
+    if let Choice::Model(model, _) = &choice {
+        let measure = choice.measure(app);
+        let tokens = measure.of_stored(stored_tokens);
+        let slack = if measure.is_exact {
+            0
+        } else {
+            model.context_tokens / UNSURE
+        };
+        if tokens > model.context_tokens.saturating_add(slack) {
+            return Err(Fault::context_length(model.context_tokens, tokens).into());
+        }
+    }
+    let mut fields = asked.fields;
+    let is_counted = !said.has_more && !has_tools && !fields.contains_key("response_format");
+    fields.insert("messages".to_owned(), Value::Array(asked.messages));
+    Ok(Talk {
+        choice,
+        passed: Passed {
+            model: String::new(),
+            fields,
+        },
+        question: question.unwrap_or_default(),
+        stored_tokens,
+        is_counted,
+        is_priced: asked.is_priced,
+    })
+}

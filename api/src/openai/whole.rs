@@ -1,0 +1,73 @@
+//! Answers in one piece.
+
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+use shared::models::message::AnswerUsage;
+
+use super::{
+    chunks::{Chunks, Said, finish},
+    fault::{Fault, Result},
+};
+use crate::{
+    chat::{
+        direct::Hearing,
+        spoken::{Following, Next, failure_of},
+        tell_usage,
+    },
+    extract::Json,
+};
+
+/// Waits for an answer that nobody keeps, and answers with it.
+///
+/// # Errors
+/// As it is not made to its end.
+pub(super) async fn direct(mut hearing: Hearing, chunks: &Chunks) -> Result<Response> {
+    let mut said = Said::default();
+    while let Some(piece) = hearing.next().await {
+        said.add(piece);
+    }
+    let end = hearing.end().await;
+    let ending = end.came.map_err(|failure| Fault::from(&failure))?;
+    let finish = finish(&ending);
+    said.calls = ending.calls;
+    let answer = chunks.whole(said, finish, &end.usage);
+    Ok(respond(answer, end.provider.as_deref(), &end.usage))
+}
+
+/// Waits for an answer that is kept, and answers with it.
+///
+/// # Errors
+/// As it is not made to its end.
+pub(super) async fn followed(mut following: Following, chunks: &Chunks) -> Result<Response> {
+    let row = loop {
+        match following.next().await {
+            Next::Words(_) | Next::Silence => {}
+            Next::End(row) => break row,
+            Next::Lost(error) => return Err(error.into()),
+        }
+    };
+    if let Some(failure) = failure_of(&row) {
+        return Err(Fault::from(&failure).into());
+    }
+    let said = Said::of_text(row.content.text());
+    let usage = row.figures.as_ref().map(|figures| figures.usage.clone());
+    let usage = usage.unwrap_or_default();
+    let finish = finish_of(row.finish_reason.as_deref());
+    let answer = chunks.whole(said, finish, &usage);
+    Ok(respond(answer, row.provider.as_deref(), &usage))
+}
+
+/// Why an answer has ended that is kept.
+pub(super) fn finish_of(reason: Option<&str>) -> &'static str {
+    finish(&shared::clients::chat::Ending {
+        finish: reason.unwrap_or_default().to_owned(),
+        usage: None,
+        calls: Vec::new(),
+    })
+}
+
+fn respond(answer: Value, provider: Option<&str>, usage: &AnswerUsage) -> Response {
+    let mut response = Json(answer).into_response();
+    tell_usage(response.headers_mut(), provider, Some(usage));
+    response
+}

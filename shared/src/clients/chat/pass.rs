@@ -1,0 +1,209 @@
+//! Questions in `OpenAI`'s own words, which are handed on as they came.
+//!
+//! Only what a provider calls otherwise is called otherwise, and what it does not take is left out (see [`Quirks`]). An
+//! answer is asked for as a stream, whatever its client wants. Source: `OpenAI`'s reference of `POST /chat/completions` and
+//! what the providers say of theirs, read in November 2026.
+
+use std::borrow::Cow;
+
+use secrecy::SecretString;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, AskError, Models};
+use crate::{
+    catalogue::{Extra, Quirks},
+    config::ProviderConfig,
+};
+
+/// Most tokens of an answer, by its two names.
+const MAX_TOKENS: &str = "max_tokens";
+const MAX_COMPLETION_TOKENS: &str = "max_completion_tokens";
+/// What is said here, whatever its client says: one answer, as a stream, with figures.
+const OURS: [&str; 4] = ["model", "n", "stream", "stream_options"];
+
+/// A question in `OpenAI`'s own words.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Passed {
+    /// The model, as the provider names it.
+    pub model: String,
+    /// All other parameters, checked by whoever passes them on.
+    pub fields: Map<String, Value>,
+}
+
+impl Models {
+    /// Asks a provider with one of its keys, like [`Models::ask`].
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn pass(
+        &self,
+        provider: &ProviderConfig,
+        key: &SecretString,
+        passed: &Passed,
+    ) -> Result<Answer, AskError> {
+        let quirks = &provider.quirks;
+        let body = Body { passed, quirks };
+        let response = self.post(provider, key, "chat/completions", &body).await?;
+        Ok(Answer::read(response, self.silence))
+    }
+}
+
+/// A question, as one provider wants it.
+struct Body<'a> {
+    passed: &'a Passed,
+    quirks: &'a Quirks,
+}
+
+impl<'a> Body<'a> {
+    /// The parameters; a question may be large, so what stays as it is is not copied.
+    fn fields(&self) -> Vec<(&'a str, Cow<'a, Value>)> {
+        let (passed, quirks) = (self.passed, self.quirks);
+        let mut fields = vec![
+            ("model", Cow::Owned(json!(passed.model))),
+            ("stream", Cow::Owned(json!(true))),
+        ];
+        if quirks.stream_options {
+            let options = json!({ "include_usage": true });
+            fields.push(("stream_options", Cow::Owned(options)));
+        }
+        for (name, value) in &passed.fields {
+            let name = name.as_str();
+            if OURS.contains(&name) || quirks.strips(name) {
+                continue;
+            }
+            fields.push(match name {
+                MAX_TOKENS | MAX_COMPLETION_TOKENS => {
+                    let name = if quirks.max_completion_tokens {
+                        MAX_COMPLETION_TOKENS
+                    } else {
+                        MAX_TOKENS
+                    };
+                    (name, Cow::Borrowed(value))
+                }
+                "temperature" => (name, temperature(value, quirks)),
+                "messages" => (name, messages(value, quirks)),
+                _ => (name, Cow::Borrowed(value)),
+            });
+        }
+        fields
+    }
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.fields())
+    }
+}
+
+fn temperature<'a>(value: &'a Value, quirks: &Quirks) -> Cow<'a, Value> {
+    match value.as_f64() {
+        Some(number) if number > quirks.max_temperature => {
+            Cow::Owned(json!(quirks.max_temperature))
+        }
+        _ => Cow::Borrowed(value),
+    }
+}
+
+/// Messages without names where nobody may have one, and of roles that are known.
+fn messages<'a>(value: &'a Value, quirks: &Quirks) -> Cow<'a, Value> {
+    let is_named =
+        |message: &Value| quirks.strips("messages.name") && message.get("name").is_some();
+    let is_developer =
+        |message: &Value| !quirks.takes(Extra::DeveloperRole) && message["role"] == "developer";
+    let Some(all) = value.as_array() else {
+        return Cow::Borrowed(value);
+    };
+    if !all.iter().any(|one| is_named(one) || is_developer(one)) {
+        return Cow::Borrowed(value);
+    }
+    let changed = all.iter().map(|one| {
+        let mut message = one.clone();
+        if is_developer(one) {
+            message["role"] = json!("system");
+        }
+        if let Some(fields) = message.as_object_mut().filter(|_| is_named(one)) {
+            fields.remove("name");
+        }
+        message
+    });
+    Cow::Owned(changed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+
+    fn body(provider: &str, fields: Value) -> Value {
+        let Value::Object(fields) = fields else {
+            panic!("an object");
+        };
+        let passed = Passed {
+            model: "theirs".to_owned(),
+            fields,
+        };
+        let catalogue = Catalogue::built_in();
+        let quirks = &catalogue.provider(provider).unwrap().quirks;
+        let passed = &passed;
+        serde_json::to_value(Body { passed, quirks }).unwrap()
+    }
+
+    #[test]
+    fn what_a_provider_takes_is_handed_on_as_it_came() {
+        let fields = json!({
+            "model": "ours", "n": 1, "stream": false, "stream_options": { "include_usage": false },
+            "messages": [{ "role": "developer", "name": "Ana", "content": [{ "type": "text", "text": "Hi" }] }],
+            "max_tokens": 5, "temperature": 2, "logit_bias": { "1": -100 }, "logprobs": true, "top_logprobs": 2,
+            "response_format": { "type": "json_object" }, "reasoning_effort": "low", "tools": [{ "type": "function" }],
+        });
+        let openai = body("openai", fields.clone());
+        assert_eq!(openai["model"], "theirs");
+        assert_eq!(openai["stream"], true);
+        assert_eq!(openai["stream_options"]["include_usage"], true);
+        assert_eq!(openai["max_completion_tokens"], 5);
+        assert!(openai.get("max_tokens").is_none() && openai.get("n").is_none());
+        for name in [
+            "messages",
+            "logit_bias",
+            "logprobs",
+            "top_logprobs",
+            "response_format",
+            "reasoning_effort",
+            "tools",
+        ] {
+            assert_eq!(openai[name], fields[name], "{name}");
+        }
+        let groq = body("groq", fields.clone());
+        for name in ["logit_bias", "logprobs", "top_logprobs"] {
+            assert!(groq.get(name).is_none(), "{name}");
+        }
+        assert_eq!(
+            groq["messages"],
+            json!([{ "role": "system", "content": [{ "type": "text", "text": "Hi" }] }])
+        );
+        let openrouter = body("openrouter", fields);
+        assert!(openrouter.get("stream_options").is_none());
+        assert_eq!(openrouter["max_tokens"], 5);
+        assert_eq!(
+            (
+                &openrouter["messages"][0]["role"],
+                &openrouter["messages"][0]["name"]
+            ),
+            (&json!("system"), &json!("Ana"))
+        );
+    }
+
+    #[test]
+    fn a_temperature_is_no_higher_than_a_provider_takes() {
+        let value = json!(1.5);
+        let quirks = Quirks {
+            max_temperature: 1.0,
+            ..Quirks::default()
+        };
+        assert_eq!(*temperature(&value, &quirks), json!(1.0));
+        assert_eq!(*temperature(&value, &Quirks::default()), value);
+        let null = Value::Null;
+        assert_eq!(*temperature(&null, &quirks), null);
+    }
+}

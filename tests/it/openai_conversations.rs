@@ -1,0 +1,175 @@
+//! The surface that speaks like `OpenAI`'s API: questions that are turns of a conversation.
+
+use serde_json::{Value, json};
+use tests::{
+    Actor,
+    fakes::provider::{Provider, Step, delta, stream},
+};
+
+use crate::{
+    chat::{app, id, ledger},
+    openai_chat::{CHAT, error},
+};
+
+fn turn(conversation: &str, messages: &Value) -> Value {
+    json!({ "model": "gpt-4o-mini", "messages": messages, "conversation_id": conversation })
+}
+
+async fn texts(actor: &Actor, conversation: &str) -> Vec<String> {
+    let path = format!("/api/v1/conversations/{conversation}/messages");
+    let list = actor.get(&path).await.expect(200);
+    let rows = list["data"].as_array().unwrap().iter().rev();
+    rows.map(|row| {
+        let text = row["content"][0]["text"].as_str().unwrap_or_default();
+        format!("{}: {text}", id(&row["role"]))
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_question_becomes_a_turn_with_what_was_said_before() {
+    let provider = Provider::saying(&["Salt", " and", " water."]).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Sea").await;
+    ana.say(&conversation, "I live at the coast.").await;
+    let messages = json!([
+        { "role": "system", "content": "Be brief." },
+        { "role": "user", "content": "Something that the conversation knows better." },
+        { "role": "assistant", "content": "Hm." },
+        { "role": "user", "content": "What is the sea?" },
+    ]);
+    let mut body = turn(&conversation, &messages);
+    body["temperature"] = json!(0.5);
+    let reply = ana.post_json(CHAT, body).await;
+    assert_eq!(reply.headers["x-baatcheet-provider"], "openai");
+    let answer = reply.expect(200);
+    assert_eq!(answer["conversation_id"], conversation);
+    assert_eq!(
+        answer["choices"][0]["message"]["content"],
+        "Salt and water."
+    );
+    assert_eq!(answer["usage"]["total_tokens"], 14);
+    let asked = &provider.asked()[0];
+    assert_eq!(
+        asked.messages(),
+        [
+            "system: Be brief.",
+            "user: I live at the coast.",
+            "user: What is the sea?"
+        ]
+    );
+    assert_eq!(asked.body["temperature"], 0.5);
+    assert_eq!(
+        texts(&ana, &conversation).await,
+        [
+            "user: I live at the coast.",
+            "user: What is the sea?",
+            "assistant: Salt and water."
+        ]
+    );
+    let rows = ledger(&app).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["conversation_id"], conversation);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn its_stream_has_the_same_form_and_is_made_to_its_end() {
+    let provider = Provider::start(|asked| match asked.question().as_str() {
+        "break" => stream(vec![delta("Hi"), Step::Cut]),
+        _ => tests::fakes::provider::words_of(&["One", " two"]),
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Numbers").await;
+    let ask = async |question: &str| {
+        let mut body = turn(
+            &conversation,
+            &json!([{ "role": "user", "content": question }]),
+        );
+        body["stream"] = json!(true);
+        body["stream_options"] = json!({ "include_usage": true });
+        let reply = ana.post_json(CHAT, body).await;
+        assert_eq!(
+            reply.headers["content-type"], "text/event-stream",
+            "{}",
+            reply.text
+        );
+        let parts = reply.text.split_terminator("\n\n");
+        let parts = parts.map(|part| part.strip_prefix("data: ").unwrap());
+        parts
+            .map(|data| serde_json::from_str(data).unwrap_or_else(|_| json!(data)))
+            .collect::<Vec<Value>>()
+    };
+    let events = ask("Count").await;
+    let text: String = events
+        .iter()
+        .filter_map(|event| event["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    assert_eq!(text, "One two");
+    assert!(
+        events
+            .iter()
+            .all(|event| event == "[DONE]" || event["conversation_id"] == *conversation)
+    );
+    let [.., usage, done] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(
+        (&usage["choices"], &usage["usage"]["total_tokens"]),
+        (&json!([]), &json!(13))
+    );
+    assert_eq!(*done, "[DONE]");
+    let events = ask("break").await;
+    assert_eq!(events.last().unwrap()["error"]["code"], "provider_failed");
+    assert_eq!(
+        texts(&ana, &conversation).await.last().unwrap(),
+        "assistant: Hi"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_has_no_place_in_a_turn_is_refused() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Plans").await;
+    let hi = json!([{ "role": "user", "content": "Hi" }]);
+    for (change, param) in [
+        (json!({ "tools": [] }), "tools"),
+        (
+            json!({ "response_format": { "type": "json_object" } }),
+            "response_format",
+        ),
+        (json!({ "conversation_id": "x" }), "conversation_id"),
+        (
+            json!({ "messages": [{ "role": "assistant", "content": "Hi" }] }),
+            "messages[0].role",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": " " }] }),
+            "messages[0].content",
+        ),
+    ] {
+        let mut body = turn(&conversation, &hi);
+        let fields = body.as_object_mut().unwrap();
+        fields.extend(change.as_object().unwrap().clone());
+        let reply = ana.post_json(CHAT, body).await.expect(400);
+        assert_eq!(reply["error"]["param"], param, "{reply}");
+    }
+    let ben = app.user("ben").await;
+    error(
+        ben.post_json(CHAT, turn(&conversation, &hi)).await,
+        404,
+        "not_found",
+    );
+    let nowhere = uuid::Uuid::new_v4().to_string();
+    error(
+        ana.post_json(CHAT, turn(&nowhere, &hi)).await,
+        404,
+        "not_found",
+    );
+    assert!(provider.asked().is_empty());
+    assert!(texts(&ana, &conversation).await.is_empty());
+    app.finish().await;
+}
