@@ -20,7 +20,7 @@ pub(crate) fn vtt(cues: &[Cue]) -> String {
 }
 
 /// `SubRip`, which has no standard: numbered cues, and commas before the milliseconds. Players take `<` for markup and
-/// know no escape for it, so look-alikes stand in.
+/// know no escape for it, so letters that look like it stand in.
 pub(crate) fn srt(cues: &[Cue]) -> String {
     let mut text = String::new();
     for (number, cue) in cues.iter().enumerate() {
