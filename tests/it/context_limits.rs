@@ -7,6 +7,7 @@ use shared::tokens::Encoding;
 use tests::{
     Actor, Options, TestApp, eventually,
     fakes::provider::{Asked, Provider},
+    picture,
 };
 
 use crate::{
@@ -260,11 +261,19 @@ async fn a_context_that_cannot_be_put_together_fails_no_answer() {
             .await
             .unwrap();
     }
-    let second = ask(&ana, conversation, "Two?").await;
+    let scan = ana
+        .upload("scan.png", picture("english-scan.png"), &[])
+        .await
+        .expect(201);
+    let scan = &scan["attachment"]["id"];
+    let body =
+        json!({ "conversationId": conversation, "message": "Two?", "attachmentIds": [scan] });
+    let second = ana.chat(body).await.expect(200);
     assert_eq!(second["message"]["status"], "completed");
     let context = &second["context"];
     assert_eq!(context["estimated"], true, "{context}");
     assert!(context["tokens"].as_u64().unwrap() > 0);
+    assert_eq!(context["missing"][0]["attachmentId"], *scan);
     let messages = provider.asked()[1].messages();
     assert_eq!(messages, ["system: Be brief.", "user: Two?"]);
     sqlx::query("ALTER TABLE elsewhere RENAME TO summaries")
@@ -274,6 +283,7 @@ async fn a_context_that_cannot_be_put_together_fails_no_answer() {
     let third = ask(&ana, conversation, "Three?").await;
     assert_eq!(third["context"]["estimated"], false);
     assert_eq!(third["context"]["included"], 5);
+    app.forget_jobs().await;
     app.finish().await;
 }
 

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
+use shared::tokens::Encoding;
 use tests::{
     Actor, Options, TestApp,
     fakes::provider::{Provider, refusal},
@@ -10,6 +11,7 @@ use tests::{
 use crate::{
     chat::{app, ledger},
     openai_chat::{CHAT, ask, error, program},
+    tokens::HINDI,
 };
 
 #[tokio::test]
@@ -120,6 +122,30 @@ async fn bodies_routes_and_methods_that_are_not_there_are_told_alike() {
     ana.get("/api/v1/nothing")
         .await
         .expect_problem(404, "not_found");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_that_its_model_counts_otherwise_is_too_long_as_the_model_counts() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let app = TestApp::with(Options {
+        providers: provider.args("sk-1"),
+        token_fallback_encoding: Some("cl100k_base".to_owned()),
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let hindi = HINDI.repeat(50_000 / Encoding::O200k.count(HINDI));
+    assert!(Encoding::Cl100k.count(&hindi) > 128_000);
+    ana.post_json(CHAT, ask(&hindi)).await.expect(200);
+    let told = error(
+        ana.post_json(CHAT, ask(&hindi.repeat(3))).await,
+        400,
+        "context_length_exceeded",
+    );
+    let tokens = Encoding::O200k.count(&hindi.repeat(3)) + 5;
+    let told = told["message"].as_str().unwrap();
+    assert!(told.contains(&format!("{tokens} tokens")), "{told}");
     app.finish().await;
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const COUNT: &str = "/api/v1/tokens/count";
-const HINDI: &str = "नमस्ते दुनिया, यह हिन्दी का एक वाक्य है।";
+pub(crate) const HINDI: &str = "नमस्ते दुनिया, यह हिन्दी का एक वाक्य है।";
 
 #[tokio::test]
 async fn texts_and_messages_are_counted_exactly_for_models_of_openai() {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     clients::chat::{Ending, Part, Prompt, Said},
-    database::{self, Origin},
+    database::Origin,
     ids::ProjectId,
     models::message::{self, AnswerContext, Failure},
     tools::Tool,
@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     failure::failure,
     live::Stop,
-    prompt::{Asked, Left, Prompted, prompt},
+    prompt::{Asked, Left, Prompted, alone, prompt},
     route::Choice,
     tries::Tries,
 };
@@ -97,7 +97,7 @@ impl Making {
             context,
             stored_tokens,
             left,
-        } = self.prompt().await?;
+        } = self.prompt().await;
         (self.context, self.left) = (context, left);
         self.tries.stored_tokens = stored_tokens;
         let Choice::Model(model, routes) = self.choice.clone() else {
@@ -122,26 +122,18 @@ impl Making {
         self.converse(&model, &routes, prompt).await
     }
 
-    async fn prompt(&self) -> Result<Prompted, Failure> {
-        let mut tries = 0;
-        loop {
+    /// What the model is shown. Where the database stays away, that is the question alone.
+    async fn prompt(&self) -> Prompted {
+        for _ in 0..PROMPT_TRIES {
             match prompt(&self.app, &self.asked).await {
-                Ok(prompted) => return Ok(prompted),
-                Err(database::Error::Unavailable(_)) if tries < PROMPT_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(PROMPT_AGAIN).await;
-                }
+                Ok(prompted) => return prompted,
                 Err(error) => {
-                    let code = match error {
-                        database::Error::Unavailable(_) => "unavailable",
-                        _ => "internal",
-                    };
-                    let error = anyhow::Error::new(error);
-                    tracing::error!(error = %format!("{error:#}"), "a question could not be put together");
-                    return Err(failure(code, "the question could not be put together"));
+                    tracing::debug!(error = %error, "a context is put together again");
+                    tokio::time::sleep(PROMPT_AGAIN).await;
                 }
             }
         }
+        alone(&self.asked, "the database is away")
     }
 
     /// Bytes that were said before, if it goes on.

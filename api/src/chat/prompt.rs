@@ -32,6 +32,9 @@ const BESIDE_CUT: u32 = 16;
 const GO_ON: &str =
     "Continue your last answer exactly where it ends. Do not repeat any of it, and do not comment.";
 
+/// Why an attachment is missing where nothing could be looked up.
+const NOT_LOOKED_AT: &str = "it could not be looked at";
+
 /// What is answered.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
@@ -91,8 +94,7 @@ pub(super) async fn prompt(app: &App, asked: &Asked) -> Result<Prompted> {
         Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
         Err(_) => "it panicked".to_owned(),
     };
-    tracing::error!(conversationId = %asked.conversation, error, "a context could not be put together");
-    Ok(alone(asked))
+    Ok(alone(asked, &error))
 }
 
 async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
@@ -179,15 +181,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         estimated: counting.is_estimated,
         ..context(&assembly, asked.measure, limits, 1)
     };
-    tracing::info!(
-        conversationId = %asked.conversation,
-        messagesIncluded = context.included,
-        totalMessages = context.total,
-        totalTokens = context.tokens,
-        isCached = assembly.is_cached,
-        tookMicros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "context prepared"
-    );
+    log(asked, &context, assembly.is_cached, began);
     Ok(Prompted {
         said,
         context,
@@ -200,8 +194,22 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
     })
 }
 
-/// The question alone, with its tokens by the length of its text.
-fn alone(asked: &Asked) -> Prompted {
+fn log(asked: &Asked, context: &AnswerContext, is_cached: bool, began: Instant) {
+    tracing::info!(
+        conversationId = %asked.conversation,
+        messagesIncluded = context.included,
+        totalMessages = context.total,
+        totalTokens = context.tokens,
+        isCached = is_cached,
+        tookMicros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "context prepared"
+    );
+}
+
+/// The question alone, without its attachments, and with its tokens by the length of its text.
+pub(super) fn alone(asked: &Asked, error: &str) -> Prompted {
+    tracing::error!(conversationId = %asked.conversation, error, "a context could not be put together");
+    let began = Instant::now();
     let mut said = Vec::new();
     let mut tokens = 0_u32;
     let mut say = |by: Speaker, text: &str| {
@@ -217,18 +225,28 @@ fn alone(asked: &Asked) -> Prompted {
         say(Speaker::User, GO_ON);
     }
     let limit = asked.limits.tokens;
+    // Their names are not known either.
+    let attachments = asked.question.content.attachments();
+    let missing = attachments.into_iter().map(|id| MissingAttachment {
+        attachment_id: id,
+        file_name: String::new(),
+        reason: NOT_LOOKED_AT.to_owned(),
+    });
+    let context = AnswerContext {
+        tokens,
+        limit,
+        included: 1,
+        total: 1,
+        warning: AnswerContext::warning(tokens, limit),
+        exceeded: tokens > limit,
+        estimated: true,
+        missing: missing.collect(),
+        ..AnswerContext::default()
+    };
+    log(asked, &context, false, began);
     Prompted {
         said,
-        context: AnswerContext {
-            tokens,
-            limit,
-            included: 1,
-            total: 1,
-            warning: AnswerContext::warning(tokens, limit),
-            exceeded: tokens > limit,
-            estimated: true,
-            ..AnswerContext::default()
-        },
+        context,
         stored_tokens: tokens,
         left: None,
     }

@@ -1,8 +1,14 @@
 //! Answers of models.
 
+use std::sync::Arc;
+
 use axum::{extract::State, response::Response};
 use serde_json::Value;
-use shared::clients::chat::Passed;
+use shared::{
+    catalogue::Model,
+    clients::chat::Passed,
+    tokens::{Counted, Measure},
+};
 
 use super::{
     chunks::Chunks,
@@ -72,6 +78,58 @@ pub(super) async fn create_openai_chat_completion(
     }
 }
 
+/// What tokens are counted of.
+struct Texts {
+    messages: Arc<[(&'static str, String)]>,
+    /// Of tools, and of the form of the answer.
+    told: Vec<String>,
+}
+
+impl Texts {
+    async fn count(&self, measure: Measure) -> Counted {
+        let mut counted = measure.count_messages(self.messages.clone()).await;
+        for text in &self.told {
+            let more = measure.count_aside(text.clone()).await;
+            counted.tokens = counted.tokens.saturating_add(more.tokens);
+            counted.is_estimated |= more.is_estimated;
+        }
+        counted
+    }
+}
+
+/// Refuses what has more tokens than a model takes.
+async fn refuse_too_long(
+    app: &App,
+    model: &Model,
+    measure: Measure,
+    stored_tokens: u32,
+    texts: &Texts,
+) -> Result<()> {
+    let most = model.context_tokens;
+    let tokens = measure.of_stored(stored_tokens);
+    if tokens <= most {
+        return Ok(());
+    }
+    // What is stored may be counted otherwise than the model counts.
+    let counted = if measure.encoding == app.tokens.fallback() {
+        Counted {
+            tokens,
+            is_estimated: false,
+        }
+    } else {
+        texts.count(measure).await
+    };
+    let slack = if measure.is_exact && !counted.is_estimated {
+        0
+    } else {
+        most / UNSURE
+    };
+    if counted.tokens > most.saturating_add(slack) {
+        return Err(Fault::context_length(most, counted.tokens).into());
+    }
+    Ok(())
+}
+
 /// Makes of a request what is asked.
 async fn talk(app: &App, asked: Request) -> Result<Talk> {
     let model = asked.model.ok_or_else(|| Fault::missing("model"))?;
@@ -83,24 +141,15 @@ async fn talk(app: &App, asked: Request) -> Result<Talk> {
     }
     let has_tools = asked.fields.contains_key("tools");
     let question = said.texts.last().map(|(_, text)| text.clone());
-    let mut stored_tokens = app.tokens.plain().count_messages(said.texts).await;
-    for name in ["tools", "response_format"] {
-        if let Some(told) = asked.fields.get(name) {
-            let tokens = app.tokens.count_text(told.to_string()).await;
-            stored_tokens = stored_tokens.saturating_add(tokens);
-        }
-    }
+    let told = ["tools", "response_format"].map(|name| asked.fields.get(name));
+    let told = told.into_iter().flatten().map(Value::to_string).collect();
+    let texts = Texts {
+        messages: said.texts.into(),
+        told,
+    };
+    let stored_tokens = texts.count(app.tokens.plain()).await.tokens;
     if let Choice::Model(model, _) = &choice {
-        let measure = choice.measure(app);
-        let tokens = measure.of_stored(stored_tokens);
-        let slack = if measure.is_exact {
-            0
-        } else {
-            model.context_tokens / UNSURE
-        };
-        if tokens > model.context_tokens.saturating_add(slack) {
-            return Err(Fault::context_length(model.context_tokens, tokens).into());
-        }
+        refuse_too_long(app, model, choice.measure(app), stored_tokens, &texts).await?;
     }
     let mut fields = asked.fields;
     let is_counted = !said.has_more && !has_tools && !fields.contains_key("response_format");

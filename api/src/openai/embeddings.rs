@@ -81,7 +81,7 @@ pub(super) async fn create_openai_embedding(
         model,
         routes,
         wanted: wanted.count,
-        stored_tokens: counted.saturating_sub(marks).saturating_add(tokens),
+        stored_tokens: counted.tokens.saturating_sub(marks).saturating_add(tokens),
         embedding: Embedding {
             model: String::new(),
             input: wanted.input,

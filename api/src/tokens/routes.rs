@@ -31,15 +31,15 @@ pub(super) async fn count_tokens(
         Some(id) => route::measure(&app, id)?,
         None => app.tokens.plain(),
     };
-    let tokens = match counted {
+    let counted = match counted {
         Counted::Text(text) => measure.count_aside(text).await,
         Counted::Messages(messages) => measure.count_messages(messages).await,
     };
     Ok(Json(TokenCount {
         model,
-        tokens,
+        tokens: counted.tokens,
         encoding: measure.encoding,
-        exact: measure.is_exact,
+        exact: measure.is_exact && !counted.is_estimated,
         factor: measure.factor(),
     }))
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Encoding, Learned, Sums,
+    Counted, Encoding, Learned, Sums,
     factor::{ONE, scale, share},
     told,
 };
@@ -58,22 +58,30 @@ impl Measure {
     }
 
     /// Tokens of a text, which may be long.
-    pub async fn count_aside(self, text: String) -> u32 {
+    pub async fn count_aside(self, text: String) -> Counted {
         let bytes = text.len();
         let count = move || self.encoding.count(&text) as u64;
-        self.scale(self.encoding.aside(bytes, count).await.tokens.into())
+        self.scaled(self.encoding.aside(bytes, count).await)
     }
 
     /// Tokens of messages, which may be long: each a role and a text.
-    pub async fn count_messages(self, messages: Vec<(&'static str, String)>) -> u32 {
-        let bytes: usize = messages.iter().map(|(_, text)| text.len() + MARKS).sum();
+    pub async fn count_messages(
+        self,
+        messages: impl AsRef<[(&'static str, String)]> + Send + 'static,
+    ) -> Counted {
+        let bytes: usize = messages
+            .as_ref()
+            .iter()
+            .map(|(_, text)| text.len() + MARKS)
+            .sum();
         let count = move || {
             let each = messages
+                .as_ref()
                 .iter()
                 .map(|(role, text)| self.encoding.of_message(role, text));
             each.sum::<u64>()
         };
-        self.scale(self.encoding.aside(bytes, count).await.tokens.into())
+        self.scaled(self.encoding.aside(bytes, count).await)
     }
 
     /// Tokens of what is stored with so many ([`Measures::fallback`]).
@@ -94,6 +102,13 @@ impl Measure {
 
     fn scale(&self, tokens: u64) -> u32 {
         told(scale(tokens, self.factor_ppm))
+    }
+
+    fn scaled(&self, counted: Counted) -> Counted {
+        Counted {
+            tokens: self.scale(counted.tokens.into()),
+            ..counted
+        }
     }
 }
 
@@ -364,7 +379,8 @@ mod tests {
         let alone = measure.count_message("user", &text);
         let messages = vec![("user", text.clone()), ("assistant", "hello".to_owned())];
         let last = measure.count_message("assistant", "hello");
-        assert_eq!(measure.count_messages(messages).await, alone + last);
-        assert_eq!(measure.count(&text), measure.count_aside(text).await);
+        let all = measure.count_messages(messages).await;
+        assert_eq!((all.tokens, all.is_estimated), (alone + last, false));
+        assert_eq!(measure.count(&text), measure.count_aside(text).await.tokens);
     }
 }
