@@ -268,3 +268,52 @@ async fn the_ledger_is_what_the_provider_counted() {
     assert_eq!(streaming, 0);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn no_row_is_too_large_to_be_summed_up() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let answer = ana.chat(json!({ "message": "Hi" })).await.expect(200);
+    ana.chat(json!({ "message": "Hi" })).await.expect(200);
+    let sql = "UPDATE usage SET input_tokens = $1, output_tokens = $1, cost_microusd = $1";
+    sqlx::query(sql)
+        .bind(i64::MAX)
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    app.advance(Duration::from_secs(1)).await;
+    let usage = ana.get("/api/v1/usage").await.expect(200);
+    for name in ["inputTokens", "outputTokens", "costMicrousd"] {
+        assert_eq!(usage["total"][name], i64::MAX, "{name}");
+        assert_eq!(usage["data"][0][name], i64::MAX, "{name}");
+    }
+    assert_eq!(usage["total"]["attempts"], 2);
+    let path = format!(
+        "/api/v1/conversations/{}/usage",
+        id(&answer["conversationId"])
+    );
+    assert_eq!(ana.get(&path).await.expect(200)["inputTokens"], i64::MAX);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nonsense_that_a_provider_counts_is_counted_here() {
+    let provider = Provider::start(|_| {
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 1e300, "completion_tokens": 2, "cost": 1e9 } });
+        let finish = json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] });
+        let last = format!("data: {finish}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+        stream(vec![delta("Yes."), Step::Send(last)])
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    ana.chat(json!({ "message": "Hi", "model": "gpt-4o-mini" }))
+        .await
+        .expect(200);
+    let row = &ledger(&app).await[0];
+    assert_eq!(row["is_estimated"], true);
+    let tokens = row["input_tokens"].as_i64().unwrap();
+    assert!((1..100).contains(&tokens), "{row}");
+    let cost = row["cost_microusd"].as_i64().unwrap();
+    assert!((1..100).contains(&cost), "{row}");
+    app.finish().await;
+}

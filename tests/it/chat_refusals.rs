@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::config::ProviderArgs;
 use tests::{
     Options, TestApp,
-    fakes::provider::{Provider, Script, Step, refusal, words_of},
+    fakes::provider::{Provider, Script, Step, refusal, whole, words_of},
 };
 
 use crate::{
@@ -180,5 +180,66 @@ async fn who_names_no_model_gets_one_whose_keys_are_taken() {
     assert_eq!(answer["message"]["provider"], "openai");
     let models = ana.get("/api/v1/models").await.expect(200);
     assert!(!models.to_string().contains("groq"), "{models}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_for_this_is_kept_for_other_things() {
+    let provider = Provider::start(|asked| {
+        if asked.body.get("input").is_some() {
+            return whole(&json!({ "data": [{ "index": 0, "embedding": [1, 2] }] }));
+        }
+        match asked.key.as_str() {
+            "k1" => refusal(
+                401,
+                "You have insufficient permissions for this operation. Missing scopes: model.request.",
+            ),
+            _ => words_of(&["Yes."]),
+        }
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    for _ in 0..4 {
+        ask(&ana).await.expect(200);
+    }
+    assert!(uses(&provider.asked())["k1"] > 1);
+    let before = provider.asked().len();
+    let body = json!({ "model": "text-embedding-3-small", "input": "Salt" });
+    for _ in 0..2 {
+        ana.post_json("/v1/embeddings", body.clone())
+            .await
+            .expect(200);
+    }
+    let keys: Vec<String> = provider.asked()[before..]
+        .iter()
+        .map(|one| one.key.clone())
+        .collect();
+    assert!(keys.contains(&"k1".to_owned()), "{keys:?}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_too_dear_retires_no_key() {
+    let provider = Provider::start(|asked| match asked.question().as_str() {
+        "Hi" => words_of(&["Yes."]),
+        "within" => whole(
+            &json!({ "error": { "message": "Prompt tokens limit exceeded: 9 > 3", "code": 402 } }),
+        ),
+        _ => refusal(
+            402,
+            "Prompt tokens limit exceeded: 64128 > 6964. To increase, visit",
+        ),
+    })
+    .await;
+    let (app, ana) = app(provider.args("k1,k2")).await;
+    for question in ["long", "within"] {
+        let body = json!({ "message": question, "model": "gpt-4o-mini" });
+        ana.chat(body).await.expect_problem(502, "provider_refused");
+    }
+    assert_eq!(provider.asked().len(), 2);
+    for _ in 0..2 {
+        ask(&ana).await.expect(200);
+    }
+    assert_eq!(uses(&provider.asked()).len(), 2);
     app.finish().await;
 }

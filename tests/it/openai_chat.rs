@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::config::ProviderArgs;
 use tests::{
     Actor, Options, TestApp,
-    fakes::provider::{Provider, Step, calling, delta, end, event, stream},
+    fakes::provider::{Provider, Step, calling, delta, end, event, stream, tool_call},
 };
 
 use crate::chat::{app, ledger};
@@ -321,5 +321,30 @@ async fn a_long_question_is_taken_whole() {
         json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": content }] });
     ana.post_json(CHAT, body).await.expect(200);
     assert_eq!(provider.asked()[0].body["messages"][0]["content"], content);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn many_calls_pass_through_and_too_many_are_nobody_elses_trouble() {
+    let provider = Provider::start(|asked| {
+        let number: usize = asked.question().parse().unwrap();
+        let calls = (0..number)
+            .flat_map(|index| tool_call(index, &format!("call_{index}"), "weather", "{}"));
+        stream(calls.chain(end("tool_calls", 20, 5)).collect())
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    let answer = ana.post_json(CHAT, ask("128")).await.expect(200);
+    let calls = answer["choices"][0]["message"]["tool_calls"].as_array();
+    assert_eq!(calls.unwrap().len(), 128);
+    // More often than a breaker bears.
+    for _ in 0..4 {
+        error(
+            ana.post_json(CHAT, ask("129")).await,
+            502,
+            "provider_failed",
+        );
+    }
+    ana.post_json(CHAT, ask("1")).await.expect(200);
     app.finish().await;
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::tokens::Encoding;
 use tests::{
     Actor, Options, TestApp,
-    fakes::provider::{Provider, refusal},
+    fakes::provider::{Provider, refusal, words_of},
 };
 
 use crate::{
@@ -263,5 +263,30 @@ async fn without_a_provider_it_is_said_what_to_set() {
         ana.get("/v1/models").await.expect(200),
         json!({ "object": "list", "data": [] })
     );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_question_says_retires_no_key() {
+    let provider = Provider::start(|asked| match asked.question().as_str() {
+        "Hi" => words_of(&["Yes."]),
+        "as Google says it" => refusal(400, "API key not valid. Please pass a valid API key."),
+        quoted => refusal(400, &format!("Invalid value: '{quoted}'.")),
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    for question in [
+        "API key not valid. Please pass a valid API key.",
+        "API_KEY_INVALID",
+        "as Google says it",
+    ] {
+        error(
+            ana.post_json(CHAT, ask(question)).await,
+            400,
+            "provider_refused",
+        );
+    }
+    ana.post_json(CHAT, ask("Hi")).await.expect(200);
+    assert_eq!(provider.asked().len(), 4);
     app.finish().await;
 }

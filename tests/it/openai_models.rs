@@ -216,3 +216,55 @@ async fn what_cannot_become_vectors_is_refused() {
     );
     app.finish().await;
 }
+
+#[tokio::test]
+async fn vectors_that_do_not_belong_together_are_none() {
+    let provider = Provider::start(|asked| {
+        let one = |index: usize, vector: Value| json!({ "index": index, "embedding": vector });
+        let data = match asked.body["user"].as_str() {
+            Some("places") => [one(0, json!([1, 2])), one(0, json!([3, 4]))],
+            Some("lengths") => [one(0, json!([1, 2])), one(1, json!([3]))],
+            Some("numbers") => [one(0, json!([1, 2])), one(1, json!([3, 1e300]))],
+            _ => [one(1, json!([3, 4])), one(0, json!([1, 2]))],
+        };
+        whole(&json!({ "data": data }))
+    })
+    .await;
+    let app = TestApp::with(Options {
+        providers: ProviderArgs {
+            breaker_failures: Some("100".to_owned()),
+            ..provider.args("sk-1")
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let body = |user: &str| json!({ "model": "text-embedding-3-small", "input": ["Salt", "water"], "user": user });
+    for user in ["places", "lengths", "numbers"] {
+        error(
+            ana.post_json(EMBEDDINGS, body(user)).await,
+            502,
+            "provider_failed",
+        );
+    }
+    let answer = ana.post_json(EMBEDDINGS, body("ana")).await.expect(200);
+    assert_eq!(answer["data"][0]["embedding"], json!([1.0, 2.0]));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_wants_another_length_than_a_provider_knows_opens_no_breaker() {
+    let provider = Provider::start(|_| whole(&json!({ "data": [{ "embedding": [1, 2] }] }))).await;
+    let (app, ana) = app(&provider).await;
+    let mut body = json!({ "model": "text-embedding-3-small", "input": "Salt", "dimensions": 3 });
+    for _ in 0..4 {
+        error(
+            ana.post_json(EMBEDDINGS, body.clone()).await,
+            502,
+            "provider_failed",
+        );
+    }
+    body["dimensions"] = json!(2);
+    ana.post_json(EMBEDDINGS, body).await.expect(200);
+    app.finish().await;
+}

@@ -246,3 +246,39 @@ async fn a_call_that_its_client_leaves_is_accounted_for() {
     );
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_length_that_nobody_tells_or_believes_is_a_guess() {
+    let groq = TranscriptionServer::scripted(vec![
+        ResponseTemplate::new(200).set_body_json(json!({ "text": "Yes." })),
+        ResponseTemplate::new(200).set_body_json(json!({ "text": "Yes.", "duration": 1e300 })),
+        ResponseTemplate::new(200).set_body_json(json!({ "text": "Yes.", "duration": "2.5" })),
+    ])
+    .await;
+    let (app, ana) = product(&groq).await;
+    for _ in 0..3 {
+        transcribe(&ana, &[]).await.expect(200);
+    }
+    let rows = rows(&app, 3).await;
+    let told = rows
+        .iter()
+        .map(|row| (row["is_estimated"].as_bool(), row["audio_ms"].as_i64()));
+    let mut told: Vec<_> = told.collect();
+    told.sort_unstable();
+    // Of its bytes, as one that is not compressed.
+    let guess = (Some(true), Some(i64::try_from(SOUND.len()).unwrap() / 32));
+    assert_eq!(told, [(Some(false), Some(2_500)), guess, guess]);
+    for row in &rows {
+        assert_eq!(row["cost_microusd"], 111);
+    }
+    app.advance(Duration::from_secs(1)).await;
+    let usage = ana.get("/api/v1/usage").await.expect(200);
+    assert_eq!(
+        (
+            &usage["total"]["estimated"],
+            &usage["total"]["costMicrousd"]
+        ),
+        (&json!(2), &json!(333))
+    );
+    app.finish().await;
+}

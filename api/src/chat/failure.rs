@@ -67,7 +67,9 @@ impl Unanswered {
 /// What a user is told: who failed, and not what it said of the operator's account.
 pub(super) fn ask_failure(name: &str, error: &AskError) -> Failure {
     match error {
-        AskError::Key { .. } => failure("provider_failed", format!("{name} refuses our key")),
+        AskError::Key { .. } | AskError::Barred { .. } => {
+            failure("provider_failed", format!("{name} refuses our key"))
+        }
         AskError::Limited { .. } => failure(
             "provider_rate_limited",
             format!("{name} is asked too often now"),
@@ -108,7 +110,10 @@ pub(super) fn answer_failure(name: &str, error: &AnswerError) -> Failure {
     let told = match error {
         AnswerError::Said(..) => "it gave up".to_owned(),
         AnswerError::Unreadable(_) => "what it said cannot be read".to_owned(),
-        AnswerError::Cut | AnswerError::Silent(_) | AnswerError::TooLong => error.to_string(),
+        AnswerError::Cut
+        | AnswerError::Silent(_)
+        | AnswerError::TooLong
+        | AnswerError::Unwanted(_) => error.to_string(),
     };
     failure("provider_failed", format!("{name}: {told}"))
 }

@@ -218,12 +218,21 @@ impl Tries {
                     if let Some(refusal) = refusal {
                         refusal
                     } else {
-                        self.tell(&picked, CameTo::Failed).await;
                         let told = answer_failure(name, &error);
+                        let came_to = if error.is_failure() {
+                            CameTo::Failed
+                        } else {
+                            CameTo::Nothing
+                        };
+                        self.tell(&picked, came_to).await;
                         if self.is_begun() {
                             return Err(told);
                         }
-                        last.failed(told);
+                        if error.is_failure() {
+                            last.failed(told);
+                        } else {
+                            last.refused(told);
+                        }
                         return Ok(None);
                     }
                 }
@@ -237,6 +246,11 @@ impl Tries {
                 AskError::Key { status, reason } => {
                     let reason = format!("{status}: {reason}");
                     self.tell(&picked, CameTo::Retired(reason)).await;
+                    last.refused(told);
+                }
+                // It may be good for other things; another key may do this.
+                AskError::Barred { .. } => {
+                    self.tell(&picked, CameTo::Nothing).await;
                     last.refused(told);
                 }
                 AskError::Limited { limit, .. } => {

@@ -1,20 +1,19 @@
 //! Answers in one piece.
 
-use axum::response::{IntoResponse as _, Response};
-use serde_json::Value;
+use axum::{
+    http::header,
+    response::{IntoResponse as _, Response},
+};
 use shared::models::message::AnswerUsage;
 
 use super::{
-    chunks::{Chunks, Said, finish},
+    chunks::{Chunks, Said, Whole, finish},
     fault::{Fault, Result},
 };
-use crate::{
-    chat::{
-        direct::Hearing,
-        spoken::{Following, Next, failure_of},
-        tell_usage,
-    },
-    extract::Json,
+use crate::chat::{
+    direct::Hearing,
+    spoken::{Following, Next, failure_of},
+    tell_usage,
 };
 
 /// Waits for an answer that nobody keeps, and answers with it.
@@ -31,7 +30,7 @@ pub(super) async fn direct(mut hearing: Hearing, chunks: &Chunks) -> Result<Resp
     let finish = finish(&ending);
     said.calls = ending.calls;
     let answer = chunks.whole(said, finish, &end.usage);
-    Ok(respond(answer, end.provider.as_deref(), &end.usage))
+    respond(answer, end.provider.as_deref(), &end.usage).await
 }
 
 /// Waits for an answer that is kept, and answers with it.
@@ -54,7 +53,7 @@ pub(super) async fn followed(mut following: Following, chunks: &Chunks) -> Resul
     let usage = usage.unwrap_or_default();
     let finish = finish_of(row.finish_reason.as_deref());
     let answer = chunks.whole(said, finish, &usage);
-    Ok(respond(answer, row.provider.as_deref(), &usage))
+    respond(answer, row.provider.as_deref(), &usage).await
 }
 
 /// Why an answer has ended that is kept.
@@ -66,8 +65,9 @@ pub(super) fn finish_of(reason: Option<&str>) -> &'static str {
     })
 }
 
-fn respond(answer: Value, provider: Option<&str>, usage: &AnswerUsage) -> Response {
-    let mut response = Json(answer).into_response();
+async fn respond(answer: Whole, provider: Option<&str>, usage: &AnswerUsage) -> Result<Response> {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let mut response = (json, answer.write().await?).into_response();
     tell_usage(response.headers_mut(), provider, Some(usage));
-    response
+    Ok(response)
 }

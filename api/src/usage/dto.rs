@@ -103,7 +103,7 @@ pub(super) struct UsageTotal {
     /// Millionths of a US dollar, of all whose price is known.
     #[schema(example = 1_742)]
     cost_microusd: i64,
-    /// How many are estimates, as the provider did not tell what it counted, or whether it heard a sound.
+    /// How many are estimates, as the provider did not tell what it counted, or whether it heard a sound and how long that is.
     #[schema(example = 0)]
     estimated: i64,
     /// How many have no price, so that their cost is not in the sum.

@@ -166,6 +166,7 @@ fn hearing(id: UsageId, number: i32, price: Option<(String, AudioPrice)>, asked:
         key_group: asked.key_group,
         price,
         audio_ms: asked.audio_ms,
+        is_guessed: asked.is_guessed,
         started_at: asked.at,
         outcome,
         error,

@@ -215,9 +215,15 @@ impl<'a> Writer<'a> {
                 }
                 if let Some(refusal) = refusal {
                     self.came_to(picked, refusal).await
-                } else {
+                } else if error.is_failure() {
                     providers.failed(picked).await;
                     Came::NextRoute(Trouble::passing(reason, None))
+                } else {
+                    providers.end_probe(picked).await;
+                    Came::NextRoute(Trouble {
+                        reason,
+                        ..Trouble::default()
+                    })
                 }
             }
         }
@@ -255,6 +261,13 @@ impl<'a> Writer<'a> {
                 reason: said,
             } => {
                 providers.retired(picked, format!("{status}: {said}")).await;
+                Came::NextKey(Trouble {
+                    reason,
+                    ..Trouble::default()
+                })
+            }
+            AskError::Barred { .. } => {
+                providers.end_probe(picked).await;
                 Came::NextKey(Trouble {
                     reason,
                     ..Trouble::default()

@@ -2,20 +2,25 @@
 
 #[cfg(test)]
 mod tests;
+mod whole;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::{
-    clients::chat::{Ending, Piece, ToolCall, ToolCallPart},
+    clients::chat::{Ending, Logprobs, Piece, ToolCallPart},
     ids::{ConversationId, MessageId},
     models::message::AnswerUsage,
 };
 
+pub(super) use self::whole::{Said, Whole};
 use super::fault::Fault;
 
 /// Ends a stream that is whole.
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 /// Keeps a connection open.
 pub(super) const KEEP_ALIVE: &str = ": keep-alive\n\n";
+/// Bytes of likelihoods that wait for the words that they go along with.
+const WAITING_BYTES: usize = 64 << 10;
 
 /// What all pieces of an answer have in common.
 #[derive(Debug, Clone)]
@@ -28,7 +33,30 @@ pub(super) struct Chunks {
     /// Whether a stream tells in the end what it took: then every piece has a place for it.
     pub(super) wants_usage: bool,
     /// How likely the next words were.
-    logprobs: Option<Value>,
+    logprobs: Option<Logprobs>,
+}
+
+/// A piece of a stream, or a whole answer.
+#[derive(Debug, Serialize)]
+struct Body<C> {
+    id: String,
+    object: &'static str,
+    created: i64,
+    model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_id: Option<ConversationId>,
+    choices: C,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
+}
+
+/// What a piece of a stream adds.
+#[derive(Debug, Serialize)]
+struct Choice<'a> {
+    index: u8,
+    delta: &'a Value,
+    logprobs: Option<Logprobs>,
+    finish_reason: Option<&'a str>,
 }
 
 impl Chunks {
@@ -50,33 +78,31 @@ impl Chunks {
         self
     }
 
-    fn head(&self, object: &str) -> Map<String, Value> {
-        let mut head = Map::new();
-        head.insert("id".to_owned(), json!(self.id));
-        head.insert("object".to_owned(), json!(object));
-        head.insert("created".to_owned(), json!(self.created));
-        head.insert("model".to_owned(), json!(self.model));
-        if let Some(conversation) = self.conversation {
-            head.insert("conversation_id".to_owned(), json!(conversation));
+    fn body<C>(&self, object: &'static str, choices: C, usage: Option<Value>) -> Body<C> {
+        Body {
+            id: self.id.clone(),
+            object,
+            created: self.created,
+            model: self.model.clone(),
+            conversation_id: self.conversation,
+            choices,
+            usage,
         }
-        head
     }
 
-    fn event(&self, choices: Value, usage: Value) -> String {
-        let mut chunk = self.head("chat.completion.chunk");
-        chunk.insert("choices".to_owned(), choices);
-        if self.wants_usage {
-            chunk.insert("usage".to_owned(), usage);
-        }
-        event(&Value::Object(chunk))
+    fn event(&self, choices: &[Choice<'_>], usage: Value) -> String {
+        let usage = self.wants_usage.then_some(usage);
+        event(&self.body("chat.completion.chunk", choices, usage))
     }
 
     fn delta(&mut self, delta: &Value, finish: Option<&str>) -> String {
-        let logprobs = self.logprobs.take();
-        let choice = json!({
-            "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish,
-        });
-        self.event(json!([choice]), Value::Null)
+        let choice = Choice {
+            index: 0,
+            delta,
+            logprobs: self.logprobs.take(),
+            finish_reason: finish,
+        };
+        self.event(&[choice], Value::Null)
     }
 
     /// Says who speaks; comes first, and once.
@@ -93,7 +119,11 @@ impl Chunks {
             Piece::Call(part) => return Some(self.call(part)),
             Piece::Logprobs(logprobs) => {
                 merge(&mut self.logprobs, logprobs);
-                return None;
+                let waiting = self.logprobs.as_ref().map_or(0, Logprobs::bytes);
+                if waiting < WAITING_BYTES {
+                    return None;
+                }
+                json!({})
             }
             Piece::End(_) => return None,
         };
@@ -123,46 +153,23 @@ impl Chunks {
     pub(super) fn end(&mut self, finish: &str, usage: &AnswerUsage) -> String {
         let mut events = self.delta(&json!({}), Some(finish));
         if self.wants_usage {
-            events.push_str(&self.event(json!([]), usage_of(usage)));
+            events.push_str(&self.event(&[], usage_of(usage)));
         }
         events.push_str(DONE);
         events
     }
 
     /// A whole answer.
-    pub(super) fn whole(&self, said: Said, finish: &str, usage: &AnswerUsage) -> Value {
-        let Said {
-            text,
-            refusal,
-            thoughts,
-            logprobs,
-            calls,
-        } = said;
-        let is_empty = text.is_empty() && (!calls.is_empty() || refusal.is_some());
-        let mut message = Map::new();
-        message.insert("role".to_owned(), json!("assistant"));
-        let content = (!is_empty).then_some(text);
-        message.insert("content".to_owned(), json!(content));
-        message.insert("refusal".to_owned(), json!(refusal));
-        if !thoughts.is_empty() {
-            message.insert("reasoning_content".to_owned(), json!(thoughts));
-        }
-        if !calls.is_empty() {
-            let calls: Vec<Value> = calls.iter().map(whole_call).collect();
-            message.insert("tool_calls".to_owned(), json!(calls));
-        }
-        let mut answer = self.head("chat.completion");
-        let choice = json!({
-            "index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish,
-        });
-        answer.insert("choices".to_owned(), json!([choice]));
-        answer.insert("usage".to_owned(), usage_of(usage));
-        Value::Object(answer)
+    pub(super) fn whole(&self, said: Said, finish: &'static str, usage: &AnswerUsage) -> Whole {
+        Whole::new(said, finish, |choices| {
+            self.body("chat.completion", choices, Some(usage_of(usage)))
+        })
     }
 }
 
 /// An event of a stream; JSON has no line breaks of its own.
-fn event(data: &Value) -> String {
+fn event(data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("it is made of texts, numbers and JSON");
     format!("data: {data}\n\n")
 }
 
@@ -171,52 +178,11 @@ pub(super) fn broken(fault: &Fault) -> String {
     event(&fault.body())
 }
 
-/// What was said, for an answer in one piece.
-#[derive(Debug, Default)]
-pub(super) struct Said {
-    text: String,
-    refusal: Option<String>,
-    thoughts: String,
-    logprobs: Option<Value>,
-    pub(super) calls: Vec<ToolCall>,
-}
-
-impl Said {
-    /// Words, and nothing else.
-    pub(super) fn of_text(text: String) -> Self {
-        Self {
-            text,
-            ..Self::default()
-        }
-    }
-
-    /// Adds a piece.
-    pub(super) fn add(&mut self, piece: Piece) {
-        match piece {
-            Piece::Text(text) => self.text.push_str(&text),
-            Piece::Refusal(text) => self.refusal.get_or_insert_default().push_str(&text),
-            Piece::Thought(text) => self.thoughts.push_str(&text),
-            Piece::Logprobs(logprobs) => merge(&mut self.logprobs, logprobs),
-            // They come whole with the end.
-            Piece::Call(_) | Piece::End(_) => {}
-        }
-    }
-}
-
 /// Adds likelihoods of words to those before.
-fn merge(known: &mut Option<Value>, more: Value) {
-    let Some(known) = known else {
-        *known = Some(more);
-        return;
-    };
-    for name in ["content", "refusal"] {
-        let Value::Array(more) = &more[name] else {
-            continue;
-        };
-        match &mut known[name] {
-            Value::Array(list) => list.extend(more.iter().cloned()),
-            list => *list = json!(more),
-        }
+fn merge(known: &mut Option<Logprobs>, more: Logprobs) {
+    match known {
+        Some(known) => known.add(more),
+        None => *known = Some(more),
     }
 }
 
@@ -235,17 +201,6 @@ fn call_part(part: &ToolCallPart) -> Value {
         call.insert("extra_content".to_owned(), extra.clone());
     }
     Value::Object(call)
-}
-
-fn whole_call(call: &ToolCall) -> Value {
-    let mut whole = json!({
-        "id": call.id, "type": "function",
-        "function": { "name": call.name, "arguments": call.arguments },
-    });
-    if let Some(extra) = &call.extra {
-        whole["extra_content"] = extra.clone();
-    }
-    whole
 }
 
 fn usage_of(usage: &AnswerUsage) -> Value {

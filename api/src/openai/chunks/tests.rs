@@ -1,3 +1,5 @@
+use shared::clients::chat::ToolCall;
+
 use super::*;
 
 fn chunks() -> Chunks {
@@ -52,7 +54,10 @@ fn pieces_have_a_constant_head_and_a_place_for_figures_if_they_are_wanted() {
 #[test]
 fn likelihoods_go_along_with_their_words() {
     let mut chunks = chunks();
-    let likely = |token: &str| json!({ "content": [{ "token": token }], "refusal": null });
+    let likely = |token: &str| {
+        let told = json!({ "content": [{ "token": token }], "refusal": null });
+        Logprobs::read(&told).unwrap()
+    };
     assert!(chunks.piece(Piece::Logprobs(likely("a"))).is_none());
     assert!(chunks.piece(Piece::Logprobs(likely("b"))).is_none());
     let text = parse(&chunks.piece(Piece::Text("ab".to_owned())).unwrap());
@@ -62,6 +67,34 @@ fn likelihoods_go_along_with_their_words() {
     );
     let next = parse(&chunks.piece(Piece::Text("c".to_owned())).unwrap());
     assert_eq!(next["choices"][0]["logprobs"], Value::Null);
+    // Many do not wait.
+    let long = "x".repeat(WAITING_BYTES);
+    let alone = parse(&chunks.piece(Piece::Logprobs(likely(&long))).unwrap());
+    let choice = &alone["choices"][0];
+    assert_eq!(choice["delta"], json!({}));
+    assert_eq!(choice["logprobs"]["content"][0]["token"], long.as_str());
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_written_alike_whether_it_is_large_or_not() {
+    for size in [1, 1 << 20] {
+        let entry = json!({ "token": "x".repeat(size), "logprob": -0.5 });
+        let told = json!({ "content": [entry], "refusal": null });
+        let mut said = Said::of_text("a\"b".to_owned());
+        for _ in 0..2 {
+            said.add(Piece::Logprobs(Logprobs::read(&told).unwrap()));
+        }
+        let whole = chunks().whole(said, "stop", &AnswerUsage::default());
+        let written: Value = serde_json::from_slice(&whole.write().await.unwrap()).unwrap();
+        let choice = &written["choices"][0];
+        assert_eq!(choice["message"]["content"], "a\"b");
+        assert_eq!(
+            choice["logprobs"],
+            json!({ "content": [entry, entry], "refusal": null })
+        );
+        assert_eq!(written["object"], "chat.completion");
+        assert!(written.get("conversation_id").is_none());
+    }
 }
 
 #[test]
@@ -94,11 +127,10 @@ fn a_whole_answer_has_null_where_nothing_is_said() {
         arguments: "{}".to_owned(),
         extra: None,
     };
-    let said = Said {
-        calls: vec![call],
-        ..Said::default()
-    };
+    let mut said = Said::default();
+    said.calls.push(call);
     let whole = chunks().whole(said, "tool_calls", &AnswerUsage::default());
+    let whole = json!(whole.body);
     let message = &whole["choices"][0]["message"];
     assert_eq!(
         (&message["content"], &message["refusal"]),
@@ -109,6 +141,7 @@ fn a_whole_answer_has_null_where_nothing_is_said() {
         json!([{ "id": "a", "type": "function", "function": { "name": "look", "arguments": "{}" } }])
     );
     let empty = chunks().whole(Said::default(), "stop", &AnswerUsage::default());
+    let empty = json!(empty.body);
     assert_eq!(empty["choices"][0]["message"]["content"], "");
 }
 

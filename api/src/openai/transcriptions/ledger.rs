@@ -111,6 +111,7 @@ fn hearing(
         model: asked.model,
         key_group: asked.key_group,
         audio_ms: asked.audio_ms,
+        is_guessed: asked.is_guessed,
         started_at: asked.at,
         outcome,
         error,

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::keyring::random;
 
-/// Most calls of an answer.
-const CALLS_MAX: usize = 32;
+/// Most calls of an answer, where nobody says less: as many as a client of `OpenAI` may tell of tools.
+const CALLS_MAX: usize = 128;
 /// Longest id and name that are kept.
 const NAME_MAX_BYTES: usize = 200;
 /// Largest thing of a provider's own that goes with a call.
@@ -48,8 +48,12 @@ pub struct ToolCallPart {
 }
 
 /// Calls as far as they have come.
-#[derive(Debug, Default)]
-pub(super) struct Calls(Vec<Entry>);
+#[derive(Debug)]
+pub(super) struct Calls {
+    entries: Vec<Entry>,
+    /// More are too many.
+    most: usize,
+}
 
 /// A call that has begun.
 #[derive(Debug)]
@@ -114,10 +118,23 @@ impl CallPiece {
     }
 }
 
+impl Default for Calls {
+    fn default() -> Self {
+        Self::at_most(CALLS_MAX)
+    }
+}
+
 impl Calls {
+    pub(super) fn at_most(most: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            most,
+        }
+    }
+
     /// Adds a piece; tells whether there are not too many.
     pub(super) fn add(&mut self, piece: CallPiece) -> bool {
-        let mut begun = self.0.iter_mut().rev();
+        let mut begun = self.entries.iter_mut().rev();
         if let Some(Entry { call, .. }) =
             begun.find(|entry| piece.continues(entry.index, &entry.call))
         {
@@ -137,19 +154,23 @@ impl Calls {
             arguments: piece.arguments,
             extra: piece.extra,
         };
-        self.0.push(Entry {
+        self.entries.push(Entry {
             index: piece.index,
             call,
             told: None,
         });
-        self.0.len() <= CALLS_MAX
+        self.entries.len() <= self.most
     }
 
     /// What has come since this was asked last. Nothing of a call is told before its name is known.
     pub(super) fn news(&mut self) -> Vec<ToolCallPart> {
-        let mut begun = self.0.iter().filter(|entry| entry.told.is_some()).count();
+        let mut begun = self
+            .entries
+            .iter()
+            .filter(|entry| entry.told.is_some())
+            .count();
         let mut news = Vec::new();
-        for Entry { call, told, .. } in &mut self.0 {
+        for Entry { call, told, .. } in &mut self.entries {
             let first = told.is_none() && !call.name.is_empty();
             if first {
                 *told = Some(Told {
@@ -180,7 +201,7 @@ impl Calls {
 
     /// All of them, each with an id.
     pub(super) fn take(&mut self) -> Vec<ToolCall> {
-        let entries = std::mem::take(&mut self.0).into_iter();
+        let entries = std::mem::take(&mut self.entries).into_iter();
         entries
             .map(|Entry { mut call, told, .. }| {
                 call.id = told.map_or_else(|| known_id(&call.id), |told| told.id);
@@ -308,8 +329,10 @@ mod tests {
             index: Some(index),
             ..CallPiece::default()
         };
-        assert!((0..CALLS_MAX as u64).all(|index| calls.add(piece(index))));
-        assert!(!calls.add(piece(u64::MAX)));
+        assert!((0..128).all(|index| calls.add(piece(index))));
+        assert!(!calls.add(piece(128)));
+        let mut few = Calls::at_most(1);
+        assert!(few.add(piece(0)) && !few.add(piece(1)));
     }
 
     #[test]

@@ -4,13 +4,16 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{calls::CallPiece, cut};
+use super::{AskError, Logprobs, calls::CallPiece, cut, refusal};
 use crate::tokens::TokenCounts;
 
 /// Most bytes of a reason to stop that are kept.
 const MAX_FINISH_BYTES: usize = 32;
 /// Most dollars that an answer may cost; more is nonsense.
 const MAX_COST: f64 = 1_000.0;
+/// Most tokens of a question, or of an answer; more is nonsense. No model reads more than some millions, and 2,048 texts of
+/// 8,192 tokens become vectors at once.
+const MAX_TOKENS: f64 = 20_000_000.0;
 
 /// One event of a stream, or a whole answer.
 #[derive(Debug, Deserialize)]
@@ -36,7 +39,7 @@ pub(super) struct Said {
     /// What the model thought meanwhile.
     pub(super) thoughts: String,
     /// How likely its words were.
-    pub(super) logprobs: Option<Value>,
+    pub(super) logprobs: Option<Logprobs>,
     /// Pieces of calls of tools.
     pub(super) calls: Vec<CallPiece>,
     /// Why there is no more.
@@ -45,8 +48,8 @@ pub(super) struct Said {
     pub(super) usage: Option<TokenCounts>,
     /// What was charged, in millionths of a dollar.
     pub(super) cost_microusd: Option<i64>,
-    /// What went wrong, and its status, if it has one.
-    pub(super) error: Option<(String, Option<u16>)>,
+    /// What went wrong, and what it means for the key and the question, if it tells.
+    pub(super) error: Option<(String, Option<AskError>)>,
 }
 
 impl From<Chunk> for Said {
@@ -59,7 +62,7 @@ impl From<Chunk> for Said {
         };
         // More than one was not asked for.
         let choices = chunk.choices.as_array().into_iter().flatten();
-        for choice in choices.filter(|choice| count(&choice["index"]) == 0) {
+        for choice in choices.filter(|choice| count(&choice["index"]) == Some(0)) {
             // Moonshot's place for figures.
             said.usage = said.usage.or_else(|| told(&choice["usage"]));
             // Of a stream, or of a whole answer.
@@ -75,8 +78,7 @@ impl From<Chunk> for Said {
             said.text.push_str(&text_of(&delta["content"]));
             said.refusal
                 .push_str(delta["refusal"].as_str().unwrap_or_default());
-            let logprobs = &choice["logprobs"];
-            said.logprobs = logprobs.is_object().then(|| logprobs.clone());
+            said.logprobs = Logprobs::read(&choice["logprobs"]);
             said.calls.extend(CallPiece::all_of(delta));
             let finish = choice["finish_reason"].as_str();
             if let Some(finish) = finish.filter(|reason| !reason.is_empty()) {
@@ -101,12 +103,10 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// What is counted; nothing but zeros tells nothing.
+/// What is counted; nothing but zeros tells nothing, and who tells nonsense has not counted.
 fn told(usage: &Value) -> Option<TokenCounts> {
-    let (input, output) = (
-        count(&usage["prompt_tokens"]),
-        count(&usage["completion_tokens"]),
-    );
+    let input = count(&usage["prompt_tokens"])?;
+    let output = count(&usage["completion_tokens"])?;
     let cached = match &usage["prompt_tokens_details"]["cached_tokens"] {
         // `DeepSeek`'s place.
         Value::Null => &usage["prompt_cache_hit_tokens"],
@@ -115,9 +115,9 @@ fn told(usage: &Value) -> Option<TokenCounts> {
     let reasoning = &usage["completion_tokens_details"]["reasoning_tokens"];
     let counts = TokenCounts {
         input,
-        cached: count(cached).min(input),
+        cached: count(cached).unwrap_or_default().min(input),
         output,
-        reasoning: count(reasoning).min(output),
+        reasoning: count(reasoning).unwrap_or_default().min(output),
     };
     (counts != TokenCounts::default()).then_some(counts)
 }
@@ -146,29 +146,31 @@ fn number(value: &Value) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// A number of tokens; nonsense is none.
+/// A number of tokens: 0 where there is none, and none where it is nonsense.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a float is cut to what fits"
+    reason = "it is within what fits"
 )]
-fn count(value: &Value) -> u32 {
-    number(value).unwrap_or_default() as u32
+pub(super) fn count(value: &Value) -> Option<u32> {
+    let number = number(value).unwrap_or_default();
+    (0.0..=MAX_TOKENS)
+        .contains(&number)
+        .then_some(number as u32)
 }
 
-/// What went wrong, and its status, if it has one.
-fn error_in(error: &Value) -> Option<(String, Option<u16>)> {
+/// What went wrong, and what it means for the key and the question, if it has a status.
+pub(super) fn error_in(error: &Value) -> Option<(String, Option<AskError>)> {
     if error.is_null() {
         return None;
     }
-    let code = ["code", "status"]
+    let status = ["code", "status"]
         .iter()
         .find_map(|name| status_in(&error[*name]));
     let reason = reason_in(error);
-    Some((
-        reason.unwrap_or_else(|| "it says that something went wrong".to_owned()),
-        code,
-    ))
+    let reason = reason.unwrap_or_else(|| "it says that something went wrong".to_owned());
+    let refusal = status.and_then(|status| refusal::within(error, status, &reason));
+    Some((reason, refusal))
 }
 
 /// A status of HTTP, as a number or in a text.
@@ -198,27 +200,19 @@ pub(super) fn reason_of(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The code of an error, where it is a word.
-pub(super) fn code_of(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let error = body.get(0).unwrap_or(&body).get("error")?;
-    Some(
-        error["code"]
-            .as_str()
-            .or(error["type"].as_str())?
-            .to_owned(),
-    )
+/// As much of the message of an error as is worth keeping.
+fn reason_in(value: &Value) -> Option<String> {
+    message_in(value).map(cut)
 }
 
 /// The message of an error, wherever it is.
-fn reason_in(value: &Value) -> Option<String> {
+pub(super) fn message_in(value: &Value) -> Option<&str> {
     let error = value.get("error").unwrap_or(value);
-    let message = error
+    error
         .as_str()
         .or_else(|| error["message"].as_str())
         .or_else(|| value["detail"].as_str())
-        .or_else(|| value["message"].as_str())?;
-    Some(cut(message))
+        .or_else(|| value["message"].as_str())
 }
 
 #[cfg(test)]
@@ -253,7 +247,7 @@ mod tests {
         };
         assert_eq!(whole.usage, Some(usage));
         let groq =
-            said(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":-1}}}"#);
+            said(r#"{"choices":[],"x_groq":{"usage":{"prompt_tokens":5,"completion_tokens":0}}}"#);
         assert_eq!(
             groq.usage,
             Some(TokenCounts {
@@ -297,6 +291,26 @@ mod tests {
     }
 
     #[test]
+    fn who_counts_nonsense_has_not_counted() {
+        for count in ["-1", "1e300", "20000001", "\"1e9\""] {
+            for name in ["prompt_tokens", "completion_tokens"] {
+                let json = format!(
+                    r#"{{"choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":5,"{name}":{count}}}}}"#
+                );
+                let value: Value = serde_json::from_str(&json).unwrap();
+                assert_eq!(said(&value.to_string()).usage, None, "{json}");
+            }
+        }
+        let most = said(r#"{"choices":[],"usage":{"prompt_tokens":20000000}}"#);
+        assert_eq!(most.usage.unwrap().input, 20_000_000);
+        // What is told besides counts only as far as it can be true.
+        let odd = said(
+            r#"{"choices":[],"usage":{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":-7}}}"#,
+        );
+        assert_eq!(odd.usage.unwrap().cached, 0);
+    }
+
+    #[test]
     fn what_was_charged_is_read_in_millionths() {
         for (cost, expected) in [
             ("0.95", Some(950_000)),
@@ -333,8 +347,15 @@ mod tests {
             assert_eq!(reason_of(body.as_bytes()).as_deref(), reason, "{body}");
         }
         let late = said(r#"{"choices":[],"error":{"code":502}}"#);
-        let told = ("it says that something went wrong".to_owned(), Some(502));
-        assert_eq!(late.error, Some(told));
+        let told = "it says that something went wrong".to_owned();
+        assert_eq!(late.error, Some((told, None)));
+        let poor = said(r#"{"choices":[],"error":{"code":"402","message":"no credits"}}"#);
+        let reason = "no credits".to_owned();
+        let refusal = AskError::Key {
+            status: 402,
+            reason: reason.clone(),
+        };
+        assert_eq!(poor.error, Some((reason, Some(refusal))));
         assert_eq!(said(r#"{"error":null}"#), Said::default());
     }
 }

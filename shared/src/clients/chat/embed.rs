@@ -14,7 +14,11 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{AnswerError, AskError, Models, chunk::reason_of, cut};
+use super::{
+    AnswerError, AskError, Models,
+    chunk::{count, error_in},
+    cut,
+};
 use crate::{catalogue::Extra, config::ProviderConfig};
 
 /// Largest answer: 2,048 vectors of 3,072 numbers have 34 MB as base64.
@@ -149,55 +153,82 @@ impl Models {
                 return Ok(Err(AnswerError::TooLong));
             }
         }
+        let dimensions = embedding.dimensions;
         if read.len() <= AT_ONCE_BYTES {
-            return Ok(parse(&read, wanted));
+            return Ok(parse(&read, wanted, dimensions));
         }
-        let parsed = tokio::task::spawn_blocking(move || parse(&read, wanted)).await;
+        let parsed = tokio::task::spawn_blocking(move || parse(&read, wanted, dimensions)).await;
         Ok(parsed.unwrap_or_else(|error| Err(AnswerError::Unreadable(error.to_string()))))
     }
 }
 
-fn parse(body: &[u8], wanted: usize) -> Result<Embedded, AnswerError> {
+fn parse(body: &[u8], wanted: usize, dimensions: Option<u32>) -> Result<Embedded, AnswerError> {
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|error| AnswerError::Unreadable(cut(&error.to_string())))?;
-    if !answer.error.is_null() {
-        let reason = reason_of(body).unwrap_or_default();
-        let code = answer.error["code"].as_u64();
-        return Err(AnswerError::Said(
-            reason,
-            code.and_then(|code| u16::try_from(code).ok()),
-        ));
+    if let Some((reason, refusal)) = error_in(&answer.error) {
+        return Err(AnswerError::Said(reason, refusal.map(Box::new)));
     }
-    let mut data = answer.data;
-    // They are in order, unless they say otherwise.
-    data.sort_by_key(|datum| datum.index.unwrap_or_default());
-    let vectors: Vec<Vector> = data.into_iter().map(|datum| datum.embedding).collect();
-    if vectors.len() != wanted || vectors.iter().any(|vector| !vector.is_sound()) {
-        let told = format!(
-            "{} vectors came, and {wanted} sound ones were wanted",
-            vectors.len()
-        );
-        return Err(AnswerError::Unreadable(told));
+    let came = answer.data.len();
+    let unreadable = || {
+        let told =
+            format!("{came} vectors came, and {wanted} sound ones of one length were wanted");
+        AnswerError::Unreadable(told)
+    };
+    let vectors = in_order(answer.data).filter(|vectors| vectors.len() == wanted);
+    let vectors = vectors.ok_or_else(unreadable)?;
+    let mut lengths = vectors.iter().map(Vector::length);
+    let length = lengths.next().flatten().ok_or_else(unreadable)?;
+    if lengths.any(|other| other != Some(length)) {
+        return Err(unreadable());
     }
-    let tokens = answer.usage["prompt_tokens"]
-        .as_u64()
-        .or(answer.usage["total_tokens"].as_u64())
-        .filter(|tokens| *tokens > 0);
+    if let Some(asked) = dimensions.filter(|asked| usize::try_from(*asked) != Ok(length)) {
+        let told = format!("its vectors have {length} numbers, and not {asked}");
+        return Err(AnswerError::Unwanted(told));
+    }
+    let told = |name: &str| count(&answer.usage[name]).filter(|tokens| *tokens > 0);
     Ok(Embedded {
         vectors,
-        tokens: tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
+        tokens: told("prompt_tokens").or_else(|| told("total_tokens")),
         cost_microusd: super::chunk::cost(&answer.usage),
     })
 }
 
-impl Vector {
-    fn is_sound(&self) -> bool {
-        match self {
-            Self::Numbers(numbers) => !numbers.is_empty(),
-            Self::Base64(text) => STANDARD
-                .decode(text)
-                .is_ok_and(|bytes| !bytes.is_empty() && bytes.len().is_multiple_of(NUMBER_BYTES)),
+/// Vectors in the order of what they are of; none where their places are not one each. They are in order, unless they say
+/// otherwise. Gemini leaves a place out that is 0.
+fn in_order(mut data: Vec<Datum>) -> Option<Vec<Vector>> {
+    if data.iter().any(|datum| datum.index.is_some()) {
+        data.sort_by_key(Datum::place);
+        let mut places = data.iter().map(Datum::place).enumerate();
+        if places.any(|(place, told)| place != told) {
+            return None;
         }
+    }
+    Some(data.into_iter().map(|datum| datum.embedding).collect())
+}
+
+impl Datum {
+    fn place(&self) -> usize {
+        self.index.unwrap_or_default()
+    }
+}
+
+impl Vector {
+    /// How many numbers it has; none where there is none, or one that is no number.
+    fn length(&self) -> Option<usize> {
+        let length = match self {
+            Self::Numbers(numbers) => {
+                let are_sound = numbers.iter().all(|number| number.is_finite());
+                are_sound.then_some(numbers.len())?
+            }
+            Self::Base64(text) => {
+                let bytes = STANDARD.decode(text).ok()?;
+                let (numbers, rest) = bytes.as_chunks::<NUMBER_BYTES>();
+                let mut numbers_in = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                let are_sound = rest.is_empty() && numbers_in.all(f32::is_finite);
+                are_sound.then_some(numbers.len())?
+            }
+        };
+        (length > 0).then_some(length)
     }
 
     /// Its numbers.
@@ -240,13 +271,13 @@ mod tests {
         assert_eq!(text, "AACAPwAAAL8=");
         assert_eq!(Vector::Base64(text.clone()).into_numbers(), [1.0, -0.5]);
         let body = format!(
-            r#"{{"object":"list","data":[{{"index":1,"embedding":[0.25]}},{{"index":0,"embedding":"{text}"}}],
+            r#"{{"object":"list","data":[{{"index":1,"embedding":[0.25,1]}},{{"index":0,"embedding":"{text}"}}],
                 "usage":{{"prompt_tokens":7,"total_tokens":7,"cost":0.00001}}}}"#
         );
-        let read = parse(body.as_bytes(), 2).unwrap();
+        let read = parse(body.as_bytes(), 2, None).unwrap();
         assert_eq!(
             read.vectors,
-            [Vector::Base64(text), Vector::Numbers(vec![0.25])]
+            [Vector::Base64(text), Vector::Numbers(vec![0.25, 1.0])]
         );
         assert_eq!((read.tokens, read.cost_microusd), (Some(7), Some(10)));
     }
@@ -263,8 +294,103 @@ mod tests {
                 "overloaded",
             ),
         ] {
-            let error = parse(body.as_bytes(), 1).unwrap_err().to_string();
+            let error = parse(body.as_bytes(), 1, None).unwrap_err().to_string();
             assert!(error.contains(told), "{body}: {error}");
+        }
+    }
+
+    /// What a list of vectors is read as.
+    fn read(data: &Value, dimensions: Option<u32>) -> Result<Vec<Vec<f32>>, AnswerError> {
+        let body = serde_json::json!({ "data": data }).to_string();
+        let read = parse(body.as_bytes(), 2, dimensions)?;
+        Ok(read.vectors.into_iter().map(Vector::into_numbers).collect())
+    }
+
+    #[test]
+    fn each_vector_has_a_place_of_its_own() {
+        let at = |places: [Value; 2]| {
+            let [first, second] = places;
+            let data = serde_json::json!([{ "index": first, "embedding": [1] },
+                                          { "index": second, "embedding": [2] }]);
+            read(&data, None)
+        };
+        let place = |place: usize| serde_json::json!(place);
+        let none = || Value::Null;
+        for (places, first) in [
+            ([place(0), place(1)], 1.0),
+            ([place(1), place(0)], 2.0),
+            ([none(), none()], 1.0),
+            ([none(), place(1)], 1.0),
+            ([place(1), none()], 2.0),
+        ] {
+            let told = format!("{places:?}");
+            let read = at(places).unwrap();
+            assert_eq!(read[0], [first], "{told}");
+        }
+        for places in [
+            [place(0), place(0)],
+            [place(1), place(2)],
+            [place(0), place(7)],
+            [place(0), none()],
+            [place(1), place(1)],
+            [serde_json::json!(-1), place(1)],
+            [serde_json::json!("0"), place(1)],
+        ] {
+            let told = format!("{places:?}");
+            let error = at(places).unwrap_err();
+            assert!(
+                matches!(error, AnswerError::Unreadable(_)),
+                "{told}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn vectors_have_one_length_and_finite_numbers() {
+        let numbers = |numbers: &[f32]| Vector::Numbers(numbers.to_vec()).into_base64();
+        let data = |first: Value, second: Value| serde_json::json!([{ "embedding": first }, { "embedding": second }]);
+        let text = |vector: &[f32]| serde_json::json!(numbers(vector));
+        let two = || serde_json::json!([1, 2]);
+        for wrong in [
+            data(two(), serde_json::json!([1])),
+            data(two(), text(&[1.0])),
+            data(two(), serde_json::json!([1, 1e300])),
+            data(two(), text(&[1.0, f32::NAN])),
+            data(two(), text(&[1.0, f32::INFINITY])),
+            data(serde_json::json!([]), serde_json::json!([])),
+            data(two(), serde_json::json!([1, null])),
+        ] {
+            let error = read(&wrong, None).unwrap_err();
+            assert!(
+                matches!(error, AnswerError::Unreadable(_)),
+                "{wrong}: {error}"
+            );
+        }
+        let right = data(two(), text(&[3.0, 4.0]));
+        assert_eq!(read(&right, Some(2)).unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+        // Whoever asks for a length that a provider does not know must not make it look broken.
+        let error = read(&right, Some(3)).unwrap_err();
+        assert!(matches!(error, AnswerError::Unwanted(_)) && !error.is_failure());
+    }
+
+    #[test]
+    fn a_nonsense_number_of_tokens_is_none() {
+        for (tokens, expected) in [
+            ("7", Some(7)),
+            ("0", None),
+            ("-1", None),
+            ("1e300", None),
+            ("4294967296", None),
+        ] {
+            let body = format!(
+                r#"{{"data":[{{"embedding":[1]}}],"usage":{{"prompt_tokens":{tokens},"cost":-1}}}}"#
+            );
+            let read = parse(body.as_bytes(), 1, None).unwrap();
+            assert_eq!(
+                (read.tokens, read.cost_microusd),
+                (expected, None),
+                "{body}"
+            );
         }
     }
 }

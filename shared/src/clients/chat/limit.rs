@@ -8,11 +8,26 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
+use serde_json::Value;
 
+use super::chunk::message_in;
 use crate::{catalogue::Quirks, clients::retry_after};
 
 /// Nobody is left alone for longer than this, whatever they say.
 const LONGEST: Duration = Duration::from_hours(24);
+/// How messages begin that speak of a limit. Others may quote the question, which must not say how long an account is left
+/// alone.
+const OPENINGS: [&str; 9] = [
+    "rate limit",
+    "rate-limit",
+    "limit",
+    "quota",
+    "you exceeded",
+    "you have exceeded",
+    "too many",
+    "daily",
+    "please try again in",
+];
 /// What is said where the day is used up.
 const DAILY: [&str; 7] = [
     "per day",
@@ -36,7 +51,10 @@ pub struct Limit {
 impl Limit {
     /// Reads what an answer with status 429 of a provider with these quirks says.
     pub fn read(headers: &HeaderMap, body: &[u8], quirks: &Quirks, now: DateTime<Utc>) -> Self {
-        let text = Self::of_text(&String::from_utf8_lossy(body));
+        let text = match serde_json::from_slice(body) {
+            Ok(value) => Self::of_error(&value),
+            Err(_) => Self::of_text(&String::from_utf8_lossy(body)),
+        };
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // Groq counts requests by days.
         let is_spent = header("x-ratelimit-remaining-requests") == Some("0");
@@ -61,29 +79,50 @@ impl Limit {
         }
     }
 
-    /// Reads what a text says, where that is all there is.
-    pub fn of_text(text: &str) -> Self {
-        let text = text.to_lowercase();
-        let said = [
-            after(&text, "\"retrydelay\":")
-                .and_then(|text| span(text.trim_start_matches([' ', '"']))),
-            after(&text, "try again in ").and_then(span),
-        ];
+    /// Reads what an error says: its message, and what Gemini says beside it.
+    pub(super) fn of_error(value: &Value) -> Self {
+        let value = value.get(0).unwrap_or(value);
+        let error = value.get("error").unwrap_or(value);
+        let text = Self::of_text(message_in(value).unwrap_or_default());
+        let all = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let details = all(&error["details"]);
+        let is_of_day = |quota: &Value| quota["quotaId"].as_str().is_some_and(is_daily);
+        let waits = details
+            .iter()
+            .map(|detail| detail["retryDelay"].as_str().and_then(span));
+        let wait = longest(waits.chain([text.wait]));
+        let is_daily = details
+            .iter()
+            .any(|detail| is_of_day(detail) || all(&detail["violations"]).iter().any(is_of_day));
         Self {
-            wait: longest(said),
-            is_daily: DAILY.iter().any(|word| text.contains(word)),
+            wait,
+            is_daily: is_daily || text.is_daily,
         }
     }
+
+    /// Reads what a text says, if it speaks of a limit.
+    pub fn of_text(text: &str) -> Self {
+        let text = text.trim_start().to_lowercase();
+        if !OPENINGS.iter().any(|opening| text.starts_with(opening)) {
+            return Self::default();
+        }
+        let said = text.split_once("try again in ");
+        Self {
+            wait: longest([said.and_then(|(_, rest)| span(rest))]),
+            is_daily: is_daily(&text),
+        }
+    }
+}
+
+fn is_daily(text: &str) -> bool {
+    let text = text.to_lowercase();
+    DAILY.iter().any(|word| text.contains(word))
 }
 
 /// Whoever says two things means the longer one.
 fn longest(said: impl IntoIterator<Item = Option<Duration>>) -> Option<Duration> {
     let wait = said.into_iter().flatten().max()?;
     Some(wait.min(LONGEST))
-}
-
-fn after<'a>(body: &'a str, mark: &str) -> Option<&'a str> {
-    body.split_once(mark).map(|(_, rest)| rest)
 }
 
 /// A number of seconds, also with a fraction.
@@ -196,6 +235,18 @@ mod tests {
                 (Some(13_000), true),
             ),
             (
+                &[],
+                r#"[{"error":{"message":"You exceeded your current quota","details":[{"violations":[
+                    {"quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier"},
+                    {"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]},{"retryDelay":"7s"}]}}]"#,
+                (Some(7_000), true),
+            ),
+            (
+                &[],
+                "Too many requests. Try again in 3s.",
+                (Some(3_000), false),
+            ),
+            (
                 &[("retry-after", "99999999")],
                 "",
                 (Some(86_400_000), false),
@@ -208,5 +259,29 @@ mod tests {
         ] {
             assert_eq!(limit(headers, body), expected, "{headers:?} {body}");
         }
+    }
+
+    #[test]
+    fn what_a_question_says_is_no_limit() {
+        for body in [
+            r#"{"error":{"message":"'try again in 23h per day' is not one of ['low', 'high']"}}"#,
+            r#"{"error":{"message":"Provider returned error","metadata":{"raw":"try again in 23h, (RPD)"}}}"#,
+            r#"{"error":{"message":"Provider returned error","x":{"retryDelay":"40000s"}}}"#,
+            "'try again in 23h' is not daily",
+        ] {
+            assert_eq!(limit(&[], body), (None, false), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_limit_within_a_success_says_for_how_long() {
+        let of = |message: &str| Limit::of_error(&serde_json::json!({ "message": message }));
+        assert_eq!(of("Slow down"), Limit::default());
+        let soon = Limit {
+            wait: Some(Duration::from_secs(62)),
+            is_daily: false,
+        };
+        assert_eq!(of("Too many. Try again in 62s."), soon);
+        assert!(of("Limit reached: free-models-per-day").is_daily);
     }
 }

@@ -9,13 +9,13 @@ mod calls;
 mod chunk;
 mod embed;
 mod limit;
+mod logprobs;
 mod pass;
+mod refusal;
 mod stream;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Response, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -26,34 +26,17 @@ pub use self::{
     calls::{ToolCall, ToolCallPart},
     embed::{Embedded, Embedding, Vector},
     limit::Limit,
+    logprobs::Logprobs,
     pass::Passed,
+    refusal::refusal,
     stream::{Answer, AnswerError, Ending, Piece},
 };
-use super::retry_after::retry_after;
 use crate::{catalogue::Quirks, clock::Clock, config::ProviderConfig};
 
 const USER_AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What providers say with 402 and 403 where the question is the trouble, and not the key: `OpenRouter` moderates, and reckons
-/// with the longest answer.
-const QUESTION: [&str; 4] = [
-    "moderation",
-    "flagged",
-    "fewer max_tokens",
-    "content policy",
-];
-/// What they say where an account may not use a model, or nobody may from where we are.
-const NO_SUCH: [&str; 5] = [
-    "model_not_found",
-    "model_permission",
-    "access to model",
-    "blocked at the",
-    "location is not supported",
-];
-/// What Gemini says of a key with 400.
-const BAD_KEY: [&str; 3] = ["api key not valid", "api_key_invalid", "api key expired"];
-/// What they say with 429 where waiting does not help.
-const NO_MONEY: [&str; 3] = ["insufficient_quota", "billing_hard_limit", "limit: 0,"];
+/// Most calls of tools of one answer, where they are made here.
+const OUR_CALLS_MAX: usize = 32;
 /// Longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time without a byte.
@@ -72,12 +55,20 @@ pub struct Models {
 }
 
 /// Why there is no answer. Nothing was said yet, so others may be asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// This key is not taken, or has no money left. Another one may.
     #[error("the key is refused ({status}): {reason}")]
     Key {
-        /// 401, 402 or 403.
+        /// 401, 402 or 403; 400 or 429 where codes tell.
+        status: u16,
+        /// What was said.
+        reason: String,
+    },
+    /// This key is not for what was asked. It may be good for other things, and another one for this.
+    #[error("the key is not for this ({status}): {reason}")]
+    Barred {
+        /// 401, 403 or 429.
         status: u16,
         /// What was said.
         reason: String,
@@ -147,7 +138,7 @@ impl Models {
     ) -> Result<Answer, AskError> {
         let body = body::body(prompt, &provider.quirks);
         let response = self.post(provider, key, "chat/completions", &body).await?;
-        Ok(Answer::read(response, self.silence))
+        Ok(Answer::read(response, self.silence).with_calls_max(OUR_CALLS_MAX))
     }
 
     /// Posts something to a provider, and waits for the head of a success.
@@ -207,77 +198,19 @@ impl Models {
     }
 }
 
-/// What an answer that is no success means for the key, its account, and the question.
-pub fn refusal(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    quirks: &Quirks,
-    now: DateTime<Utc>,
-) -> AskError {
-    let code = status.as_u16();
-    let reason = chunk::reason_of(body).unwrap_or_else(|| status.to_string());
-    let said = format!("{} {reason}", chunk::code_of(body).unwrap_or_default()).to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let is_page = body.trim_ascii_start().starts_with(b"<");
-    match code {
-        400 if says(&BAD_KEY) => AskError::Key {
-            status: code,
-            reason,
-        },
-        // Of this model, or from here, nothing is to be had; the key may be good for others.
-        400 | 403 if says(&NO_SUCH) => AskError::Refused {
-            status: 404,
-            reason,
-        },
-        402 | 403 if says(&QUESTION) && !says(&["afford 0"]) => AskError::Refused {
-            status: code,
-            reason,
-        },
-        // A page for people comes from something that stands before the provider.
-        403 if is_page => AskError::Unavailable {
-            reason: format!("{code}: {reason}"),
-            retry_after: None,
-        },
-        401..=403 => AskError::Key {
-            status: code,
-            reason,
-        },
-        429 if says(&NO_MONEY) => AskError::Key {
-            status: code,
-            reason,
-        },
-        429 => AskError::Limited {
-            reason,
-            limit: Limit::read(headers, body, quirks, now),
-        },
-        400..=499 if code != 408 => AskError::Refused {
-            status: code,
-            reason,
-        },
-        _ => AskError::Unavailable {
-            reason: format!("{code}: {reason}"),
-            retry_after: retry_after(headers, now),
-        },
-    }
-}
-
 impl AnswerError {
     /// What it would have been with a status of its own: some providers say 200 before they know.
     pub fn as_refusal(&self) -> Option<AskError> {
-        let Self::Said(reason, Some(status)) = self else {
-            return None;
-        };
-        let (status, reason) = (*status, reason.clone());
-        match status {
-            401 | 402 => Some(AskError::Key { status, reason }),
-            429 => Some(AskError::Limited {
-                limit: Limit::of_text(&reason),
-                reason,
-            }),
-            400 | 403 | 404 | 413 | 422 => Some(AskError::Refused { status, reason }),
+        match self {
+            Self::Said(_, refusal) => refusal.as_deref().cloned(),
             _ => None,
         }
+    }
+
+    /// Whether it tells that something is wrong with the provider. An answer that is too long, or another one than was
+    /// wanted, comes of the question: whoever asks it must not get others into trouble.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Self::TooLong | Self::Unwanted(_))
     }
 }
 
@@ -312,106 +245,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_is_told_apart() {
-        let kind = |status: u16, body: &str| {
-            let now = DateTime::UNIX_EPOCH;
-            let status = StatusCode::from_u16(status).unwrap();
-            let (headers, quirks) = (HeaderMap::new(), Quirks::default());
-            match refusal(status, &headers, body.as_bytes(), &quirks, now) {
-                AskError::Key { .. } => "key".to_owned(),
-                AskError::Limited { .. } => "limited".to_owned(),
-                AskError::Unavailable { .. } => "unavailable".to_owned(),
-                AskError::Refused { status, .. } => format!("refused {status}"),
-            }
-        };
-        let error = |code: &str, message: &str| {
-            format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#)
-        };
-        for (status, code, message, expected) in [
-            (401, "invalid_api_key", "Incorrect API key provided", "key"),
-            (402, "", "Insufficient Balance", "key"),
-            (403, "", "Your account is suspended", "key"),
-            (
-                403,
-                "model_not_found",
-                "Project x does not have access to model y",
-                "refused 404",
-            ),
-            (
-                403,
-                "model_permission_blocked_org",
-                "The model is blocked",
-                "refused 404",
-            ),
-            (403, "", "Your input was flagged", "refused 403"),
-            (
-                402,
-                "",
-                "requires more credits, or fewer max_tokens. You can only afford 12",
-                "refused 402",
-            ),
-            (
-                402,
-                "",
-                "requires more credits, or fewer max_tokens. You can only afford 0",
-                "key",
-            ),
-            (
-                400,
-                "",
-                "API key not valid. Please pass a valid API key.",
-                "key",
-            ),
-            (
-                400,
-                "",
-                "User location is not supported for the API use.",
-                "refused 404",
-            ),
-            (
-                400,
-                "",
-                "maximum context length is 8192 tokens",
-                "refused 400",
-            ),
-            (
-                429,
-                "insufficient_quota",
-                "You exceeded your current quota",
-                "key",
-            ),
-            (429, "rate_limit_exceeded", "Rate limit reached", "limited"),
-            (408, "", "", "unavailable"),
-            (503, "", "overloaded", "unavailable"),
+    fn what_comes_of_a_question_is_no_failure_of_the_provider() {
+        for (error, is_failure) in [
+            (AnswerError::TooLong, false),
+            (AnswerError::Unwanted(String::new()), false),
+            (AnswerError::Cut, true),
+            (AnswerError::Silent(Duration::ZERO), true),
+            (AnswerError::Unreadable(String::new()), true),
+            (AnswerError::Said(String::new(), None), true),
         ] {
-            assert_eq!(
-                kind(status, &error(code, message)),
-                expected,
-                "{status} {code} {message}"
-            );
+            assert_eq!(error.is_failure(), is_failure, "{error:?}");
         }
-        assert_eq!(
-            kind(403, "<!DOCTYPE html><title>Sorry</title>"),
-            "unavailable"
-        );
-        assert_eq!(kind(401, ""), "key");
-    }
-
-    #[test]
-    fn a_limit_within_a_success_says_for_how_long() {
-        let limit = |reason: &str| {
-            let said = AnswerError::Said(reason.to_owned(), Some(429));
-            match said.as_refusal() {
-                Some(AskError::Limited { limit, .. }) => limit,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(limit("Slow down"), Limit::default());
-        let soon = Limit {
-            wait: Some(Duration::from_secs(62)),
-            is_daily: false,
-        };
-        assert_eq!(limit("Too many. Try again in 62s."), soon);
-        assert!(limit("Limit reached: free-models-per-day").is_daily);
     }
 }

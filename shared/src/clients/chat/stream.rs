@@ -5,7 +5,6 @@ use std::{collections::VecDeque, fmt, io, pin::Pin, time::Duration};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
 use reqwest::Response;
-use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::{
     codec::{FramedRead, LinesCodec, LinesCodecError},
@@ -13,18 +12,19 @@ use tokio_util::{
 };
 
 use super::{
+    AskError, Logprobs,
     calls::{Calls, ToolCall, ToolCallPart},
     chunk::{Chunk, Said},
     cut,
 };
 use crate::tokens::TokenCounts;
 
-/// Bytes that a token's likelihood takes at least.
-const LOGPROB_BYTES: usize = 32;
 /// Longest line of a stream: an event has a few words, and some have a whole answer.
 const MAX_LINE_BYTES: usize = 1 << 20;
 /// Longest answer.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
+/// Most that is told of how likely its words were: some 16,000 tokens with twenty others beside each.
+const MAX_LOGPROBS_BYTES: usize = 32 << 20;
 /// After the answer has ended, figures may follow; so long they are waited for.
 const FIGURES: Duration = Duration::from_secs(5);
 
@@ -54,6 +54,8 @@ pub struct Answer {
     usage: Option<TokenCounts>,
     cost_microusd: Option<i64>,
     bytes: usize,
+    /// Of how likely its words were.
+    logprobs_bytes: usize,
     /// What comes is JSON over several lines, and no stream of events.
     is_bare: bool,
     ended: bool,
@@ -77,8 +79,8 @@ pub enum Piece {
     Thought(String),
     /// More of a call of a tool; all of them come whole with the end.
     Call(ToolCallPart),
-    /// How likely the next words were, if that was asked for: JSON as the provider wrote it.
-    Logprobs(Value),
+    /// How likely the next words were, if that was asked for.
+    Logprobs(Logprobs),
     /// There are no more.
     End(Ending),
 }
@@ -97,9 +99,9 @@ pub struct Ending {
 /// Why an answer was not made to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// The provider says so.
+    /// The provider says so, and may say what that means for the key and the question.
     #[error("the provider gave up: {0}")]
-    Said(String, Option<u16>),
+    Said(String, Option<Box<AskError>>),
     /// The connection ended before the answer did.
     #[error("the answer was cut off")]
     Cut,
@@ -112,6 +114,9 @@ pub enum AnswerError {
     /// It is too long.
     #[error("the answer is too long")]
     TooLong,
+    /// It is sound, but not what was asked for.
+    #[error("the answer is not what was asked for: {0}")]
+    Unwanted(String),
 }
 
 impl Answer {
@@ -140,10 +145,18 @@ impl Answer {
             usage: None,
             cost_microusd: None,
             bytes: 0,
+            logprobs_bytes: 0,
             is_bare: false,
             ended: false,
             failed: None,
         }
+    }
+
+    /// The same, with fewer calls of tools at most.
+    #[must_use]
+    pub(super) fn with_calls_max(mut self, most: usize) -> Self {
+        self.calls = Calls::at_most(most);
+        self
     }
 
     /// Waits for more; none after the end.
@@ -254,8 +267,10 @@ impl Answer {
 
     fn take(&mut self, said: Said) -> Result<(), AnswerError> {
         if let Some(logprobs) = said.logprobs {
-            let tokens = logprobs["content"].as_array().map_or(1, Vec::len);
-            self.bytes += LOGPROB_BYTES * tokens;
+            self.logprobs_bytes += logprobs.bytes();
+            if self.logprobs_bytes > MAX_LOGPROBS_BYTES {
+                return Err(AnswerError::TooLong);
+            }
             self.ready.push_back(Piece::Logprobs(logprobs));
         }
         if !said.text.is_empty() {
@@ -289,8 +304,8 @@ impl Answer {
             self.finish = said.finish;
             self.figures_until.get_or_insert(Instant::now() + FIGURES);
         }
-        if let Some((reason, code)) = said.error {
-            return Err(AnswerError::Said(reason, code));
+        if let Some((reason, refusal)) = said.error {
+            return Err(AnswerError::Said(reason, refusal.map(Box::new)));
         }
         if self.bytes > MAX_ANSWER_BYTES {
             return Err(AnswerError::TooLong);
@@ -455,6 +470,36 @@ mod tests {
         while answer.next().await.unwrap().is_some() {}
         assert_eq!(answer.cost_microusd(), Some(120));
         assert_eq!(answer.usage().unwrap().output, 2);
+    }
+
+    /// Events without end, each with this choice.
+    async fn endless(choice: &serde_json::Value) -> (usize, AnswerError) {
+        let event = format!("data: {}\n\n", serde_json::json!({ "choices": [choice] }));
+        let pieces = futures::stream::repeat(event).map(Ok::<_, io::Error>);
+        let body = reqwest::Body::wrap_stream(pieces);
+        let response = http::Response::builder().body(body).unwrap();
+        let mut answer = Answer::read(response.into(), Duration::from_secs(1));
+        let mut kept = 0;
+        loop {
+            match answer.next().await {
+                Ok(Some(Piece::Logprobs(more))) => kept += more.bytes(),
+                Ok(_) => {}
+                Err(error) => return (kept, error),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn likelihoods_are_bounded_by_what_they_take() {
+        let entry = serde_json::json!({ "token": "x".repeat(200_000), "logprob": -0.1 });
+        // Or by what keeping them takes.
+        let small = vec![1; 100_000];
+        for list in [serde_json::json!([entry]), serde_json::json!(small)] {
+            let choice = serde_json::json!({ "delta": {}, "logprobs": { "content": list } });
+            let (kept, error) = endless(&choice).await;
+            assert!(matches!(error, AnswerError::TooLong), "{error:?}");
+            assert!((MAX_LOGPROBS_BYTES / 2..=MAX_LOGPROBS_BYTES).contains(&kept));
+        }
     }
 
     #[tokio::test]

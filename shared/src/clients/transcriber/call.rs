@@ -21,6 +21,8 @@ pub struct Asked {
     pub at: DateTime<Utc>,
     /// Length of what it was to hear, in milliseconds.
     pub audio_ms: i64,
+    /// Whether that length is only a guess, as nobody has told it.
+    pub is_guessed: bool,
     /// How long it took.
     pub took: Duration,
     /// Whether it was refused, by a status of 400 or more. Else it may be paid for, whatever came of it.
@@ -80,6 +82,7 @@ impl Call {
     /// The server says how long the sound is.
     pub(super) fn lasts(&mut self, audio_ms: i64) {
         self.asked.audio_ms = audio_ms;
+        self.asked.is_guessed = false;
     }
 
     /// It has ended.
@@ -112,6 +115,7 @@ mod tests {
             key_group: "acme".to_owned(),
             at: DateTime::UNIX_EPOCH,
             audio_ms: 1,
+            is_guessed: true,
             took: Duration::ZERO,
             is_refused: false,
             came: Came::Left,
@@ -151,6 +155,30 @@ mod tests {
             assert_eq!(all.await, [(is_refused, failed.clone())]);
         }
         assert!(told(|mut call| call.is_not_made()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_length_is_a_guess_until_it_is_told() {
+        for (told, expected) in [(None, (1, true)), (Some(2_000), (2_000, false))] {
+            let all = Arc::new(Mutex::new(Vec::new()));
+            let heard = all.clone();
+            let note = move |_: Asked| {
+                let heard = heard.clone();
+                let told: Told = Box::new(move |asked: Asked| {
+                    heard
+                        .lock()
+                        .unwrap()
+                        .push((asked.audio_ms, asked.is_guessed));
+                });
+                async move { Ok::<_, database::Error>(told) }.boxed()
+            };
+            let mut call = Call::begin(&note, asked()).await.unwrap();
+            if let Some(millis) = told {
+                call.lasts(millis);
+            }
+            call.end(Came::Heard);
+            assert_eq!(*all.lock().unwrap(), [expected]);
+        }
     }
 
     #[tokio::test]

@@ -111,18 +111,26 @@ pub enum TranscribeError {
 
 /// What an answer is read as.
 trait Reading: DeserializeOwned {
+    /// Whether nobody here knows how long the sound is.
+    const IS_GUESSED: bool;
+
     /// Length of the sound, if it tells and nobody knows better.
     fn seconds(&self) -> Option<f64>;
 }
 
 impl Reading for Answer {
     /// Whoever decoded the sound knows it.
+    const IS_GUESSED: bool = false;
+
     fn seconds(&self) -> Option<f64> {
         None
     }
 }
 
 impl Reading for Transcribed {
+    /// Its length is reckoned from its bytes.
+    const IS_GUESSED: bool = true;
+
     fn seconds(&self) -> Option<f64> {
         Transcribed::seconds(self)
     }
@@ -132,6 +140,8 @@ impl Reading for Transcribed {
 enum Failed {
     /// Another key may be taken.
     Key(String),
+    /// The key is not for this, but may be good for other things; another one may be for this.
+    Barred(String),
     /// A key of another account may have quota left.
     Limited { reason: String, limit: Limit },
     /// The same may succeed later.
@@ -294,7 +304,7 @@ impl Transcriber {
                 }
             };
             tried.push(picked.key_id().to_owned());
-            let asked = self.asked(&picked, sound.seconds);
+            let asked = self.asked(&picked, sound.seconds, T::IS_GUESSED);
             let mut call = match Call::begin(note, asked).await {
                 Ok(call) => call,
                 Err(error) => {
@@ -318,6 +328,10 @@ impl Transcriber {
                 }
                 Err(Failed::Key(reason)) => {
                     self.providers.retired(&picked, reason.clone()).await;
+                    refused = reason;
+                }
+                Err(Failed::Barred(reason)) => {
+                    self.providers.end_probe(&picked).await;
                     refused = reason;
                 }
                 Err(Failed::Limited { reason, limit }) => {
@@ -365,13 +379,14 @@ impl Transcriber {
     }
 
     /// A call, as it is before it is made.
-    fn asked(&self, picked: &Picked, seconds: f64) -> Asked {
+    fn asked(&self, picked: &Picked, seconds: f64, is_guessed: bool) -> Asked {
         Asked {
             provider: self.name.to_string(),
             model: self.model.clone(),
             key_group: picked.group().to_owned(),
             at: self.clock.now(),
             audio_ms: millis(seconds),
+            is_guessed,
             took: Duration::ZERO,
             is_refused: false,
             came: Came::Left,
@@ -462,6 +477,7 @@ impl Transcriber {
         };
         match refusal(status, headers, body, &picked.provider().quirks, now) {
             AskError::Key { .. } => Failed::Key(reason),
+            AskError::Barred { .. } => Failed::Barred(reason),
             AskError::Limited { limit, .. } => Failed::Limited { reason, limit },
             AskError::Unavailable { retry_after, .. } => Failed::Passing {
                 reason,
@@ -492,9 +508,10 @@ fn millis(seconds: f64) -> i64 {
 impl Failed {
     fn reason(&self) -> String {
         match self {
-            Self::Key(reason) | Self::Limited { reason, .. } | Self::Passing { reason, .. } => {
-                reason.clone()
-            }
+            Self::Key(reason)
+            | Self::Barred(reason)
+            | Self::Limited { reason, .. }
+            | Self::Passing { reason, .. } => reason.clone(),
             Self::Final(error) => error.to_string(),
         }
     }

@@ -5,6 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Longest sound that is believed, in seconds: a day. One of 25 MB has ten hours in the poorest quality.
+const LONGEST_SECONDS: f64 = 86_400.0;
+
 /// A sound, and how it is to be heard.
 #[derive(Debug, Clone, Copy)]
 pub struct Sound<'a> {
@@ -47,14 +50,16 @@ pub struct Transcribed {
 }
 
 impl Transcribed {
-    /// Length of the sound, if the server tells.
+    /// Length of the sound, if the server tells one that can be.
     pub fn seconds(&self) -> Option<f64> {
         let seconds = match &self.duration {
             Value::Number(number) => number.as_f64()?,
             Value::String(text) => text.trim().parse().ok()?,
             _ => return None,
         };
-        (seconds.is_finite() && seconds >= 0.0).then_some(seconds)
+        (0.0..=LONGEST_SECONDS)
+            .contains(&seconds)
+            .then_some(seconds)
     }
 }
 
@@ -70,6 +75,11 @@ mod tests {
             (json!(2.5), Some(2.5)),
             (json!("8.47"), Some(8.47)),
             (json!(-1), None),
+            (json!(86_400), Some(86_400.0)),
+            (json!(86_401), None),
+            (json!(1e300), None),
+            (json!("inf"), None),
+            (json!("NaN"), None),
             (json!("long"), None),
             (Value::Null, None),
         ] {

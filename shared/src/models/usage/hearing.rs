@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Kind, Model, Outcome, Purpose};
+use super::{Kind, MOST_MICROUSD, Model, Outcome, Purpose};
 use crate::{catalogue::AudioPrice, ids::UsageId};
 
 /// A time that a provider was asked what is said in a sound.
@@ -22,6 +22,8 @@ pub struct Hearing {
     pub price: Option<(String, AudioPrice)>,
     /// Length of the sound, in milliseconds.
     pub audio_ms: i64,
+    /// Whether that is only a guess.
+    pub is_guessed: bool,
     /// When it was asked.
     pub started_at: DateTime<Utc>,
     /// What came of it.
@@ -42,12 +44,12 @@ impl Hearing {
             return Some(0);
         }
         let (_, price) = self.price.as_ref()?;
-        Some(price.of(self.audio_ms))
+        Some(price.of(self.audio_ms).min(MOST_MICROUSD))
     }
 
-    /// Whether nobody knows if it was heard.
+    /// Whether nobody knows if it was heard, or how long it is.
     pub fn is_estimated(&self) -> bool {
-        !self.is_refused && self.outcome != Outcome::Completed
+        !self.is_refused && (self.outcome != Outcome::Completed || self.is_guessed)
     }
 
     /// Its row.
@@ -104,6 +106,7 @@ mod tests {
                 },
             )),
             audio_ms: 120_000,
+            is_guessed: false,
             started_at: DateTime::UNIX_EPOCH,
             outcome: Outcome::Completed,
             error: None,
@@ -124,6 +127,11 @@ mod tests {
             };
             assert_eq!(hearing.cost_microusd(), Some(cost), "{hearing:?}");
             assert_eq!(hearing.is_estimated(), is_estimated, "{hearing:?}");
+            let guessed = Hearing {
+                is_guessed: true,
+                ..hearing.clone()
+            };
+            assert_eq!(guessed.is_estimated(), !is_refused, "{guessed:?}");
             let unpriced = Hearing {
                 price: None,
                 ..hearing
@@ -131,5 +139,31 @@ mod tests {
             let known = is_refused.then_some(0);
             assert_eq!(unpriced.cost_microusd(), known, "{unpriced:?}");
         }
+    }
+
+    #[test]
+    fn nothing_costs_more_than_can_be_summed_up() {
+        let endless = Hearing {
+            id: UsageId::new(),
+            number: 1,
+            provider: "groq".to_owned(),
+            model: "whisper-large-v3".to_owned(),
+            key_group: "acme".to_owned(),
+            price: Some((
+                "1".to_owned(),
+                AudioPrice {
+                    audio_minute: u64::MAX,
+                    least_seconds: 0,
+                },
+            )),
+            audio_ms: i64::MAX,
+            is_guessed: false,
+            started_at: DateTime::UNIX_EPOCH,
+            outcome: Outcome::Completed,
+            error: None,
+            is_refused: false,
+            latency_ms: 1,
+        };
+        assert_eq!(endless.cost_microusd(), Some(MOST_MICROUSD));
     }
 }

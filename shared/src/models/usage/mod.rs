@@ -24,6 +24,9 @@ use crate::{
 /// Instead of a table of prices: the provider told what it costs.
 const REPORTED: &str = "reported";
 
+/// No call costs more: a million dollars. So there is room for the sum of those of an answer.
+const MOST_MICROUSD: i64 = 1_000_000_000_000;
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
@@ -110,7 +113,8 @@ pub struct Model {
     pub reasoning_tokens: i64,
     /// Length of a sound.
     pub audio_ms: Option<i64>,
-    /// Whether the tokens were counted here, as the provider did not tell; of a sound, whether nobody knows if it was heard.
+    /// Whether the tokens were counted here, as the provider did not tell; of a sound, whether nobody knows if it was heard, or
+    /// how long it is.
     pub is_estimated: bool,
     /// The table of prices by which it is accounted; none where it is unpriced.
     pub price_version: Option<String>,
@@ -223,14 +227,15 @@ impl Attempt {
 
     fn cost(&self, spent: &Spent) -> Option<i64> {
         let tokens = spent.tokens;
-        if spent.reported_microusd.is_some() {
-            return spent.reported_microusd;
+        if let Some(reported) = spent.reported_microusd {
+            return Some(reported.clamp(0, MOST_MICROUSD));
         }
         if tokens == TokenCounts::default() {
             return Some(0);
         }
         let (_, price) = self.price.as_ref()?;
-        Some(price.of(tokens.input, tokens.cached, tokens.output))
+        let cost = price.of(tokens.input, tokens.cached, tokens.output);
+        Some(cost.min(MOST_MICROUSD))
     }
 
     /// The row of the `number`th time that a provider was asked for the same, with what came of it.
@@ -349,6 +354,15 @@ pub struct Total {
     pub unpriced: i64,
 }
 
+/// What is summed up.
+const SUMMED: [&str; 5] = [
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_microusd",
+];
+
 /// Sums up a part of the ledger; without `by`, all in one row.
 ///
 /// # Errors
@@ -379,13 +393,13 @@ pub async fn sum(db: &impl ConnectionTrait, scope: Scope, by: Option<By>) -> Res
         ),
         Scope::Conversation(id) => ("conversation_id = $1", vec![id.into()]),
     };
+    // No row may make it fail: a sum is as much as there is room for.
+    let most = i64::MAX;
+    let sums = SUMMED
+        .map(|name| format!("least(coalesce(sum({name}), 0), {most})::bigint AS {name}"))
+        .join(", ");
     let sql = format!(
-        "SELECT {key}, count(*) AS attempts, count(*) FILTER (WHERE outcome = 'failed') AS failed,
-                coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-                coalesce(sum(cached_tokens), 0)::bigint AS cached_tokens,
-                coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-                coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
-                coalesce(sum(cost_microusd), 0)::bigint AS cost_microusd,
+        "SELECT {key}, count(*) AS attempts, count(*) FILTER (WHERE outcome = 'failed') AS failed, {sums},
                 count(*) FILTER (WHERE is_estimated) AS estimated,
                 count(*) FILTER (WHERE cost_microusd IS NULL) AS unpriced
            FROM usage WHERE {place} {group}"
