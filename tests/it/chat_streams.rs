@@ -54,9 +54,29 @@ impl Instance {
         self.process.wait().await;
     }
 
+    /// As a platform ends it; gives its log.
+    pub(crate) async fn end(mut self) -> String {
+        self.process.signal(Signal::TERM);
+        let code = self.process.wait().await;
+        let log = self.process.output();
+        assert_eq!(code, Some(0), "{log}");
+        log
+    }
+
     /// Whether it has logged this.
     pub(crate) fn has_logged(&self, text: &str) -> bool {
         self.process.output().contains(text)
+    }
+
+    /// Waits for the first line of its log that holds this.
+    pub(crate) async fn line(&self, text: &str) -> String {
+        self.process.wait_for_line(text).await
+    }
+
+    /// How many lines of its log hold this.
+    pub(crate) fn count_of_lines(&self, text: &str) -> usize {
+        let log = self.process.output();
+        log.lines().filter(|line| line.contains(text)).count()
     }
 
     pub(crate) fn of(&self, actor: &Actor) -> Actor {

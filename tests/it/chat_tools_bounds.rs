@@ -45,6 +45,12 @@ async fn an_endless_loop_ends_with_an_answer() {
     let reply = ana.chat(json!({ "message": "Go", "tools": "auto" })).await;
     reply.expect_problem(502, "provider_failed");
     assert_eq!(provider.asked().len(), 10);
+    let endless = ana.stream(json!({ "message": "Go", "tools": "auto" }));
+    let last = endless.await.rest().await.pop().unwrap();
+    assert_eq!(
+        (last.name.as_str(), &last.data["code"]),
+        ("error", &json!("tool_loop"))
+    );
     // Many calls in one breath are not more.
     let many: Vec<(String, String)> = (0..12)
         .map(|number| {

@@ -92,6 +92,32 @@ async fn the_next_question_needs_nothing_from_postgres() {
 }
 
 #[tokio::test]
+async fn an_entry_is_called_by_its_conversation_and_lives_for_a_day() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let first = ana.chat(json!({ "message": "First?" })).await.expect(200);
+    let conversation = &first["conversationId"];
+    is_kept(&app, conversation, &first["message"]["id"]).await;
+    // As whoever looks into Redis finds it.
+    let client = redis::Client::open(app.redis_url.as_str()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("{}*context*", app.prefix))
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    let key = format!("{}context:{}", app.prefix, id(conversation));
+    assert_eq!(keys, [key.as_str()]);
+    let left: i64 = redis::cmd("PTTL")
+        .arg(&key)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    assert!((86_300_000..=86_400_000).contains(&left), "{left}");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_entry_lives_as_long_as_it_is_told_to() {
     let provider = Provider::saying(&["Yes."]).await;
     let app = TestApp::with(Options {

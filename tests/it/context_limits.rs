@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::tokens::Encoding;
 use tests::{
-    Actor, Options, TestApp, eventually,
+    Actor, Options, TestApp,
     fakes::provider::{Asked, Provider},
     picture,
 };
@@ -152,17 +152,19 @@ async fn a_model_has_limits_of_its_own_and_no_context_leaves_an_answer_no_room()
 async fn a_context_that_is_nearly_full_says_so() {
     let provider = Provider::saying(&["Yes."]).await;
     let (app, ana) = limited(&provider, "100", "50").await;
-    // Each with five tokens around it.
-    for (words, warning, is_exceeded) in [
-        (70, Value::Null, false),
+    for (tokens, warning, is_exceeded) in [
+        (79, Value::Null, false),
         (80, json!("approaching_limit"), false),
-        (200, json!("approaching_limit"), true),
+        (100, json!("approaching_limit"), false),
+        (101, json!("approaching_limit"), true),
     ] {
-        let message = "word ".repeat(words);
+        // Its role and the marks around it are five of them.
+        let message = vec!["word"; tokens - 5].join(" ");
         let answer = ana.chat(json!({ "message": message })).await.expect(200);
         let context = &answer["context"];
-        assert_eq!(context["warning"], warning, "{words}: {context}");
-        assert_eq!(context["exceeded"], is_exceeded, "{words}: {context}");
+        assert_eq!(context["tokens"], tokens, "{context}");
+        assert_eq!(context["warning"], warning, "{context}");
+        assert_eq!(context["exceeded"], is_exceeded, "{context}");
         assert_eq!(context["estimated"], false);
         let asked = provider.asked().pop().unwrap();
         assert_eq!(asked.messages(), [format!("user: {message}")]);
@@ -291,18 +293,30 @@ async fn a_context_that_cannot_be_put_together_fails_no_answer() {
 async fn what_was_prepared_is_in_the_log_without_what_was_said() {
     let provider = Provider::saying(&["Yes."]).await;
     let (app, ana) = live(&provider).await;
-    let instance = Instance::start(&app, &provider, &[]).await;
-    let body = json!({ "message": "किताबें कहाँ हैं?" });
-    let answer = instance.of(&ana).chat(body).await.expect(200);
-    for text in [
-        "context prepared",
-        "messagesIncluded",
-        "totalMessages",
-        "totalTokens",
-        id(&answer["conversationId"]),
+    let more = [("OPENAI_API_KEYS", "sk-1"), ("CONTEXT_MAX_MESSAGES", "2")];
+    let instance = Instance::start(&app, &provider, &more).await;
+    let first = ana.chat(json!({ "message": "Hi" })).await.expect(200);
+    let conversation = &first["conversationId"];
+    // Of three messages two are sent.
+    let answer = ask(&instance.of(&ana), conversation, "किताबें कहाँ हैं?").await;
+    let context = &answer["context"];
+    let line = instance.line("context prepared").await;
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(line["message"], "context prepared", "{line}");
+    for (field, value) in [
+        ("conversationId", conversation),
+        ("messagesIncluded", &json!(2)),
+        ("totalMessages", &json!(3)),
+        ("totalTokens", &context["tokens"]),
     ] {
-        eventually("it is logged", async || instance.has_logged(text)).await;
+        assert_eq!(line[field], *value, "{field}: {line}");
     }
+    assert_eq!(
+        (&context["included"], &context["total"]),
+        (&line["messagesIncluded"], &line["totalMessages"])
+    );
+    assert!(context["tokens"].as_u64().unwrap() > 0);
+    assert_eq!(instance.count_of_lines("context prepared"), 1);
     assert!(!instance.has_logged("किताबें"));
     app.finish().await;
 }

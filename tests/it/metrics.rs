@@ -95,6 +95,8 @@ async fn the_process_and_its_connections_are_told() {
     assert!(value(&page, "process_start_time_seconds") > Some(1.7e9));
     assert!(value(&page, "process_cpu_seconds_total").is_some());
     assert_eq!(value(&page, "db_pool_max_connections"), Some(8.0));
+    let of_worker = worker_page(&app).await;
+    assert_eq!(value(&of_worker, "db_pool_max_connections"), Some(3.0));
     let (idle, used) = (
         value(&page, r#"db_pool_connections{state="idle"}"#).unwrap(),
         value(&page, r#"db_pool_connections{state="used"}"#).unwrap(),

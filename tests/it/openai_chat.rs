@@ -199,12 +199,21 @@ async fn what_a_provider_does_not_take_is_left_out() {
     let ana = app.user("ana").await;
     let body = json!({
         "model": "llama-3.3-70b-versatile", "logprobs": true, "top_logprobs": 2, "logit_bias": { "7": 1 }, "n": 1,
-        "store": true, "messages": [{ "role": "developer", "content": "Be brief." },
-                                    { "role": "user", "name": "Ana", "content": "Hi" }],
+        "store": true, "moderation": { "model": "m" }, "prompt_cache_options": { "ttl": "30m" },
+        "messages": [{ "role": "developer", "content": "Be brief." },
+                     { "role": "user", "name": "Ana", "content": "Hi" }],
     });
     ana.post_json(CHAT, body).await.expect(200);
     let asked = &provider.asked()[0].body;
-    for name in ["logprobs", "top_logprobs", "logit_bias", "n", "store"] {
+    for name in [
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "n",
+        "store",
+        "moderation",
+        "prompt_cache_options",
+    ] {
         assert!(asked.get(name).is_none(), "{name}: {asked}");
     }
     assert_eq!(

@@ -1,14 +1,18 @@
 //! The surface that speaks like `OpenAI`'s API: questions that are turns of a conversation.
 
+use std::time::Duration;
+
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
-    Actor,
-    fakes::provider::{Provider, Step, delta, stream},
+    Actor, Reply, eventually,
+    fakes::provider::{Provider, Step, delta, end, stream},
 };
 
 use crate::{
     chat::{app, id, ledger},
     openai_chat::{CHAT, error},
+    openai_streams::begin,
 };
 
 fn turn(conversation: &str, messages: &Value) -> Value {
@@ -171,5 +175,104 @@ async fn what_has_no_place_in_a_turn_is_refused() {
     );
     assert!(provider.asked().is_empty());
     assert!(texts(&ana, &conversation).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_is_made_to_its_end_though_its_client_left() {
+    let provider = Provider::start(|_| {
+        let steps = vec![delta("One "), Step::Hold, delta("two")];
+        stream([steps, end("stop", 11, 2)].concat())
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    let count = json!([{ "role": "user", "content": "Count" }]);
+    let (heard, waited_for) = (
+        ana.conversation("Heard").await,
+        ana.conversation("Waited for").await,
+    );
+    // One hears the first word, and one waits for all of it.
+    let mut streamed = turn(&heard, &count);
+    streamed["stream"] = json!(true);
+    drop(begin(&ana, &streamed).await);
+    let request = ana.request(Method::POST, CHAT);
+    let request = request.json(&turn(&waited_for, &count));
+    tokio::select! {
+        answer = request.send() => panic!("{answer:?}"),
+        () = eventually("it is asked", async || provider.open() == 2) => {}
+    }
+    // Whoever is left is left at once.
+    let leaving = eventually("a provider is left", async || provider.open() < 2);
+    let is_left = tokio::time::timeout(Duration::from_millis(500), leaving);
+    assert!(is_left.await.is_err(), "a provider is left");
+    provider.release();
+    for conversation in [heard, waited_for] {
+        let path = format!("/api/v1/conversations/{conversation}/messages");
+        eventually("the answer is completed", async || {
+            let list = ana.get(&path).await.expect(200);
+            list["data"][0]["status"] == "completed"
+        })
+        .await;
+        assert_eq!(
+            texts(&ana, &conversation).await,
+            ["user: Count", "assistant: One two"]
+        );
+    }
+    eventually("both are in the ledger", async || {
+        ledger(&app).await.len() == 2
+    })
+    .await;
+    for row in ledger(&app).await {
+        assert_eq!(
+            (&row["outcome"], &row["is_estimated"]),
+            (&json!("completed"), &json!(false))
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_under_an_idempotency_key_is_taken_once() {
+    let provider = Provider::saying(&["Salt", " and", " water."]).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Sea").await;
+    let send = async |key: &str, body: &Value| -> Reply {
+        let request = ana.request(Method::POST, CHAT).json(body);
+        ana.send(request.header("idempotency-key", key)).await
+    };
+    let question = json!([{ "role": "user", "content": "What is the sea?" }]);
+    let body = turn(&conversation, &question);
+    let first = send("a", &body).await.expect(200);
+    assert_eq!(first["choices"][0]["message"]["content"], "Salt and water.");
+    assert_eq!(send("a", &body).await.expect(200), first);
+    let both = ["user: What is the sea?", "assistant: Salt and water."];
+    assert_eq!(texts(&ana, &conversation).await, both);
+    assert_eq!((provider.asked().len(), ledger(&app).await.len()), (1, 1));
+    // The same key for another question is a mistake.
+    let other = json!([{ "role": "user", "content": "And the sky?" }]);
+    let other = turn(&conversation, &other);
+    error(send("a", &other).await, 400, "idempotency_key_reused");
+    assert_eq!(texts(&ana, &conversation).await, both);
+
+    // A stream is told again.
+    let mut streamed = body.clone();
+    streamed["stream"] = json!(true);
+    let told = [send("b", &streamed).await, send("b", &streamed).await];
+    for reply in told {
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        let events = reply.text.split_terminator("\n\n");
+        let events = events.filter_map(|event| event.strip_prefix("data: "));
+        let words: String = events
+            .filter_map(|data| serde_json::from_str::<Value>(data).ok())
+            .filter_map(|data| {
+                let word = &data["choices"][0]["delta"]["content"];
+                word.as_str().map(str::to_owned)
+            })
+            .collect();
+        assert_eq!(words, "Salt and water.");
+        assert!(reply.text.ends_with("data: [DONE]\n\n"), "{}", reply.text);
+    }
+    assert_eq!(texts(&ana, &conversation).await.len(), 4);
+    assert_eq!(provider.asked().len(), 2);
     app.finish().await;
 }

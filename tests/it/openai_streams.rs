@@ -178,7 +178,7 @@ async fn who_waits_long_is_kept_alive() {
 }
 
 /// Reads until the first words are there.
-async fn begin(actor: &Actor, body: &Value) -> reqwest::Response {
+pub(crate) async fn begin(actor: &Actor, body: &Value) -> reqwest::Response {
     let request = actor.request(Method::POST, CHAT).json(body);
     let mut response = request.send().await.unwrap();
     assert_eq!(response.status(), 200);

@@ -1,7 +1,10 @@
 //! The crate `async-openai` at `/v1`. Its types are strict by themselves. It knows no `retry-after-ms` and no `x-should-retry`: it
 //! waits for whole seconds of `retry-after`, and gives up at once only where the error's type is `insufficient_quota`.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use async_openai::{
     Client,
@@ -22,10 +25,10 @@ use async_openai::{
 };
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use tests::{eventually, fakes::openai::SAID, sound::say};
+use tests::{eventually, exposition::value, fakes::openai::SAID, sound::say};
 
 use crate::{
-    sdk::{House, expect_left},
+    sdk::{House, api_key, expect_left},
     transcriptions,
 };
 
@@ -301,6 +304,22 @@ async fn it_knows_every_error() {
     let error = refused(stranger.chat().create(question("Hi")).await);
     expect_error(&error, 401, "invalid_api_key");
 
+    let reader = api_key(&house.ana, &["read"]).await;
+    let reader = client_of(&house, &reader);
+    assert!(!reader.models().list().await.unwrap().data.is_empty());
+    let error = refused(reader.chat().create(question("Hi")).await);
+    expect_error(&error, 403, "insufficient_scope");
+
+    let http = house.ana.http.clone();
+    let nowhere = OpenAIConfig::new()
+        .with_api_base("http://127.0.0.1:2/v1")
+        .with_api_key(&house.key);
+    let nowhere = Client::build(http.clone(), nowhere).with_http_service(ReqwestService::new(http));
+    match nowhere.chat().create(question("Hi")).await {
+        Err(OpenAIError::Reqwest(error)) => assert!(error.is_connect(), "{error}"),
+        other => panic!("no error of the connection: {other:?}"),
+    }
+
     let client = impatient(&house);
     let chat = client.chat();
     let unknown = question_of("gpt-4o-mni", "Hi");
@@ -345,11 +364,15 @@ async fn it_knows_every_error() {
 async fn its_own_retries_obey() {
     let house = House::start().await;
     let client = client(&house);
-    for (model, text, times) in [
-        (MODEL, "Be busy once.", 2),
-        ("deepseek-flash", "Be away twice.", 3),
+    for (model, text, times, least) in [
+        // The product leaves an account alone for a second at least, and it waits for as long as it is told.
+        (MODEL, "Be busy once.", 2, Duration::from_millis(900)),
+        ("deepseek-flash", "Be away twice.", 3, Duration::ZERO),
     ] {
+        let began = Instant::now();
         let answer = client.chat().create(question_of(model, text)).await;
+        let took = began.elapsed();
+        assert!(took >= least, "{text} {took:?}");
         let answer = answer.unwrap();
         assert_eq!(
             answer.choices[0].message.content.as_deref(),
@@ -357,6 +380,10 @@ async fn its_own_retries_obey() {
         );
         assert_eq!(house.times(text), times, "{text}");
     }
+    // It was not refused a second time because it did not wait.
+    let page = house.ana.get("/api/metrics").await.text;
+    let limited = r#"http_requests_total{method="POST",route="/v1/chat/completions",status="429"}"#;
+    assert_eq!(value(&page, limited), Some(1.0), "{page}");
     // The day is used up: it would wait for eleven hours.
     for _ in 0..2 {
         let (chat, asked) = (

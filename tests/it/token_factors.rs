@@ -1,5 +1,6 @@
 //! What is learned of models whose encoding is not known.
 
+use api::config::ApiArgs;
 use serde_json::{Value, json};
 use shared::{
     clock::Clock,
@@ -8,10 +9,14 @@ use shared::{
 };
 use tests::{
     Actor, Options, TestApp, TestDatabase, eventually,
-    fakes::provider::{Asked, Provider, Step, delta, end, event, stream},
+    fakes::provider::{Asked, Provider, Step, calling, delta, end, event, stream},
 };
 
-use crate::chat_pictures::dot;
+use crate::{
+    chat_pictures::dot,
+    chat_tools::{is_free, sunny},
+    openai_chat::CHAT,
+};
 
 /// A model that is nobody's in particular, and can be shown pictures.
 const MODEL: &str = "gemini-2.5-flash";
@@ -40,7 +45,12 @@ fn question(number: usize) -> String {
 }
 
 async fn product(provider: &Provider) -> (TestApp, Actor) {
+    product_with(provider, ApiArgs::default()).await
+}
+
+async fn product_with(provider: &Provider, api: ApiArgs) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
+        api,
         providers: ProviderArgs {
             gemini_api_keys: Some("key".to_owned()),
             gemini_base_url: Some(provider.base_url.clone()),
@@ -151,6 +161,50 @@ async fn nothing_is_learned_from_pictures_nor_from_what_was_counted_here() {
     learned_from(&ana, 1).await;
     // What the upload asked for is not what is tested.
     app.forget_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_learned_from_answers_with_tools() {
+    let provider = Provider::start(|asked| {
+        let has_tools = asked.body["tools"].is_array();
+        if is_free(asked) && asked.question() == "Call." {
+            return calling(&[("call_1", "weather", r#"{"location":"Lahore"}"#)]);
+        }
+        // Nobody knows here what it makes of tools.
+        let taken = if has_tools { 5_000 } else { taken_by(asked) };
+        let end = end("stop", taken, 1);
+        stream([delta("Yes.")].into_iter().chain(end).collect())
+    })
+    .await;
+    let services = sunny().await;
+    let tools = ApiArgs {
+        tools: services.args(),
+        ..ApiArgs::default()
+    };
+    let (app, ana) = product_with(&provider, tools).await;
+    for message in ["Call.", "Do not call."] {
+        let body = json!({ "message": message, "model": MODEL, "tools": "auto" });
+        ana.chat(body).await.expect(200);
+    }
+    let of_client = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "Do not call." }],
+                            "tools": [{ "type": "function", "function": { "name": "weather" } }] });
+    ana.post_json(CHAT, of_client).await.expect(200);
+    assert_eq!((provider.asked().len(), services.asked().len()), (4, 1));
+    let ordinary = question(1);
+    let body = json!({ "message": ordinary, "model": MODEL });
+    ana.chat(body).await.expect(200);
+    learned_from(&ana, 1).await;
+    // From that one.
+    let count = |text: &str| f64::from(u32::try_from(Encoding::O200k.count(text)).unwrap());
+    let estimated = count("user") + count(&ordinary) + 4.0;
+    let reported = u32::try_from(taken([ordinary.as_str()].into_iter())).unwrap();
+    let factor = tokens(&ana).await["factor"].as_f64().unwrap();
+    let expected = f64::from(reported) / estimated;
+    assert!(
+        (factor - expected).abs() < 0.001,
+        "{factor}, not {expected}"
+    );
     app.finish().await;
 }
 

@@ -1,5 +1,7 @@
 //! Tools: what their services are asked, and what becomes of the answers.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::{
     config::{Problems, RedisConfig, ToolArgs},
@@ -295,30 +297,65 @@ async fn without_redis_each_program_asks_once() {
 #[tokio::test]
 async fn a_tool_that_fails_is_left_alone_for_a_minute() {
     let app = TestApp::spawn().await;
-    let services = Services::start(|asked| match asked.query["q"].as_str() {
-        "Lahore" => everything(asked),
-        "Delhi" => Reply::new(401, r#"{"cod":401,"message":"Invalid API key"}"#),
-        _ => Reply::new(503, "<html>busy</html>"),
+    let services = Services::start(|asked| {
+        if !asked.path.starts_with("/weather/") {
+            return everything(asked);
+        }
+        match asked.query["q"].as_str() {
+            "Lahore" => everything(asked),
+            "Delhi" => Reply::new(401, r#"{"cod":401,"message":"Invalid API key"}"#),
+            _ => Reply::new(503, "<html>busy</html>"),
+        }
     })
     .await;
-    let tools = tools(&app, &services.args()).await;
-    let ask = async |place: &str| call(&tools, "weather", &json!({ "location": place })).await;
+    // Two programs.
+    let one = tools(&app, &services.args()).await;
+    let other = tools(&app, &services.args()).await;
+    let ask = async |tools: &Tools, place: &str| {
+        call(tools, "weather", &json!({ "location": place })).await
+    };
+    let of_weather = || {
+        let asked = services.asked();
+        asked
+            .iter()
+            .filter(|asked| asked.path.starts_with("/weather/"))
+            .count()
+    };
     for place in ["A", "Delhi", "B"] {
-        unavailable(&ask(place).await);
+        unavailable(&ask(&one, place).await);
     }
-    unavailable(&ask("Lahore").await);
-    assert_eq!(services.asked().len(), 3, "it is left alone");
-    // Others are not.
-    app.advance(std::time::Duration::from_secs(61)).await;
-    unavailable(&ask("C").await);
-    assert_eq!(services.asked().len(), 4, "one try, which fails");
-    unavailable(&ask("Lahore").await);
+    assert_eq!(of_weather(), 3);
+    for tools in [&one, &other] {
+        unavailable(&ask(tools, "Lahore").await);
+    }
+    assert_eq!(of_weather(), 3, "all programs leave it alone");
+    // Another tool is asked all the same.
+    let money = json!({ "from": "USD", "to": "PKR" });
+    let told = call(&one, "currency", &money).await;
+    assert_eq!(
+        (&completed(&told)["rate"], told.is_cached),
+        (&json!(281.5), false)
+    );
     assert_eq!(services.asked().len(), 4);
-    app.advance(std::time::Duration::from_secs(61)).await;
-    completed(&ask("Lahore").await);
-    unavailable(&ask("D").await);
-    unavailable(&ask("E").await);
-    assert_eq!(services.asked().len(), 7, "it is closed");
+    app.advance(Duration::from_secs(59)).await;
+    for tools in [&one, &other] {
+        unavailable(&ask(tools, "Lahore").await);
+    }
+    assert_eq!(of_weather(), 3, "for a minute");
+    app.advance(Duration::from_secs(1)).await;
+    unavailable(&ask(&other, "C").await);
+    assert_eq!(of_weather(), 4, "one try, which fails");
+    for tools in [&one, &other] {
+        unavailable(&ask(tools, "Lahore").await);
+    }
+    assert_eq!(of_weather(), 4);
+    // No longer than the first time.
+    app.advance(Duration::from_mins(1)).await;
+    completed(&ask(&one, "Lahore").await);
+    for place in ["D", "E"] {
+        unavailable(&ask(&one, place).await);
+    }
+    assert_eq!(of_weather(), 7, "it is closed");
     app.finish().await;
 }
 

@@ -84,7 +84,7 @@ struct ModelTokens {
     /// What that is multiplied by, as learned from what the provider reports; 1 until something was.
     #[schema(example = 1.08)]
     factor: f64,
-    /// By which share of it single answers differ from the factor on the mean; null until something was learned.
+    /// Root mean square by which single answers differ from the factor, as a share of it; null until something was learned.
     #[schema(example = 0.021)]
     error: Option<f64>,
     /// From how many answers it was learned.

@@ -91,8 +91,12 @@ pub(super) struct CreateOpenAiChatCompletion {
     /// Nothing but `["text"]`.
     #[schema(value_type = Option<Vec<String>>, required = false)]
     modalities: Option<()>,
+    #[schema(value_type = Option<Object>, required = false)]
+    moderation: Option<()>,
     #[schema(value_type = Option<String>, required = false)]
     prompt_cache_key: Option<()>,
+    #[schema(value_type = Option<Object>, required = false)]
+    prompt_cache_options: Option<()>,
     #[schema(value_type = Option<String>, required = false)]
     prompt_cache_retention: Option<()>,
     #[schema(value_type = Option<String>, required = false)]

@@ -31,7 +31,7 @@ const TOKENS: Shape = Whole(1, 1 << 31);
 const PENALTY: Shape = Number(-2.0, 2.0);
 
 /// All that are handed on. Source: `OpenAI`'s reference of `POST /chat/completions`, read in November 2026.
-const KNOWN: [(&str, Shape); 34] = [
+const KNOWN: [(&str, Shape); 36] = [
     ("conversation_id", Text),
     ("frequency_penalty", PENALTY),
     ("logit_bias", Object),
@@ -42,11 +42,13 @@ const KNOWN: [(&str, Shape); 34] = [
     ("metadata", Object),
     ("modalities", List),
     ("model", Text),
+    ("moderation", Object),
     ("n", Whole(1, 128)),
     ("parallel_tool_calls", Switch),
     ("prediction", Object),
     ("presence_penalty", PENALTY),
     ("prompt_cache_key", Text),
+    ("prompt_cache_options", Object),
     ("prompt_cache_retention", Text),
     ("reasoning_effort", Text),
     ("response_format", Object),
@@ -148,6 +150,10 @@ mod tests {
             ("tool_choice", json!({ "type": "function" }), true),
             ("tool_choice", json!(1), false),
             ("logit_bias", json!([]), false),
+            ("moderation", json!({ "model": "m" }), true),
+            ("moderation", json!("m"), false),
+            ("prompt_cache_options", json!({ "ttl": "30m" }), true),
+            ("prompt_cache_options", json!(30), false),
             ("stream", json!("yes"), false),
             ("functions", json!([]), false),
             ("frobnicate", json!(1), false),

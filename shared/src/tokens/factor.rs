@@ -1,7 +1,8 @@
 //! What is learned of a model whose encoding is not known: by how much its tokens differ from those that are counted here.
 //!
 //! The factor is the tokens that providers reported over those that were counted, of the latest answers; its error is the
-//! mean by which single answers differ from it. Both follow from sums, so that programs can add to the same ones.
+//! root mean square by which single answers differ from it, longer questions counting more. Both follow from sums, so that
+//! programs can add to the same ones.
 
 /// One, in millionths.
 pub(super) const ONE: u32 = 1_000_000;
@@ -62,7 +63,7 @@ pub struct Learned {
     pub samples: u64,
     /// Its tokens for a million that are counted here.
     pub factor_ppm: u32,
-    /// Mean difference of single answers from that, in millionths of it.
+    /// Root mean square by which single answers differ from that, in millionths of it.
     pub error_ppm: u32,
 }
 
@@ -85,7 +86,7 @@ impl Learned {
 }
 
 impl Learned {
-    /// Mean difference of single answers from the factor, as a share of it.
+    /// Root mean square by which single answers differ from the factor, as a share of it.
     pub fn error(&self) -> f64 {
         share(self.error_ppm)
     }

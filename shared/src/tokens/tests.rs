@@ -1,12 +1,15 @@
 //! Counts beside those of `tiktoken-rs`, and texts that are made to take long.
 
+use std::{sync::mpsc, thread};
+
+use futures::{FutureExt as _, future::BoxFuture};
 use tiktoken_rs::{
     CoreBPE, cl100k_base_singleton, o200k_base_singleton,
     tokenizer::{Tokenizer, get_tokenizer},
 };
 
 use super::{
-    Encoding,
+    Encoding, Measures,
     encoding::{FAMILIES, NAMES},
 };
 
@@ -412,4 +415,81 @@ async fn a_large_text_is_counted_too() {
         (counted.tokens as usize, counted.is_estimated),
         (alone + 5, false)
     );
+}
+
+#[tokio::test]
+async fn much_is_counted_on_another_thread() {
+    // Its tables are there.
+    Encoding::O200k.count("hello");
+    let here = thread::current().id();
+    for (bytes, is_here) in [
+        (0, true),
+        (32 * 1024 - 1, true),
+        (32 * 1024, false),
+        (LONGEST, false),
+    ] {
+        let (tell, told) = mpsc::channel();
+        let count = move || {
+            tell.send(thread::current().id()).unwrap();
+            7
+        };
+        let counted = Encoding::O200k.aside(bytes, count).await;
+        assert_eq!((counted.tokens, counted.is_estimated), (7, false));
+        assert_eq!(told.recv().unwrap() == here, is_here, "{bytes}");
+    }
+}
+
+#[test]
+fn a_large_text_holds_up_nobody_whoever_asks_for_its_count() {
+    let encoding = Encoding::O200k;
+    let text = "word ".repeat(8_000);
+    let tokens = u32::try_from(encoding.count(&text)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // The only thread besides this one has something else to do.
+        let (release, held) = mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || held.recv());
+        let measures = Measures::new(encoding);
+        let measure = measures.plain();
+        let text = || text.clone();
+        let mut counts: Vec<(BoxFuture<'_, u32>, u32)> = vec![
+            (
+                encoding.count_text(text()).map(|it| it.tokens).boxed(),
+                tokens,
+            ),
+            (
+                encoding
+                    .count_message("user", text())
+                    .map(|it| it.tokens)
+                    .boxed(),
+                tokens + 5,
+            ),
+            (measures.count_text(text()).boxed(), tokens),
+            (measures.count_message("user", text()).boxed(), tokens + 5),
+            (
+                measure.count_aside(text()).map(|it| it.tokens).boxed(),
+                tokens,
+            ),
+            (
+                measure
+                    .count_messages(vec![("user", text())])
+                    .map(|it| it.tokens)
+                    .boxed(),
+                tokens + 5,
+            ),
+        ];
+        for (count, _) in &mut counts {
+            assert!(futures::poll!(count).is_pending(), "counted here");
+        }
+        let few = encoding.count_text("hello".to_owned()).now_or_never();
+        assert_eq!(few.map(|it| it.tokens), Some(1));
+        drop(release);
+        for (count, expected) in counts {
+            assert_eq!(count.await, expected);
+        }
+        assert!(busy.await.unwrap().is_err());
+    });
 }

@@ -65,7 +65,9 @@ impl ServerHandler for Handler {
             tool("shout", words.clone()),
             tool("long", words.clone()),
             tool("fail.with/text", words.clone()),
-            tool("crash", words),
+            tool("crash", words.clone()),
+            tool("huge", words.clone()),
+            tool("slow", words),
             tool("large", large),
             tool("elsewhere", elsewhere),
         ]))
@@ -85,6 +87,9 @@ impl ServerHandler for Handler {
             "shout" => Ok(CallToolResult::success(text(words.to_uppercase())).into()),
             "long" => Ok(CallToolResult::success(text(words.repeat(20_000))).into()),
             "fail.with/text" => Ok(CallToolResult::error(text(format!("no {words}"))).into()),
+            // More than is read of any answer.
+            "huge" => Ok(CallToolResult::success(text("x".repeat(2 << 20))).into()),
+            "slow" => std::future::pending().await,
             _ => Err(ErrorData::internal_error("a secret of the inside", None)),
         }
     }

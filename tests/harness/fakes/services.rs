@@ -2,17 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex},
     time::Instant,
 };
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
+use futures::stream;
 use serde_json::Value;
 use shared::config::ToolArgs;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -44,6 +46,8 @@ pub struct Reply {
     pub body: String,
     /// Whether it waits until the test says so.
     pub is_held: bool,
+    /// Whether the connection breaks after it.
+    pub is_cut: bool,
 }
 
 impl Reply {
@@ -56,6 +60,7 @@ impl Reply {
             status,
             body: body.to_owned(),
             is_held: false,
+            is_cut: false,
         }
     }
 
@@ -63,6 +68,14 @@ impl Reply {
     pub fn held(self) -> Self {
         Self {
             is_held: true,
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn cut(self) -> Self {
+        Self {
+            is_cut: true,
             ..self
         }
     }
@@ -167,5 +180,11 @@ async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     } else {
         response.header(header::CONTENT_TYPE, "application/json")
     };
-    response.body(Body::from(reply.body)).expect("a response")
+    let body = if reply.is_cut {
+        let cut = io::Error::other("the connection breaks");
+        Body::from_stream(stream::iter([Ok(Bytes::from(reply.body)), Err(cut)]))
+    } else {
+        Body::from(reply.body)
+    };
+    response.body(body).expect("a response")
 }

@@ -2,6 +2,7 @@
 //!
 //! What is there to hold a user's text (recognitions, webhooks, deliveries, events) is not searched.
 
+mod models;
 mod talk;
 
 use std::collections::BTreeMap;

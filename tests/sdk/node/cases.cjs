@@ -11,7 +11,7 @@ const readline = require('node:readline');
 // Node 18, which Debian 12 has, keeps it here; the SDK says so.
 globalThis.File ??= require('node:buffer').File;
 
-const { OpenAI, APIConnectionTimeoutError, APIError, toFile } = require('openai');
+const { OpenAI, APIConnectionError, APIConnectionTimeoutError, APIError, toFile } = require('openai');
 
 const MODEL = 'gpt-4o-mini';
 // Of another provider each, so that what is refused here harms no other case.
@@ -19,6 +19,8 @@ const LIMITED_MODEL = 'llama-3.1-8b-instant';
 const AWAY_MODEL = 'deepseek-flash';
 const SLASHED_MODEL = 'example/our-model';
 const EMBEDDING_MODEL = 'text-embedding-3-small';
+// Nobody listens there, and fetch has nothing against that port.
+const NOWHERE = 'http://127.0.0.1:2/v1';
 const TOOL = {
   type: 'function',
   function: {
@@ -425,6 +427,14 @@ const cases = {
   // The client's own patience ends.
   async timeout() {
     await refused(APIConnectionTimeoutError, () => ask(impatient({ timeout: 500 }), 'Be silent.'));
+  },
+
+  // Nobody is there.
+  async connection() {
+    const call = () => ask(impatient({ baseURL: NOWHERE }), 'Hi');
+    const error = await refused(APIConnectionError, call);
+    assert.equal(error.status, undefined);
+    assert.equal(error.cause?.cause?.code, 'ECONNREFUSED', String(error.cause?.cause));
   },
 
   // Refused once for a moment; then answered.

@@ -15,6 +15,7 @@ import traceback
 
 import openai
 from openai import OpenAI
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 MODEL = "gpt-4o-mini"
 # Of another provider each, so that what is refused here harms no other case.
@@ -22,6 +23,8 @@ LIMITED_MODEL = "llama-3.1-8b-instant"
 AWAY_MODEL = "deepseek-flash"
 SLASHED_MODEL = "example/our-model"
 EMBEDDING_MODEL = "text-embedding-3-small"
+# Nobody listens there.
+NOWHERE = "http://127.0.0.1:2/v1"
 TOOL = {
     "type": "function",
     "function": {
@@ -163,6 +166,76 @@ def unknown_parameter():
         return {"refused": True}
     equal(answer.choices[0].message.content, "Salt and water.", "content")
     return {"refused": False}
+
+
+# Something plausible for each parameter that the SDK knows, and for what it calls differently.
+PLAUSIBLE = {
+    "audio": {"format": "wav", "voice": "alloy"},
+    "frequency_penalty": 0,
+    "function_call": "auto",
+    "functions": [{"name": "get_weather", "parameters": TOOL["function"]["parameters"]}],
+    "logit_bias": {"1734": -1},
+    "logprobs": True,
+    "max_completion_tokens": 64,
+    "max_tokens": 64,
+    "metadata": {"purpose": "test"},
+    "modalities": ["text"],
+    "moderation": {"model": "omni-moderation-latest"},
+    "n": 1,
+    "parallel_tool_calls": True,
+    "prediction": {"type": "content", "content": "Salt and water."},
+    "presence_penalty": 0,
+    "prompt_cache_key": "sea",
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
+    "reasoning_effort": "low",
+    "response_format": {"type": "text"},
+    "safety_identifier": "user-1",
+    "seed": 7,
+    "service_tier": "auto",
+    "stop": ["END"],
+    "store": False,
+    "stream_options": {"include_usage": True},
+    "temperature": 1,
+    "tool_choice": "auto",
+    "tools": [TOOL],
+    "top_logprobs": 2,
+    "top_p": 1,
+    "user": "user-1",
+    "verbosity": "low",
+    "web_search_options": {"search_context_size": "low"},
+}
+# What cannot be had here; everything else is answered.
+NOT_HERE = {"audio", "function_call", "functions", "web_search_options"}
+# What goes along with others only.
+TOGETHER = {
+    "parallel_tool_calls": {"tools": [TOOL]},
+    "stream_options": {"stream": True},
+    "tool_choice": {"tools": [TOOL]},
+    "top_logprobs": {"logprobs": True},
+}
+
+
+@case
+def every_parameter():
+    """A parameter that the SDK comes to know is never said to be unknown: it is answered, or refused for what it is."""
+    known = set(CompletionCreateParamsBase.__annotations__)
+    equal({"model", "messages"} - known, set(), "parameters that are no parameters any more")
+    equal(known - {"model", "messages"}, set(PLAUSIBLE), "parameters that the SDK knows and this case does not")
+    for name, value in PLAUSIBLE.items():
+        more = {name: value, **TOGETHER.get(name, {})}
+        try:
+            answer = ask(impatient(), "What is the sea?", **more)
+            if more.get("stream"):
+                holds(list(answer), name)
+            else:
+                equal(answer.choices[0].message.content, "Salt and water.", name)
+            holds(name not in NOT_HERE, f"{name} is taken")
+        except openai.BadRequestError as error:
+            check_error(error, 400)
+            holds(error.code != "unknown_parameter", f"{name}: {error.message}")
+            holds(name in NOT_HERE, f"{name}: {error.message}")
+            equal(error.param, name, "param")
 
 
 def read(stream, usage_wanted):
@@ -472,6 +545,12 @@ def cut():
 def timeout():
     """The client's own patience ends."""
     refused(openai.APITimeoutError, lambda: ask(impatient(timeout=0.5), "Be silent."))
+
+
+@case
+def connection():
+    """Nobody is there."""
+    refused(openai.APIConnectionError, lambda: ask(impatient(base_url=NOWHERE), "Hi"))
 
 
 # --- retries ---------------------------------------------------------------------------------------------------------

@@ -124,3 +124,96 @@ fn spec(tool: &Tool) -> ToolSpec {
         parameters: tool.parameters.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        clock::Clock,
+        config::{Problems, RedisConfig, ToolArgs},
+        redis::Redis,
+        tools::Tools,
+    };
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    /// Those of an answer that has the weather and currencies; nobody is asked.
+    fn bounds() -> Bounds {
+        let key = || Some("k".to_owned());
+        let args = ToolArgs {
+            openweather_api_key: key(),
+            exchange_rate_api_key: key(),
+            nominatim_base_url: Some("off".to_owned()),
+            ..ToolArgs::default()
+        };
+        let config = args.check(&mut Problems::default());
+        let redis = Redis::connect(&RedisConfig {
+            url: "redis://127.0.0.1:9".into(),
+            tls_insecure: false,
+            ca: None,
+            prefix: String::new(),
+        });
+        let (redis, tasks) = (redis.unwrap(), TaskTracker::new());
+        let tools = Tools::new(&config, "BaatCheet/test", &redis, Clock::System, &tasks);
+        Bounds::new(tools.unwrap().offered())
+    }
+
+    /// Names of the tools that a model is told of, and whether it may have them called.
+    fn told(bounds: &Bounds) -> (Vec<String>, ToolUse) {
+        let mut prompt = Prompt::default();
+        bounds.tell(&mut prompt);
+        let names = prompt.tools.into_iter().map(|tool| tool.name);
+        (names.collect(), prompt.tool_use)
+    }
+
+    #[tokio::test]
+    async fn eight_calls_are_carried_out_and_then_it_must_answer() {
+        let mut bounds = bounds();
+        let names = vec!["weather".to_owned(), "currency".to_owned()];
+        for call in 1..=8 {
+            assert_eq!(bounds.stage(), Stage::Free, "before call {call}");
+            assert_eq!(told(&bounds), (names.clone(), ToolUse::Auto));
+            assert_eq!(bounds.allow("weather").unwrap().name, "weather");
+            bounds.note("weather", Outcome::Completed);
+            bounds.look();
+        }
+        assert_eq!(bounds.stage(), Stage::Forbidden);
+        assert_eq!(told(&bounds), (names, ToolUse::Forbidden));
+        let refused = bounds.allow("currency").unwrap_err();
+        assert_eq!(refused.outcome, Outcome::Invalid);
+        assert!(refused.text.contains("too many calls"), "{}", refused.text);
+        // One that does not listen is told of no tools.
+        bounds.insist();
+        assert_eq!(told(&bounds), (Vec::new(), ToolUse::Forbidden));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tool_counts_as_a_call() {
+        let mut bounds = bounds();
+        for _ in 0..8 {
+            let refused = bounds.allow("teleport").unwrap_err();
+            assert_eq!(refused.text, "There is no such tool.");
+        }
+        let refused = bounds.allow("weather").unwrap_err();
+        assert!(refused.text.contains("too many calls"), "{}", refused.text);
+    }
+
+    #[tokio::test]
+    async fn calls_go_on_for_a_minute_from_the_first_one_and_then_it_must_answer() {
+        assert_eq!(TIME_MAX.as_secs(), 60);
+        let mut bounds = bounds();
+        bounds.look();
+        assert_eq!((bounds.until, bounds.stage()), (None, Stage::Free));
+        let before = Instant::now();
+        let until = bounds.until();
+        assert!((before + TIME_MAX..=Instant::now() + TIME_MAX).contains(&until));
+        bounds.look();
+        assert_eq!(bounds.stage(), Stage::Free);
+        // A later round has what is left of it.
+        assert_eq!(bounds.until(), until);
+        bounds.until = Some(Instant::now());
+        bounds.look();
+        assert_eq!(bounds.stage(), Stage::Forbidden);
+        assert_eq!(told(&bounds).1, ToolUse::Forbidden);
+    }
+}
