@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use sea_orm::DatabaseConnection;
 use shared::{
     clients::{chat::Models, outbound::Outbound, storage::Storage, transcriber::Transcribers},
@@ -15,6 +16,7 @@ use shared::{
     ledger::Ledger,
     providers::Providers,
     redis::Redis,
+    scratch::Scratch,
     tokens::Measures,
     tools::Tools,
 };
@@ -22,12 +24,14 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    caller::Caller, chat::Chat, config::ApiConfig, error::Result, jobs::watch::Watch,
-    limits::Limits, metrics::Metrics, middleware::RequestId, write::Write,
+    caller::Caller, chat::Chat, config::ApiConfig, error::Result, extract::Rooms,
+    jobs::watch::Watch, limits::Limits, metrics::Metrics, middleware::RequestId, write::Write,
 };
 
 /// How services of tools are told who asks; their operators want to know whom to write to.
 const PROGRAM: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
+/// Sounds that are received and sent on at once: each is a file of up to 25 MiB, unless told otherwise.
+const SOUNDS: usize = 8;
 /// Connections to the database, unless told otherwise.
 const DEFAULT_POOL_MAX: u32 = 8;
 
@@ -53,6 +57,12 @@ pub(crate) struct Parts {
     pub outbound: Outbound,
     /// Passwords being hashed at once: each takes 19 MiB and a core.
     pub hashing: Arc<Semaphore>,
+    /// How many bytes of large bodies are kept at once.
+    pub bodies: Rooms,
+    /// For sounds that are sent on.
+    pub scratch: Scratch,
+    /// Sounds that are there at once.
+    pub sounds: Arc<Semaphore>,
     /// How often things may be done.
     pub limits: Limits,
     /// Tells of changes of jobs.
@@ -95,7 +105,7 @@ impl App {
     /// Makes the state. Neither Postgres nor Redis needs to be there yet.
     ///
     /// # Errors
-    /// When the storage or a client cannot be made.
+    /// When the storage, a client or the folder for temporary files cannot be made.
     pub(crate) fn new(
         config: ApiConfig,
         clock: Clock,
@@ -131,6 +141,9 @@ impl App {
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(config.common.outbound_allow.clone())?,
             hashing: Arc::new(Semaphore::new(cores)),
+            bodies: Rooms::default(),
+            scratch: Scratch::open("api").context("no folder for temporary files")?,
+            sounds: Arc::new(Semaphore::new(SOUNDS)),
             limits: Limits::new(redis.clone(), clock.clone()),
             chat: Chat::new(models, &db, closing.clone()),
             db,

@@ -28,6 +28,10 @@ pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-aft
 pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// When a client may ask again while we cannot serve.
 const RETRY_LATER: Duration = Duration::from_secs(2);
+/// The same, where there is no room just now.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+/// Most characters of a client's own words that an error repeats.
+const REPEATED: usize = 64;
 
 /// Every answer that is not success.
 ///
@@ -74,7 +78,7 @@ pub(crate) enum Error {
         limit_characters: usize,
     },
     /// There is no such model.
-    #[error("there is no model {model:?}{}", meant(.near))]
+    #[error("there is no model {:?}{}", repeat(.model), meant(.near))]
     ModelNotFound {
         /// What was asked for.
         model: String,
@@ -148,6 +152,9 @@ pub(crate) enum Error {
     /// It took too long.
     #[error("the request took too long")]
     Timeout,
+    /// As much is being done as there is room for.
+    #[error("too much is asked at once; try again in a second")]
+    Overloaded,
     /// The database or the storage is away.
     #[error("the service is not available; try again in some seconds")]
     Unavailable(#[source] anyhow::Error),
@@ -266,6 +273,7 @@ impl Error {
                 "Request timeout",
             ),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", "Timeout"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded"),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
@@ -358,6 +366,11 @@ fn retry_later(wait: Duration) -> (Option<u64>, HeaderMap) {
     (Some(millis.div_ceil(1_000).max(1)), headers)
 }
 
+/// The beginning of a client's own words, for an error that repeats them.
+pub(crate) fn repeat(words: &str) -> String {
+    words.chars().take(REPEATED).collect()
+}
+
 fn meant(near: &[String]) -> String {
     if near.is_empty() {
         String::new()
@@ -445,6 +458,7 @@ impl From<Error> for Problem {
         let (retry_after, mut headers) = match &error {
             Error::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
             Error::Exhausted { retry_after, .. } => retry_later(*retry_after),
+            Error::Overloaded => retry_later(RETRY_SOON),
             Error::AnswerFailed(failed)
                 if [
                     StatusCode::TOO_MANY_REQUESTS,

@@ -23,6 +23,7 @@ pub mod picture;
 pub mod providers;
 pub mod queue;
 pub mod redis;
+pub mod scratch;
 pub mod shutdown;
 pub mod speech;
 pub mod telemetry;

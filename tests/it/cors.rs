@@ -55,6 +55,8 @@ async fn a_page_of_a_listed_origin_may_use_the_api() {
         "idempotency-key",
         "if-match",
         "last-event-id",
+        // Of OpenAI's client in Firefox, which lets pages say it.
+        "user-agent",
     ];
     listed("access-control-allow-headers", &asked);
 

@@ -61,6 +61,7 @@ mod messages;
 mod metrics;
 mod notifications;
 mod ocr;
+mod openai_bounds;
 mod openai_chat;
 mod openai_conversations;
 mod openai_errors;

@@ -230,6 +230,49 @@ async fn what_a_provider_does_not_take_is_left_out() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_sent_back_is_put_as_its_provider_takes_it() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let app = TestApp::with(Options {
+        providers: ProviderArgs {
+            groq_api_keys: Some("gsk_1".to_owned()),
+            groq_base_url: Some(provider.base_url.clone()),
+            gemini_api_keys: Some("AIza".to_owned()),
+            gemini_base_url: Some(provider.base_url.clone()),
+            ..ProviderArgs::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let function = json!({ "name": "look", "arguments": "{}" });
+    let seal = json!({ "google": { "thought_signature": "sealed" } });
+    let plain = json!({ "id": "a", "type": "function", "function": function });
+    let sealed =
+        json!({ "id": "a", "type": "function", "function": function, "extra_content": seal });
+    let question = json!({ "role": "user", "content": "How is it?" });
+    let result = json!({ "role": "tool", "tool_call_id": "a", "content": "hot" });
+    for (model, call) in [
+        ("llama-3.1-8b-instant", &plain),
+        ("gemini-2.5-flash", &sealed),
+    ] {
+        // As SDKs make it of our answer.
+        let answer = json!({
+            "role": "assistant", "content": null, "refusal": null, "annotations": [], "audio": null, "function_call": null,
+            "reasoning_content": "Hm.", "tool_calls": [sealed],
+        });
+        let body = json!({ "model": model, "messages": [question, answer, result] });
+        ana.post_json(CHAT, body).await.expect(200);
+        let expected = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+        assert_eq!(
+            provider.asked().last().unwrap().body["messages"],
+            json!([question, expected, result]),
+            "{model}"
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn what_an_unusual_tier_costs_is_not_guessed() {
     let provider = Provider::saying(&["Yes."]).await;
     let (app, ana) = app(&provider).await;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
     Actor, Reply, eventually,
-    fakes::provider::{Provider, Step, delta, end, stream},
+    fakes::provider::{Provider, Step, delta, end, refusal, stream},
 };
 
 use crate::{
@@ -130,6 +130,99 @@ async fn its_stream_has_the_same_form_and_is_made_to_its_end() {
         texts(&ana, &conversation).await.last().unwrap(),
         "assistant: Hi"
     );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_only_shapes_an_answer_may_come_along() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Plans").await;
+    let mut body = turn(&conversation, &json!([{ "role": "user", "content": "Hi" }]));
+    let shaping = json!({
+        "top_p": 1, "stop": ["END"], "seed": 7, "reasoning_effort": "low", "user": "ana", "presence_penalty": 0,
+        "frequency_penalty": 0, "logit_bias": {}, "service_tier": "auto", "store": false, "logprobs": false,
+        "parallel_tool_calls": true, "verbosity": "low", "response_format": { "type": "text" },
+    });
+    let fields = body.as_object_mut().unwrap();
+    fields.extend(shaping.as_object().unwrap().clone());
+    ana.post_json(CHAT, body).await.expect(200);
+    let asked = &provider.asked()[0].body;
+    for name in shaping.as_object().unwrap().keys() {
+        assert!(asked.get(name).is_none(), "{name}: {asked}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_is_stored_is_not_said_again_by_clients() {
+    let provider = Provider::start(|_| refusal(503, "overloaded")).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Plans").await;
+    let hi = json!([{ "role": "user", "content": "Hi" }]);
+    for is_streamed in [false, true] {
+        let mut body = turn(&conversation, &hi);
+        body["stream"] = json!(is_streamed);
+        let reply = ana.post_json(CHAT, body).await;
+        assert_eq!(reply.headers["x-should-retry"], "false", "{is_streamed}");
+        error(reply, 502, "provider_failed");
+    }
+    // By now its breaker is open, so that nothing is stored, and it may be said again.
+    let reply = ana.post_json(CHAT, turn(&conversation, &hi)).await;
+    assert_eq!(reply.headers["x-should-retry"], "true");
+    error(reply, 503, "provider_unavailable");
+    assert_eq!(
+        texts(&ana, &conversation).await,
+        ["user: Hi", "assistant: ", "user: Hi", "assistant: "]
+    );
+    app.finish().await;
+}
+
+/// Stops what is said last in a conversation, as its user may do anywhere.
+async fn stop(actor: &Actor, conversation: &str) {
+    let newest = async || {
+        let path = format!("/api/v1/conversations/{conversation}/messages?limit=1");
+        let list = actor.get(&path).await.expect(200);
+        list["data"][0].clone()
+    };
+    eventually("it is being said", async || {
+        newest().await["status"] == "streaming"
+    })
+    .await;
+    let message = newest().await;
+    let path = format!("/api/v1/chat/streams/{}/cancel", id(&message["id"]));
+    let stopped = actor.post(&path).await.expect(200);
+    assert_eq!(stopped["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_stopped_elsewhere_is_no_whole_one() {
+    let provider = Provider::start(|_| stream(vec![delta("One "), Step::Hold])).await;
+    let (app, ana) = app(&provider).await;
+    let conversation = ana.conversation("Numbers").await;
+    let mut body = turn(
+        &conversation,
+        &json!([{ "role": "user", "content": "Count" }]),
+    );
+    let asking = ana.post_json(CHAT, body.clone());
+    let (reply, ()) = tokio::join!(asking, stop(&ana, &conversation));
+    assert_eq!(reply.headers["x-should-retry"], "false");
+    error(reply, 409, "answer_stopped");
+
+    body["stream"] = json!(true);
+    let request = ana.request(Method::POST, CHAT).json(&body);
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut heard = String::new();
+    while !heard.contains("One") {
+        let piece = response.chunk().await.unwrap().unwrap();
+        heard.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    stop(&ana, &conversation).await;
+    let rest = response.text().await.unwrap();
+    let last = rest.trim_end().rsplit("data: ").next().unwrap();
+    let last: Value = serde_json::from_str(last).expect("no [DONE]");
+    assert_eq!(last["error"]["code"], "answer_stopped");
     app.finish().await;
 }
 

@@ -69,6 +69,27 @@ async fn whatever_is_wrong_with_a_request_has_the_same_form() {
             "unsupported_value",
         ),
         (json!({ "functions": [] }), "functions", "unsupported_value"),
+        (
+            json!({ "function_call": "auto" }),
+            "function_call",
+            "unsupported_value",
+        ),
+        (
+            json!({ "messages": [{ "role": "function", "name": "look", "content": "A cat." }] }),
+            "messages[0].role",
+            "invalid_value",
+        ),
+        (
+            json!({ "tools": [{ "type": "custom", "custom": { "name": "look" } }] }),
+            "tools[0].type",
+            "unsupported_value",
+        ),
+        // Comparing it with what is known would take seconds.
+        (
+            json!({ "model": "gpt-4o".repeat(500_000) }),
+            "model",
+            "invalid_value",
+        ),
     ] {
         let mut body = ask("Hi");
         let fields = body.as_object_mut().unwrap();
@@ -95,6 +116,55 @@ async fn whatever_is_wrong_with_a_request_has_the_same_form() {
     let groq = json!({ "model": "llama-3.3-70b-versatile", "messages": [{ "role": "user", "content": "Hi" }] });
     error(ana.post_json(CHAT, groq).await, 503, "no_provider");
     assert!(provider.asked().is_empty() && ledger(&app).await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_client_makes_up_is_not_said_again_at_length() {
+    let provider = Provider::saying(&["Yes."]).await;
+    let (app, ana) = app(&provider).await;
+    let long = "x".repeat(100);
+    let mut body = ask("Hi");
+    body[long.as_str()] = json!(1);
+    let told = error(ana.post_json(CHAT, body).await, 400, "unknown_parameter");
+    assert_eq!(told["param"].as_str(), Some(&long[..64]));
+    let mut body = ask("Hi");
+    body["model"] = json!(long);
+    let no_model = error(ana.post_json(CHAT, body).await, 404, "model_not_found");
+    let body = json!({ "model": long, "input": "salt" });
+    let no_vectors = ana.post_json("/v1/embeddings", body).await;
+    let no_vectors = error(no_vectors, 404, "model_not_found");
+    let path = format!("/v1/models/{long}");
+    let not_there = error(ana.get(&path).await, 404, "model_not_found");
+    let nul = json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "Hi", long.as_str(): "\0" }] });
+    let nul = error(ana.post_json(CHAT, nul).await, 400, "invalid_value");
+    for told in [told, no_model, no_vectors, not_there, nul] {
+        assert!(!told.to_string().contains(&long[..65]), "{told}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_only_an_operator_can_mend_is_not_told_as_the_clients_fault() {
+    let provider = Provider::start(|asked| {
+        let status = asked.question().parse().unwrap();
+        refusal(status, "your input was flagged")
+    })
+    .await;
+    let (app, ana) = app(&provider).await;
+    for (status, told, kind) in [
+        (400, 400, "invalid_request_error"),
+        (422, 400, "invalid_request_error"),
+        (413, 413, "invalid_request_error"),
+        (402, 502, "server_error"),
+        (403, 502, "server_error"),
+        (404, 502, "server_error"),
+    ] {
+        let reply = ana.post_json(CHAT, ask(&status.to_string())).await;
+        assert_eq!(reply.headers["x-should-retry"], "false", "{status}");
+        let told = error(reply, told, "provider_refused");
+        assert_eq!(told["type"], kind, "{status}");
+    }
     app.finish().await;
 }
 
@@ -185,6 +255,8 @@ async fn who_asks_too_much_hears_when_to_come_again() {
             429,
             "Rate limit reached on requests per day (RPD). Please try again in 5h0m0s",
         ),
+        // Older clients would not wait that long, and ask again all the same.
+        "long" => refusal(429, "Rate limit reached").with("retry-after", "90"),
         _ => refusal(429, "Rate limit reached").with("retry-after", "7"),
     })
     .await;
@@ -221,6 +293,10 @@ async fn who_asks_too_much_hears_when_to_come_again() {
         );
         assert_eq!((status, code), (429, json!("rate_limit_exceeded")));
     }
+    for ((seconds, _, retry), _, code) in told("long").await {
+        assert_eq!((seconds.as_str(), retry.as_str()), ("90", "false"));
+        assert_eq!(code, "rate_limit_exceeded");
+    }
     for ((seconds, _, retry), _, code) in told("day").await {
         assert_eq!((seconds.as_str(), retry.as_str()), ("18000", "false"));
         assert_eq!(code, "insufficient_quota");
@@ -237,6 +313,7 @@ async fn a_provider_that_refuses_our_key_is_no_affair_of_the_client() {
     .await;
     let ana = app.user("ana").await;
     let reply = ana.post_json(CHAT, ask("Hi")).await;
+    assert_eq!(reply.headers["x-should-retry"], "false");
     let told = error(reply, 502, "provider_failed");
     assert!(!told.to_string().contains("sk-1"), "{told}");
     let reply = ana.post_json(CHAT, ask("Hi")).await;

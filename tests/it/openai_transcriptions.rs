@@ -16,9 +16,9 @@ use crate::{chat::ledger, openai_chat::error};
 
 const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
 /// Nobody decodes it here.
-const SOUND: &[u8] = b"RIFF....WAVEfmt not really a sound";
+pub(crate) const SOUND: &[u8] = b"RIFF....WAVEfmt not really a sound";
 
-fn keys(groq: &TranscriptionServer) -> ProviderArgs {
+pub(crate) fn keys(groq: &TranscriptionServer) -> ProviderArgs {
     ProviderArgs {
         groq_api_keys: Some("acme:gsk_1".to_owned()),
         groq_base_url: Some(groq.base_url()),
@@ -26,7 +26,7 @@ fn keys(groq: &TranscriptionServer) -> ProviderArgs {
     }
 }
 
-async fn product(groq: &TranscriptionServer) -> (TestApp, Actor) {
+pub(crate) async fn product(groq: &TranscriptionServer) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
         providers: keys(groq),
         api: ApiArgs {
@@ -40,7 +40,11 @@ async fn product(groq: &TranscriptionServer) -> (TestApp, Actor) {
     (app, ana)
 }
 
-fn request(actor: &Actor, bytes: Vec<u8>, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
+pub(crate) fn request(
+    actor: &Actor,
+    bytes: Vec<u8>,
+    fields: &[(&str, &str)],
+) -> reqwest::RequestBuilder {
     let part = multipart::Part::bytes(bytes).file_name("Speech.WAV");
     let part = part.mime_str("audio/wav").unwrap();
     let mut form = multipart::Form::new().part("file", part);
@@ -167,6 +171,17 @@ async fn what_is_no_such_form_is_refused() {
         ),
         (&[("stream", "true")], "stream", "unsupported_value"),
         (&[("frobnicate", "1")], "frobnicate", "unknown_parameter"),
+        (
+            &[("chunking_strategy[type]", "server_vad")],
+            "chunking_strategy",
+            "unsupported_value",
+        ),
+        (&[("include[]", "logprobs")], "include", "unsupported_value"),
+        (
+            &[("known_speaker_names[]", "Ana")],
+            "known_speaker_names",
+            "unsupported_value",
+        ),
     ] {
         let told = error(transcribe(&ana, fields).await, 400, code);
         assert_eq!(told["param"], param, "{told}");
@@ -200,6 +215,55 @@ async fn what_is_no_such_form_is_refused() {
     let of_nobody = request(&ana, SOUND.to_vec(), &[("model", "whisper-1")]);
     error(ana.send(of_nobody).await, 503, "no_provider");
     assert!(groq.requests().await.is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_openai_knows_and_changes_nothing_is_taken() {
+    let groq = TranscriptionServer::scripted(vec![verbose("english", "Yes.")]).await;
+    let (app, ana) = product(&groq).await;
+    let usual = [
+        ("stream", "false"),
+        ("chunking_strategy", "auto"),
+        ("include[]", ""),
+        ("languages", ""),
+    ];
+    transcribe(&ana, &usual).await.expect(200);
+    let sent = String::from_utf8_lossy(&groq.requests().await[0].body).into_owned();
+    assert!(!sent.contains("chunking_strategy"), "{sent}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_failures_the_one_is_told_after_which_asking_again_helps_sooner() {
+    let models = tempfile::NamedTempFile::new().unwrap();
+    let both = r#"{ "version": "1", "providers": [
+        { "name": "openai", "title": "OpenAI", "baseUrl": "https://api.openai.com/v1",
+          "transcription": [{ "model": "whisper-large-v3" }] }
+    ] }"#;
+    std::fs::write(models.path(), both).unwrap();
+    let busy = refusal(429, "Rate limit reached").insert_header("retry-after", "30");
+    let busy = TranscriptionServer::scripted(vec![busy]).await;
+    let strict = TranscriptionServer::scripted(vec![refusal(401, "Invalid API Key")]).await;
+    let app = TestApp::with(Options {
+        providers: ProviderArgs {
+            models_file: Some(models.path().display().to_string()),
+            openai_api_keys: Some("sk-1".to_owned()),
+            openai_base_url: Some(busy.base_url()),
+            ..keys(&strict)
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let model = [("model", "whisper-large-v3")];
+    let reply = ana.send(request(&ana, SOUND.to_vec(), &model)).await;
+    assert_eq!(reply.headers["retry-after"], "30");
+    error(reply, 429, "rate_limit_exceeded");
+    assert_eq!(
+        (busy.requests().await.len(), strict.requests().await.len()),
+        (1, 1)
+    );
     app.finish().await;
 }
 

@@ -26,7 +26,7 @@ const MODELS: &str = r#"{ "version": "1", "models": [
       "routes": [{ "provider": "openai", "model": "our-2" }] }
 ] }"#;
 
-/// A product with three providers, which are one server, and a user with API keys.
+/// A product with four providers, which are one server, and a user with API keys.
 pub(crate) struct House {
     pub(crate) app: Box<TestApp>,
     pub(crate) ana: Actor,
@@ -55,6 +55,8 @@ impl House {
                 groq_base_url: Some(provider.base_url.clone()),
                 deepseek_api_keys: Some("sk-d".to_owned()),
                 deepseek_base_url: Some(provider.base_url.clone()),
+                gemini_api_keys: Some("AIza".to_owned()),
+                gemini_base_url: Some(provider.base_url.clone()),
                 ..provider.args("sk-1")
             },
             ..Options::default()
@@ -171,7 +173,12 @@ pub(crate) async fn streams(sdk: Sdk) {
 /// Tools go through to the model, and their results after them.
 pub(crate) async fn calls_tools(sdk: Sdk) {
     let house = House::start().await;
-    let mut cases = vec!["tools", "stream_tools", "stream_two_tools"];
+    let mut cases = vec![
+        "tools",
+        "stream_tools",
+        "stream_two_tools",
+        "tools_sent_back",
+    ];
     if matches!(sdk, Sdk::Node) {
         cases.push("stream_helper");
     }
@@ -337,5 +344,9 @@ pub(crate) async fn remembers(sdk: Sdk) {
     // The newest first.
     assert_eq!(rows[0]["content"][0]["text"], "Your name is Ana.");
     assert_eq!(rows[0]["parentId"], rows[1]["id"]);
+    // What fails after that is kept, too, and not said once more.
+    house.run(sdk, &["conversation_no_retry"]).await;
+    let list = house.ana.get(&path).await.expect(200);
+    assert_eq!(list["data"].as_array().unwrap().len(), 8, "{list}");
     house.finish().await;
 }

@@ -20,6 +20,7 @@ use shared::{
     providers::Providers,
     queue::{End, LiveJob},
     redis::Redis,
+    scratch::Scratch,
     telemetry::report_failed,
 };
 
@@ -29,7 +30,6 @@ use crate::{
     jobs::{Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
-    scratch::Scratch,
 };
 
 /// Least time between two progress reports of a run.

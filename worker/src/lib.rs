@@ -11,7 +11,6 @@ pub mod jobs;
 pub mod metrics;
 pub mod registry;
 pub mod runner;
-pub mod scratch;
 pub mod signature;
 pub mod storage;
 mod writing;
@@ -26,6 +25,7 @@ use shared::{
     ledger::Ledger,
     providers::Providers,
     redis::Redis,
+    scratch::Scratch,
     telemetry::log_feature,
 };
 use tokio::net::TcpListener;
@@ -44,7 +44,6 @@ use crate::{
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
-    scratch::Scratch,
 };
 
 /// Connections for the work of jobs, unless told otherwise.
@@ -104,7 +103,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         speech,
         helper: Helper::new(config.program.clone(), isolation),
         fonts: config.fonts.clone(),
-        scratch: Scratch::open().context("no folder for temporary files")?,
+        scratch: Scratch::open("worker").context("no folder for temporary files")?,
     }))
 }
 

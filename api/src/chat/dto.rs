@@ -309,6 +309,8 @@ impl Last {
                     code,
                     detail,
                     retry_after_ms,
+                    // It stands in the message.
+                    provider_status: _,
                 } = failure(&row);
                 Self::Error(Box::new(AnswerError {
                     code,
@@ -336,5 +338,6 @@ pub(super) fn failure(row: &message::Model) -> Failure {
         code: "interrupted".to_owned(),
         detail: "the answer was interrupted".to_owned(),
         retry_after_ms: None,
+        provider_status: None,
     })
 }

@@ -66,7 +66,7 @@ impl Unanswered {
 
 /// What a user is told: who failed, and not what it said of the operator's account.
 pub(super) fn ask_failure(name: &str, error: &AskError) -> Failure {
-    match error {
+    let told = match error {
         AskError::Key { .. } | AskError::Barred { .. } => {
             failure("provider_failed", format!("{name} refuses our key"))
         }
@@ -85,11 +85,30 @@ pub(super) fn ask_failure(name: &str, error: &AskError) -> Failure {
             "provider_refused",
             format!("{name} does not take the question: {}", scrub(reason)),
         ),
+        AskError::Refused { status: 413, .. } => failure(
+            "provider_refused",
+            format!("{name} does not take the question: it is too large"),
+        ),
         AskError::Refused { .. } => failure(
             "provider_refused",
             format!("{name} does not take the question"),
         ),
+    };
+    let provider_status = match error {
+        AskError::Key { status, .. }
+        | AskError::Barred { status, .. }
+        | AskError::Refused { status, .. } => Some(*status),
+        _ => None,
+    };
+    Failure {
+        provider_status,
+        ..told
     }
+}
+
+/// Why there is not more of an answer that its user has stopped.
+pub(super) fn stopped() -> Failure {
+    failure("answer_stopped", "the answer was stopped")
 }
 
 /// Without the names of accounts.
@@ -124,5 +143,6 @@ pub(super) fn failure(code: &str, detail: impl Into<String>) -> Failure {
         code: code.to_owned(),
         detail: detail.into(),
         retry_after_ms: None,
+        provider_status: None,
     }
 }

@@ -221,6 +221,7 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
             code: "interrupted".to_owned(),
             detail: "the server went away before the answer ended".to_owned(),
             retry_after_ms: None,
+            provider_status: None,
         }),
         // What an answer that was gone on with cost before stays; all of it is in the ledger.
         figures: (found.begun_bytes == 0).then(|| Figures {

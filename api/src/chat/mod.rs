@@ -61,7 +61,10 @@ pub(crate) use self::{
     failure::scrub,
     keeper::start,
 };
-use crate::{app::App, extract::BodyLimit};
+use crate::{
+    app::App,
+    extract::{BodyLimit, Paced},
+};
 
 /// The longest message takes twelve bytes a character where a client escapes all of it.
 const BODY_LIMIT_BYTES: usize = 12 * dto::MESSAGE_MAX + 512 * 1024;
@@ -87,6 +90,7 @@ pub(crate) fn streaming_router() -> OpenApiRouter<App> {
         .routes(routes!(routes::resend_message))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(axum::Extension(BodyLimit(BODY_LIMIT_BYTES)))
+        .layer(axum::Extension(Paced))
 }
 
 /// What the feature keeps in this process; cheap to clone.

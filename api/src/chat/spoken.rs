@@ -11,6 +11,7 @@ use super::{
     answer::Options,
     dto,
     events::Reader,
+    failure::stopped,
     told::Heard,
     turn::{Target, Turn, begin},
 };
@@ -124,11 +125,11 @@ impl Following {
     }
 }
 
-/// Why an answer was not made to its end; none where it was, or where its user has stopped it.
+/// Why an answer was not made to its end; none where it was. What its user has stopped elsewhere is no whole answer either.
 pub(crate) fn failure_of(row: &message::Model) -> Option<message::Failure> {
-    let is_failed = matches!(
-        row.status,
-        message::Status::Failed | message::Status::Interrupted
-    );
-    is_failed.then(|| dto::failure(row))
+    match row.status {
+        message::Status::Failed | message::Status::Interrupted => Some(dto::failure(row)),
+        message::Status::Cancelled => Some(stopped()),
+        message::Status::Streaming | message::Status::Completed => None,
+    }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use shared::{
     catalogue::Route,
-    clients::chat::{
-        Answer, AnswerError, AskError, Ending, Limit, Passed, Piece, Prompt, ToolCallPart,
-    },
+    clients::chat::{Answer, AnswerError, AskError, Ending, Limit, Piece, Prompt, ToolCallPart},
     ids::MessageId,
     models::{
         message::Failure,
@@ -74,9 +72,10 @@ pub(super) trait Question: Send + Sync {
     /// Names the model as the next provider does.
     fn name(&mut self, model: &str);
 
-    /// Asks a provider, and reads what it answers. The attempt is closed, unless the provider refuses.
+    /// Asks a provider, and reads what it answers. The attempt is closed, unless the provider refuses. Once an answer has begun,
+    /// it is not put again.
     fn put(
-        &self,
+        &mut self,
         tries: &mut Tries,
         picked: &Picked,
     ) -> impl Future<Output = Result<Self::Answer, NoAnswer>> + Send;
@@ -106,24 +105,10 @@ impl Question for Prompt {
         model.clone_into(&mut self.model);
     }
 
-    async fn put(&self, tries: &mut Tries, picked: &Picked) -> Result<Ending, NoAnswer> {
+    async fn put(&mut self, tries: &mut Tries, picked: &Picked) -> Result<Ending, NoAnswer> {
         let models = tries.app.chat.models().clone();
         let asked = models.ask(picked.provider(), picked.secret(), self).await;
-        tries.read_asked(asked, picked).await
-    }
-}
-
-impl Question for Passed {
-    type Answer = Ending;
-
-    fn name(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
-    }
-
-    async fn put(&self, tries: &mut Tries, picked: &Picked) -> Result<Ending, NoAnswer> {
-        let models = tries.app.chat.models().clone();
-        let asked = models.pass(picked.provider(), picked.secret(), self).await;
-        tries.read_asked(asked, picked).await
+        tries.read_asked(asked, picked, || {}).await
     }
 }
 
@@ -187,7 +172,7 @@ impl Tries {
         &mut self,
         model: &str,
         route: &Route,
-        question: &Q,
+        question: &mut Q,
         last: &mut Unanswered,
     ) -> Result<Option<Q::Answer>, Failure> {
         let providers = self.app.providers.clone();
@@ -306,19 +291,27 @@ impl Tries {
         self.speaker.len() > self.round
     }
 
-    /// Reads an answer that was begun.
-    async fn read_asked(
+    /// Reads an answer, if there is one. `begun` is called with its first word: from then on nobody else is asked.
+    pub(super) async fn read_asked(
         &mut self,
         asked: Result<Answer, AskError>,
         picked: &Picked,
+        begun: impl FnOnce() + Send,
     ) -> Result<Ending, NoAnswer> {
         let answer = asked.map_err(NoAnswer::Refused)?;
-        self.read(answer, picked).await.map_err(NoAnswer::Broken)
+        let read = self.read(answer, picked, begun).await;
+        read.map_err(NoAnswer::Broken)
     }
 
     /// Says what a provider says. Its attempt is accounted for, whatever comes of it.
-    async fn read(&mut self, mut answer: Answer, picked: &Picked) -> Result<Ending, AnswerError> {
+    async fn read(
+        &mut self,
+        mut answer: Answer,
+        picked: &Picked,
+        begun: impl FnOnce() + Send,
+    ) -> Result<Ending, AnswerError> {
         let mut is_first = true;
+        let mut begun = Some(begun);
         let read = loop {
             let piece = answer.next().await;
             if is_first && matches!(piece, Ok(Some(_))) {
@@ -327,7 +320,14 @@ impl Tries {
             }
             match piece {
                 Ok(Some(Piece::End(ending))) => break Ok(ending),
-                Ok(Some(piece)) => self.hear(piece),
+                Ok(Some(piece)) => {
+                    self.hear(piece);
+                    if self.is_begun()
+                        && let Some(begun) = begun.take()
+                    {
+                        begun();
+                    }
+                }
                 Ok(None) => break Err(AnswerError::Cut),
                 Err(error) => break Err(error),
             }

@@ -1,16 +1,18 @@
 //! Extractors whose rejections are our [`Error`], and JSON that names every bad field at once.
 
+mod body;
+mod room;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::ops::ControlFlow;
 
 use axum::{
     body::{Bytes, HttpBody as _},
     extract::{
         FromRequest, FromRequestParts, OptionalFromRequest, Request, rejection::PathRejection,
     },
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
 use deserr::{
@@ -19,6 +21,11 @@ use deserr::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::body::{Bounds, read_body};
+pub(crate) use self::{
+    body::{BodyLimit, Paced},
+    room::{Room, Rooms},
+};
 use crate::{
     error::{Error, FieldProblem},
     middleware::RequestId,
@@ -27,19 +34,12 @@ use crate::{
 /// Largest JSON body: parsed, it takes many times its size.
 pub(crate) const JSON_LIMIT_BYTES: usize = 256 * 1024;
 
-/// Longest time for a JSON body to come: less than a request may take, so that a slow client is told what is slow.
-const BODY_TIME: Duration = Duration::from_secs(20);
-
 /// Most problems that are told of one body: nobody reads more, and a body of millions of mistakes must not become an answer
 /// of millions of sentences.
 const MOST_PROBLEMS: usize = 100;
 
 /// Most values that a large body may hold: each takes many times its length in memory.
 const MOST_VALUES: usize = 400_000;
-
-/// The largest body of a route, where it is another one than [`JSON_LIMIT_BYTES`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BodyLimit(pub usize);
 
 /// A JSON body: read with all its problems at once, or written.
 #[derive(Debug, Clone, Copy)]
@@ -242,11 +242,8 @@ where
             .extensions()
             .get::<RequestId>()
             .and_then(|request| request.repeatable.clone());
-        let limit_bytes = request
-            .extensions()
-            .get::<BodyLimit>()
-            .map_or(JSON_LIMIT_BYTES, |limit| limit.0);
-        let bytes = read_body(request, BODY_TIME, limit_bytes).await?;
+        let bounds = Bounds::of(request.extensions());
+        let bytes = read_body(request, &bounds).await?;
         if let Some(repeatable) = repeatable {
             repeatable.read(&bytes);
         }
@@ -287,20 +284,6 @@ fn values(json: &[u8]) -> usize {
         }
     }
     values
-}
-
-/// Reads a body whole. That it does not come in time is the client's trouble, so nothing is logged.
-async fn read_body(request: Request, limit: Duration, limit_bytes: usize) -> Result<Bytes, Error> {
-    let read = <Bytes as FromRequest<()>>::from_request(request, &());
-    tokio::time::timeout(limit, read)
-        .await
-        .map_err(|_| Error::SlowBody { limit })?
-        .map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge {
-                limit_bytes: limit_bytes as u64,
-            },
-            _ => Error::Malformed("the body could not be read".to_owned()),
-        })
 }
 
 impl<S, T> OptionalFromRequest<S> for Json<T>

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
+use futures::StreamExt as _;
 use serde_json::json;
 
-use super::*;
+use super::{body::Time, *};
 use crate::error::Problem;
 
 #[derive(Debug, deserr::Deserr)]
@@ -76,13 +79,74 @@ async fn a_large_body_of_countless_values_is_refused() {
 async fn a_body_that_does_not_come_is_the_clients_trouble() {
     let silence = futures::stream::pending::<Result<Bytes, std::io::Error>>();
     let request = Request::new(axum::body::Body::from_stream(silence));
-    let error = read_body(request, Duration::from_millis(1), 1)
-        .await
-        .unwrap_err();
+    let bounds = within(Duration::from_millis(1));
+    let error = read_body(request, &bounds).await.unwrap_err();
     assert!(!error.is_ours());
     let response = error.into_response();
     let problem = response.extensions().get::<Problem>().unwrap();
     assert_eq!((problem.status, problem.code), (408, "request_timeout"));
+}
+
+/// Small, and in time.
+fn within(time: Duration) -> Bounds {
+    Bounds {
+        limit_bytes: 16,
+        time: Time::Within(time),
+        room: None,
+    }
+}
+
+/// A body of one byte each 20 ms.
+fn slowly(bytes: usize) -> Request {
+    let pieces = futures::stream::iter(0..bytes).then(|_| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
+    });
+    Request::new(axum::body::Body::from_stream(pieces))
+}
+
+#[tokio::test]
+async fn a_body_that_is_paced_may_take_its_time() {
+    let short = within(Duration::from_millis(50));
+    let error = read_body(slowly(8), &short).await.unwrap_err();
+    assert!(matches!(error, Error::SlowBody { .. }), "{error:?}");
+    let paced = Bounds {
+        time: Time::Paced,
+        ..short
+    };
+    assert_eq!(read_body(slowly(8), &paced).await.unwrap(), "xxxxxxxx");
+    let error = read_body(slowly(17), &paced).await.unwrap_err();
+    assert!(
+        matches!(error, Error::TooLarge { limit_bytes: 16 }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_takes_room_once_it_is_large() {
+    const MIB: usize = 1 << 20;
+    let body = |mebibytes: usize| {
+        let piece = |_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; MIB]));
+        let pieces = futures::stream::iter((0..mebibytes).map(piece));
+        Request::new(axum::body::Body::from_stream(pieces))
+    };
+    let room = Room::alone(5 * MIB);
+    let bounds = Bounds {
+        limit_bytes: 4 * MIB,
+        time: Time::Paced,
+        room: Some(room.clone()),
+    };
+    assert_eq!(read_body(body(1), &bounds).await.unwrap().len(), MIB);
+    room.take(3 * MIB).unwrap();
+    room.leave();
+    assert_eq!(read_body(body(2), &bounds).await.unwrap().len(), 2 * MIB);
+    // It counts as the largest one, for which there is no room here.
+    let full = Bounds {
+        room: Some(Room::alone(3 * MIB)),
+        ..bounds
+    };
+    let error = read_body(body(2), &full).await.unwrap_err();
+    assert!(matches!(error, Error::Overloaded), "{error:?}");
 }
 
 #[test]

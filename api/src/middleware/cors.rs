@@ -13,9 +13,9 @@ use axum::{
 use crate::app::App;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
-/// Those of `OpenAI`'s client for browsers, too.
+/// Those of `OpenAI`'s client for browsers, too, which says who it is where a browser lets it: Firefox does.
 const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, \
-    openai-beta, openai-organization, openai-project, range, traceparent, x-request-id, x-stainless-arch, \
+    openai-beta, openai-organization, openai-project, range, traceparent, user-agent, x-request-id, x-stainless-arch, \
     x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version, \
     x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout";
 const ANSWER_HEADERS: &str = "content-disposition, content-range, etag, idempotent-replayed, link, location, \

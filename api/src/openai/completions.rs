@@ -26,7 +26,7 @@ use crate::{
         direct::{self, Talk},
         route::{self, Choice},
     },
-    extract::Json,
+    extract::{Json, Room},
     middleware::RequestId,
 };
 
@@ -40,7 +40,10 @@ const UNSURE: u32 = 10;
 ///
 /// With `conversation_id`, which is not `OpenAI`'s, the last message becomes a question in that conversation: it is stored, and
 /// answered with the context of the conversation, and the answer is stored as well. A `system` or `developer` message counts
-/// for this answer; other messages before the last one are not looked at, as the conversation has its own.
+/// for this answer; other messages before the last one are not looked at, as the conversation has its own. `temperature` and
+/// the longest answer count; parameters that only shape an answer (`top_p`, `stop`, `seed`, `reasoning_effort` and the like) are
+/// ignored, and those that make it another one (`tools`, `response_format`, `logprobs`) are refused. A failure says
+/// `x-should-retry: false` once the question is stored.
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "openai", request_body = CreateOpenAiChatCompletion,
     responses(
@@ -57,14 +60,16 @@ pub(super) async fn create_openai_chat_completion(
     State(app): State<App>,
     caller: Caller,
     request: RequestId,
+    room: Room,
     Json(body): Json<Value>,
 ) -> Result<Response> {
     let asked = Request::read(body)?;
     if let Some(id) = asked.conversation {
-        return Box::pin(conversation::answer(&app, &caller, &request, id, asked)).await;
+        let answering = conversation::answer(&app, &caller, &request, id, asked, room);
+        return Box::pin(answering).await;
     }
     let (is_stream, wants_usage) = (asked.is_stream, asked.wants_usage);
-    let talk = talk(&app, asked).await?;
+    let talk = talk(&app, asked, room).await?;
     let model = talk.choice.id().to_owned();
     let hearing = direct::talk(&app, &caller, &request, talk).await?;
     let created = app.clock.now().timestamp();
@@ -131,7 +136,7 @@ async fn refuse_too_long(
 }
 
 /// Makes of a request what is asked.
-async fn talk(app: &App, asked: Request) -> Result<Talk> {
+async fn talk(app: &App, asked: Request, room: Room) -> Result<Talk> {
     let model = asked.model.ok_or_else(|| Fault::missing("model"))?;
     let choice = route::choose(app, Some(&model))?;
     let said = messages::read(&asked.messages)?;
@@ -140,7 +145,10 @@ async fn talk(app: &App, asked: Request) -> Result<Talk> {
         return Err(Fault::unsupported(picture, message).into());
     }
     let has_tools = asked.fields.contains_key("tools");
-    let question = said.texts.last().map(|(_, text)| text.clone());
+    let question = match &choice {
+        Choice::Echo => said.texts.last().map(|(_, text)| text.clone()),
+        Choice::Model(..) => None,
+    };
     let told = ["tools", "response_format"].map(|name| asked.fields.get(name));
     let told = told.into_iter().flatten().map(Value::to_string).collect();
     let texts = Texts {
@@ -164,5 +172,6 @@ async fn talk(app: &App, asked: Request) -> Result<Talk> {
         stored_tokens,
         is_counted,
         is_priced: asked.is_priced,
+        room,
     })
 }

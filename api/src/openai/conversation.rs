@@ -15,6 +15,7 @@ use crate::{
     app::App,
     caller::Caller,
     chat::spoken::{Spoken, speak},
+    extract::Room,
     middleware::RequestId,
 };
 
@@ -27,24 +28,28 @@ pub(super) async fn answer(
     caller: &Caller,
     request: &RequestId,
     conversation: ConversationId,
-    asked: Request,
+    mut asked: Request,
+    room: Room,
 ) -> Result<Response> {
     let (text, system_prompt) = question(&asked.messages)?;
+    let (is_stream, wants_usage) = (asked.is_stream, asked.wants_usage);
     let spoken = Spoken {
         conversation,
         text,
         system_prompt,
         temperature: asked.temperature(),
         max_tokens: asked.max_tokens(),
-        is_streamed: asked.is_stream,
-        model: asked.model,
+        is_streamed: is_stream,
+        model: asked.model.take(),
     };
+    // The rest may be large, and nobody looks at it any more.
+    drop((asked, room));
     let following = speak(app, caller, request, spoken).await?;
     let created = app.clock.now().timestamp();
     let mut chunks = Chunks::new(following.id, created, following.model.clone())
         .of_conversation(following.conversation);
-    if asked.is_stream {
-        chunks.wants_usage = asked.wants_usage;
+    if is_stream {
+        chunks.wants_usage = wants_usage;
         stream::followed(following, chunks).await
     } else {
         whole::followed(following, &chunks).await

@@ -63,7 +63,7 @@ pub(super) struct CreateOpenAiChatCompletion {
     logprobs: Option<bool>,
     #[schema(required = false, minimum = 0, maximum = 20)]
     top_logprobs: Option<u32>,
-    /// Functions that the model may want to be called: who asks calls them.
+    /// Functions that the model may want to be called: who asks calls them. Other tools are refused.
     #[schema(value_type = Option<Vec<Object>>, required = false)]
     tools: Option<()>,
     /// `none`, `auto`, `required`, or a function.
@@ -149,7 +149,7 @@ pub(super) struct OpenAiChatCompletion {
     "object": "chat.completion.chunk",
     "created": 1_764_000_000,
     "model": "gpt-4o-mini",
-    "choices": [{ "index": 0, "delta": { "content": "Salt" }, "logprobs": null, "finish_reason": null }],
+    "choices": [{ "index": 0, "delta": { "content": "Salt" }, "finish_reason": null }],
 }))]
 #[expect(dead_code, reason = "it documents what is written by hand")]
 pub(super) struct OpenAiChatChunk {
@@ -229,6 +229,12 @@ pub(super) struct CreateOpenAiTranscription {
     /// `segment`, `word`, or both; only with `verbose_json`.
     #[schema(rename = "timestamp_granularities[]", value_type = Vec<String>, required = false, example = json!(["segment"]))]
     timestamp_granularities: Vec<()>,
+    /// Nothing but `auto`, which is so anyway.
+    #[schema(value_type = String, required = false, example = "auto")]
+    chunking_strategy: Option<()>,
+    /// Nothing but `false`.
+    #[schema(required = false)]
+    stream: Option<bool>,
 }
 
 /// What is said in a sound.
@@ -317,6 +323,15 @@ impl IntoResponses for OpenAiErrors {
                 Fault::no_model("there is no model \"gpt-4o-mni\"; near are gpt-4o-mini"),
             ),
             (
+                "409",
+                "In conflict with a rule, or stopped by its user (`answer_stopped`); `code` says which",
+                Fault::of_status(
+                    StatusCode::CONFLICT,
+                    "answer_stopped",
+                    "the answer was stopped",
+                ),
+            ),
+            (
                 "413",
                 "Larger than allowed here",
                 Fault::of_status(
@@ -344,7 +359,7 @@ impl IntoResponses for OpenAiErrors {
             ),
             (
                 "502",
-                "The provider failed",
+                "The provider failed, or refuses what only an operator can mend",
                 Fault::server(
                     StatusCode::BAD_GATEWAY,
                     "provider_failed",

@@ -15,6 +15,7 @@ use shared::{
 use super::{
     docs::{CreateOpenAiEmbedding, OpenAiEmbeddings, OpenAiErrors},
     fault::{Fault, Result},
+    parameters,
 };
 use crate::{
     app::App,
@@ -24,7 +25,7 @@ use crate::{
         tell_usage,
     },
     error,
-    extract::Json,
+    extract::{Json, Room},
     middleware::RequestId,
 };
 
@@ -62,6 +63,7 @@ pub(super) async fn create_openai_embedding(
     State(app): State<App>,
     caller: Caller,
     request: RequestId,
+    room: Room,
     Json(body): Json<Value>,
 ) -> Result<Response> {
     let wanted = Wanted::read(body)?;
@@ -88,6 +90,7 @@ pub(super) async fn create_openai_embedding(
             dimensions: wanted.dimensions,
             user: wanted.user,
         },
+        room,
     };
     let end = direct::vectors(&app, &caller, &request, asked).await?;
     let embedded = end.came.map_err(|failure| Fault::from(&failure))?;
@@ -195,6 +198,7 @@ impl Wanted {
             return Err(Fault::unknown(name).into());
         }
         let model = text(&mut fields, "model")?.ok_or_else(|| Fault::missing("model"))?;
+        let model = parameters::model(model)?;
         let is_base64 = match text(&mut fields, "encoding_format")?.as_deref() {
             None | Some("float") => false,
             Some("base64") => true,

@@ -24,7 +24,10 @@ pub(crate) use self::{
     docs::{OpenAiError, OpenAiErrorBody},
     fault::refuse,
 };
-use crate::{app::App, extract::BodyLimit};
+use crate::{
+    app::App,
+    extract::{BodyLimit, Paced},
+};
 
 /// Where the surface is.
 const PREFIX: &str = "/v1/";
@@ -54,7 +57,8 @@ pub(crate) fn lasting_router() -> OpenApiRouter<App> {
         .routes(routes!(completions::create_openai_chat_completion))
         .routes(routes!(embeddings::create_openai_embedding))
         .layer(axum::extract::DefaultBodyLimit::max(QUESTION_LIMIT_BYTES))
-        .layer(axum::Extension(BodyLimit(QUESTION_LIMIT_BYTES)));
+        .layer(axum::Extension(BodyLimit(QUESTION_LIMIT_BYTES)))
+        .layer(axum::Extension(Paced));
     questions.routes(routes!(transcriptions::create_openai_transcription))
 }
 

@@ -13,6 +13,7 @@ use crate::{
     app::App,
     caller::Caller,
     chat::route::usable,
+    error::repeat,
     extract::{Json, Path},
 };
 
@@ -87,6 +88,7 @@ pub(super) async fn get_openai_model_of(
 fn find(app: &App, id: &str) -> Result<Json<OpenAiModel>> {
     let found = all(app).into_iter().find(|model| model.id == id);
     let found = found.ok_or_else(|| {
+        let id = repeat(id);
         let message =
             format!("The model '{id}' does not exist, or no provider of it is configured.");
         Fault::no_model(message)

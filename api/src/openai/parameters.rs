@@ -4,6 +4,7 @@
 //! at once and in `OpenAI`'s words.
 
 use serde_json::Value;
+use shared::catalogue::ID_MAX;
 
 use super::fault::{Fault, Result};
 
@@ -96,6 +97,9 @@ pub(super) fn check(name: &str, value: &Value) -> Result<()> {
     let Some((_, shape)) = KNOWN.iter().find(|(known, _)| *known == name) else {
         return Err(Fault::unknown(name).into());
     };
+    if let ("tools", Value::Array(tools)) = (name, value) {
+        return check_tools(tools);
+    }
     let wanted = match shape {
         Text if !value.is_string() => "a string".to_owned(),
         Switch if !value.is_boolean() => "a boolean".to_owned(),
@@ -117,6 +121,31 @@ pub(super) fn check(name: &str, value: &Value) -> Result<()> {
     };
     let message = format!("Invalid value for '{name}': expected {wanted}.");
     Err(Fault::invalid(name, message).into())
+}
+
+/// Functions, and nothing else: calls of other tools would be lost.
+fn check_tools(tools: &[Value]) -> Result<()> {
+    for (index, tool) in tools.iter().enumerate() {
+        let param = format!("tools[{index}].type");
+        match tool["type"].as_str() {
+            Some("function") => {}
+            Some(_) => {
+                let message = "Only tools of the type 'function' are supported.";
+                return Err(Fault::unsupported(param, message).into());
+            }
+            None => return Err(Fault::missing(param).into()),
+        }
+    }
+    Ok(())
+}
+
+/// The name of a model, which may not be longer than any that is known.
+pub(super) fn model(name: String) -> Result<String> {
+    if name.chars().nth(ID_MAX).is_some() {
+        let message = format!("Invalid value for 'model': expected at most {ID_MAX} characters.");
+        return Err(Fault::invalid("model", message).into());
+    }
+    Ok(name)
 }
 
 fn are_texts(value: &Value) -> bool {
@@ -155,10 +184,26 @@ mod tests {
             ("prompt_cache_options", json!({ "ttl": "30m" }), true),
             ("prompt_cache_options", json!(30), false),
             ("stream", json!("yes"), false),
+            ("tools", json!([]), true),
+            ("tools", json!([{ "type": "function" }]), true),
+            (
+                "tools",
+                json!([{ "type": "function" }, { "type": "custom" }]),
+                false,
+            ),
+            ("tools", json!([{ "name": "look" }]), false),
+            ("tools", json!([7]), false),
+            ("tools", json!({}), false),
             ("functions", json!([]), false),
             ("frobnicate", json!(1), false),
         ] {
             assert_eq!(check(name, &value).is_ok(), is_good, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn names_of_models_are_as_long_as_those_that_are_known() {
+        assert!(model("م".repeat(ID_MAX)).is_ok());
+        assert!(model("x".repeat(ID_MAX + 1)).is_err());
     }
 }

@@ -9,22 +9,39 @@ use super::{
 };
 
 /// Those that may go along with a `conversation_id`: the conversation decides on all else.
-const WITH_CONVERSATION: [&str; 15] = [
+const WITH_CONVERSATION: [&str; 31] = [
     "conversation_id",
     "max_completion_tokens",
     "max_tokens",
     "messages",
-    "metadata",
-    "modalities",
     "model",
     "n",
-    "prompt_cache_key",
-    "safety_identifier",
-    "store",
+    "modalities",
     "stream",
     "stream_options",
     "temperature",
+    // These change nothing there. Clients send them always, and an answer without them is one all the same.
+    "frequency_penalty",
+    "include_reasoning",
+    "logit_bias",
+    "metadata",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "reasoning_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "top_logprobs",
+    "top_p",
     "user",
+    "verbosity",
 ];
 /// Tiers at which an answer costs what the table of prices says.
 const PRICED_TIERS: [&str; 2] = ["auto", "default"];
@@ -68,10 +85,10 @@ impl Request {
         let is = |value: Option<Value>| value == Some(Value::Bool(true));
         let conversation = conversation(fields.get("conversation_id"))?;
         if conversation.is_some() {
-            let stranger = fields
-                .keys()
-                .find(|name| !WITH_CONVERSATION.contains(&name.as_str()));
-            if let Some(name) = stranger {
+            let is_strange = |(name, value): &(&String, &Value)| {
+                !WITH_CONVERSATION.contains(&name.as_str()) && !says_nothing(name, value)
+            };
+            if let Some((name, _)) = fields.iter().find(is_strange) {
                 let message = format!("'{name}' cannot be used with 'conversation_id'.");
                 return Err(Fault::unsupported(name, message).into());
             }
@@ -100,7 +117,7 @@ impl Request {
         Ok(Self {
             is_priced: tier.is_none_or(|tier| PRICED_TIERS.contains(&tier)),
             model: match fields.remove("model") {
-                Some(Value::String(model)) => Some(model),
+                Some(Value::String(model)) => Some(parameters::model(model)?),
                 _ => None,
             },
             wants_usage: options.is_some_and(|options| options["include_usage"] == true),
@@ -121,6 +138,15 @@ impl Request {
     /// How free the answer is.
     pub(super) fn temperature(&self) -> Option<f64> {
         self.fields.get("temperature")?.as_f64()
+    }
+}
+
+/// Whether a parameter wants what would be anyway.
+fn says_nothing(name: &str, value: &Value) -> bool {
+    match name {
+        "logprobs" => value.as_bool() == Some(false),
+        "response_format" => value["type"] == "text",
+        _ => false,
     }
 }
 
@@ -170,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_nothing_may_go_along_with_a_conversation() {
+        let request = Request::read(json!({
+            "messages": [{ "role": "user", "content": "Hi" }], "conversation_id": uuid::Uuid::nil(), "temperature": 1,
+            "stop": ["END"], "top_p": 1, "seed": 7, "reasoning_effort": "low", "user": "ana", "frequency_penalty": 0,
+            "presence_penalty": 0, "logit_bias": {}, "parallel_tool_calls": true, "service_tier": "auto",
+            "verbosity": "low", "logprobs": false, "response_format": { "type": "text" },
+        }));
+        assert!(request.unwrap().conversation.is_some());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_parameter() {
         let messages = json!([{ "role": "user", "content": "Hi" }]);
         for (name, value, code) in [
@@ -188,11 +225,16 @@ mod tests {
                 (&json!(name), &json!(code))
             );
         }
-        let id = uuid::Uuid::nil();
-        let error = refused(
-            json!({ "messages": messages, "conversation_id": id, "response_format": { "type": "json_object" } }),
-        );
-        assert_eq!(error["param"], "response_format");
+        for (name, value) in [
+            ("response_format", json!({ "type": "json_object" })),
+            ("tools", json!([])),
+            ("tool_choice", json!("none")),
+            ("logprobs", json!(true)),
+        ] {
+            let mut body = json!({ "messages": messages, "conversation_id": uuid::Uuid::nil() });
+            body[name] = value;
+            assert_eq!(refused(body)["param"], name);
+        }
         assert_eq!(
             refused(json!({ "model": "x" }))["code"],
             "missing_required_parameter"

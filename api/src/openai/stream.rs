@@ -5,14 +5,14 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{body::Body, http::StatusCode, response::Response};
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use shared::clients::chat::Piece;
 
 use super::{
     chunks::{Chunks, KEEP_ALIVE, broken, finish},
     fault::{Error, Fault, Result},
-    whole::finish_of,
+    whole::{finish_of, kept, lost},
 };
 use crate::chat::{
     as_stream,
@@ -156,18 +156,13 @@ async fn next_kept(following: &mut Following, chunks: &mut Chunks) -> Came {
             }
             Next::End(row) => {
                 if let Some(failure) = failure_of(&row) {
-                    return Came::Failed(Fault::from(&failure));
+                    return Came::Failed(kept(&failure));
                 }
                 let usage = row.figures.as_ref().map(|figures| figures.usage.clone());
                 let finish = finish_of(row.finish_reason.as_deref());
                 return Came::Last(chunks.end(finish, &usage.unwrap_or_default()));
             }
-            Next::Lost(error) => {
-                tracing::debug!(error = %error, "an answer cannot be read to its end");
-                let told = "the answer cannot be read to its end here";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return Came::Failed(Fault::server(status, "interrupted", told));
-            }
+            Next::Lost(error) => return Came::Failed(lost(&error)),
         }
     }
 }

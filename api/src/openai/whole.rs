@@ -1,19 +1,22 @@
 //! Answers in one piece.
 
 use axum::{
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use shared::models::message::AnswerUsage;
+use shared::models::message::{AnswerUsage, Failure};
 
 use super::{
     chunks::{Chunks, Said, Whole, finish},
     fault::{Fault, Result},
 };
-use crate::chat::{
-    direct::Hearing,
-    spoken::{Following, Next, failure_of},
-    tell_usage,
+use crate::{
+    chat::{
+        direct::Hearing,
+        spoken::{Following, Next, failure_of},
+        tell_usage,
+    },
+    error::Error,
 };
 
 /// Waits for an answer that nobody keeps, and answers with it.
@@ -42,11 +45,11 @@ pub(super) async fn followed(mut following: Following, chunks: &Chunks) -> Resul
         match following.next().await {
             Next::Words(_) | Next::Silence => {}
             Next::End(row) => break row,
-            Next::Lost(error) => return Err(error.into()),
+            Next::Lost(error) => return Err(lost(&error).into()),
         }
     };
     if let Some(failure) = failure_of(&row) {
-        return Err(Fault::from(&failure).into());
+        return Err(kept(&failure).into());
     }
     let said = Said::of_text(row.content.text());
     let usage = row.figures.as_ref().map(|figures| figures.usage.clone());
@@ -54,6 +57,27 @@ pub(super) async fn followed(mut following: Following, chunks: &Chunks) -> Resul
     let finish = finish_of(row.finish_reason.as_deref());
     let answer = chunks.whole(said, finish, &usage);
     respond(answer, row.provider.as_deref(), &usage).await
+}
+
+/// Why an answer that is kept was not made to its end. The question is kept, too: who asks again says it once more.
+pub(super) fn kept(failure: &Failure) -> Fault {
+    Fault::from(failure).for_good()
+}
+
+/// An answer that is kept cannot be followed to its end.
+pub(super) fn lost(error: &Error) -> Fault {
+    match error {
+        Error::NotFound(_) => {
+            let told = "the answer was deleted";
+            return Fault::of_status(StatusCode::NOT_FOUND, "not_found", told);
+        }
+        Error::Internal(source) => {
+            tracing::error!(error = %format!("{source:#}"), "an answer cannot be read to its end");
+        }
+        _ => tracing::debug!(error = %error, "an answer cannot be read to its end"),
+    }
+    let told = "the answer cannot be read to its end here";
+    Fault::server(StatusCode::SERVICE_UNAVAILABLE, "interrupted", told).for_good()
 }
 
 /// Why an answer has ended that is kept.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use super::{ECHO, Route};
+use super::{ECHO, ID_MAX, Route};
 
 /// A model that makes vectors of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -28,7 +28,7 @@ impl EmbeddingModel {
             .routes
             .iter()
             .find(|route| !providers.contains(&route.provider));
-        if self.id.trim().is_empty() || self.id == ECHO || self.id.len() > 128 {
+        if self.id.trim().is_empty() || self.id == ECHO || self.id.len() > ID_MAX {
             Some("is no name that a model may have".to_owned())
         } else if self.routes.is_empty() {
             Some("has no route".to_owned())

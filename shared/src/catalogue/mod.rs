@@ -26,6 +26,8 @@ const BUILT_IN: &str = include_str!("models.json");
 pub const ECHO: &str = "echo";
 /// What `/api/health` shows beside the providers: no provider may have such a name.
 pub const OTHER_SERVICES: [&str; 3] = ["database", "redis", "storage"];
+/// Longest id of a model, in bytes.
+pub const ID_MAX: usize = 128;
 /// Letters of two names that may differ for them to be near.
 const NEAR: usize = 3;
 /// Most near names that are told.
@@ -223,7 +225,7 @@ impl Catalogue {
                 .find(|route| !names.contains(&route.provider));
             let problem = if !ids.insert(&model.id) {
                 "is there twice".to_owned()
-            } else if model.id.trim().is_empty() || model.id == ECHO || model.id.len() > 128 {
+            } else if model.id.trim().is_empty() || model.id == ECHO || model.id.len() > ID_MAX {
                 "is no name that a model may have".to_owned()
             } else if model.routes.is_empty() {
                 "has no route".to_owned()
@@ -285,8 +287,12 @@ impl Provider {
     }
 }
 
-/// Names that somebody may have meant by `id`, nearest first.
+/// Names that somebody may have meant by `id`, nearest first. What is longer than any of them is near to none: the time of a
+/// comparison grows with its length.
 pub fn near<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    if id.len() > ID_MAX {
+        return Vec::new();
+    }
     let id = id.to_lowercase();
     let mut near: Vec<(usize, &str)> = known
         .filter_map(|known| {
@@ -415,5 +421,6 @@ mod tests {
         assert_eq!(near("GPT-4o")[0], "gpt-4o");
         assert!(near("").is_empty());
         assert!(near("nothing like it at all").is_empty());
+        assert!(near(&format!("gpt-4o{}", " ".repeat(ID_MAX))).is_empty());
     }
 }

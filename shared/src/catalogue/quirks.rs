@@ -14,7 +14,8 @@ pub struct Quirks {
     pub max_temperature: f64,
     /// Whether `x-ratelimit-remaining-requests` counts the requests of a day; elsewhere it counts those of a minute.
     pub daily_request_headers: bool,
-    /// Parameters of a question that it does not take: it gets them from nobody. `messages.name` are the names of messages.
+    /// Parameters of a question that it does not take: it gets them from nobody. `messages.name` are the names of messages,
+    /// and so on for all that messages have, down to `messages.tool_calls.extra_content`.
     pub strips: Vec<String>,
     /// What it takes that others do not.
     pub takes: Vec<Extra>,
@@ -47,6 +48,12 @@ impl Quirks {
     /// Whether a parameter of a question is left out.
     pub fn strips(&self, parameter: &str) -> bool {
         self.strips.iter().any(|known| known == parameter)
+    }
+
+    /// Whether a field of messages is left out, like `name` or `tool_calls.extra_content`.
+    pub fn strips_of_messages(&self, field: &str) -> bool {
+        let is_it = |known: &String| known.strip_prefix("messages.") == Some(field);
+        self.strips.iter().any(is_it)
     }
 
     /// Whether it takes something that others do not.

@@ -18,11 +18,15 @@ use serde_json::{Value, json};
 
 use super::{
     provider::{
-        Asked, Provider, Script, Step, calling, delta, end, refusal, stream, whole, words_of,
+        Asked, Provider, Script, Step, calling, delta, end, event, refusal, stream, whole, words_of,
     },
     transcriber::verbose_body,
 };
 
+/// Models of providers that take little, and what they take in messages.
+const GROQ: &str = "llama-3.1-8b-instant";
+const GEMINI: &str = "gemini-2.5-flash";
+const TAKEN: [&str; 4] = ["role", "content", "tool_calls", "tool_call_id"];
 /// What it hears in every sound.
 pub const SAID: &str = "hello brave world";
 
@@ -62,6 +66,9 @@ pub async fn start() -> (Provider, Arc<Counts>) {
 
 /// What each question of the cases gets, that many times asked by now.
 fn answer(asked: &Asked, times: usize) -> Script {
+    if let Some(told) = not_taken(&asked.body) {
+        return refusal(400, &told);
+    }
     let messages = asked.body["messages"].as_array().expect("messages");
     if messages.last().expect("a message")["role"] == "tool" {
         return words_of(&["31", " degrees."]);
@@ -69,6 +76,14 @@ fn answer(asked: &Asked, times: usize) -> Script {
     let (lahore, delhi) = (r#"{"city": "Lahore"}"#, r#"{"city": "Delhi"}"#);
     match asked.question().as_str() {
         "What is the weather in Lahore?" => calling(&[("call_1", "get_weather", lahore)]),
+        "Think of the weather in Lahore." => {
+            let function = json!({ "name": "get_weather", "arguments": lahore });
+            let call = json!({ "index": 0, "id": "call_1", "type": "function", "function": function,
+                               "extra_content": { "google": { "thought_signature": "sealed" } } });
+            let thought = piece(&json!({ "reasoning_content": "Hm." }));
+            let call = piece(&json!({ "tool_calls": [call] }));
+            stream([vec![thought, call], end("tool_calls", 20, 5)].concat())
+        }
         "What is the weather in Lahore and Delhi?" => calling(&[
             ("call_1", "get_weather", lahore),
             ("call_2", "get_weather", delhi),
@@ -95,6 +110,32 @@ fn answer(asked: &Asked, times: usize) -> Script {
         }
         _ => words_of(&["Salt", " and", " water."]),
     }
+}
+
+fn piece(delta: &Value) -> Step {
+    event(&json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] }))
+}
+
+/// What Groq and Gemini say of messages that they do not take: fields of others, null, and calls of Gemini without its seal.
+fn not_taken(body: &Value) -> Option<String> {
+    let is_gemini = body["model"] == GEMINI;
+    if !is_gemini && body["model"] != GROQ {
+        return None;
+    }
+    for message in body["messages"].as_array()? {
+        for (name, value) in message.as_object()? {
+            let is_null = value.is_null() && name != "content";
+            if is_null || !TAKEN.contains(&name.as_str()) {
+                return Some(format!("property '{name}' is unsupported"));
+            }
+        }
+        for call in message["tool_calls"].as_array().into_iter().flatten() {
+            if call["extra_content"].is_object() != is_gemini {
+                return Some("thought_signature is missing, or not known".to_owned());
+            }
+        }
+    }
+    None
 }
 
 /// Makes of each text a vector of its length in bytes, a half, minus one, and its position.

@@ -17,6 +17,8 @@ const MODEL = 'gpt-4o-mini';
 // Of another provider each, so that what is refused here harms no other case.
 const LIMITED_MODEL = 'llama-3.1-8b-instant';
 const AWAY_MODEL = 'deepseek-flash';
+// Their providers refuse what others have in messages.
+const STRICT_MODELS = ['llama-3.1-8b-instant', 'gemini-2.5-flash'];
 const SLASHED_MODEL = 'example/our-model';
 const EMBEDDING_MODEL = 'text-embedding-3-small';
 // Nobody listens there, and fetch has nothing against that port.
@@ -239,6 +241,23 @@ const cases = {
     const args = pieces.map((piece) => piece.function.arguments ?? '').join('');
     assert.deepEqual(JSON.parse(args), { city: 'Lahore' });
     await answerTool(client(), first.id, args, '');
+  },
+
+  // What most applications do: the answer itself goes back, with the result after it.
+  async tools_sent_back() {
+    const question = { role: 'user', content: 'Think of the weather in Lahore.' };
+    for (const model of STRICT_MODELS) {
+      const about = (...messages) => ({ model, tools: [TOOL], messages: [question, ...messages] });
+      const whole = (await client().chat.completions.create(about())).choices[0].message;
+      // The SDK's own helper adds something to what it puts together.
+      const together = await client().chat.completions.stream(about()).finalMessage();
+      for (const message of [whole, together]) {
+        const [call] = message.tool_calls;
+        const result = { role: 'tool', tool_call_id: call.id, content: '{"celsius": 31}' };
+        const answer = await client().chat.completions.create(about(message, result));
+        assert.equal(answer.choices[0].message.content, '31 degrees.');
+      }
+    }
   },
 
   // Two calls at once keep their indexes.
@@ -523,6 +542,18 @@ const cases = {
     const error = await refused(OpenAI.BadRequestError, call);
     checkError(error, 400);
     assert.equal(error.param, 'conversation_id');
+  },
+
+  // SDK_CONVERSATION again: the question is stored, so that a retry would say it once more.
+  async conversation_no_retry() {
+    for (const stream of [false, true]) {
+      const attempts = [];
+      const more = { model: AWAY_MODEL, conversation_id: process.env.SDK_CONVERSATION, stream };
+      const error = await refused(OpenAI.InternalServerError, () => ask(counting(attempts), 'Be away.', more));
+      checkError(error, error.status);
+      assert.equal(error.headers.get('x-should-retry'), 'false');
+      assert.equal(attempts.length, 1, attempts.join());
+    }
   },
 };
 

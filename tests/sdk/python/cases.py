@@ -21,6 +21,8 @@ MODEL = "gpt-4o-mini"
 # Of another provider each, so that what is refused here harms no other case.
 LIMITED_MODEL = "llama-3.1-8b-instant"
 AWAY_MODEL = "deepseek-flash"
+# Their providers refuse what others have in messages.
+STRICT_MODELS = ("llama-3.1-8b-instant", "gemini-2.5-flash")
 SLASHED_MODEL = "example/our-model"
 EMBEDDING_MODEL = "text-embedding-3-small"
 # Nobody listens there.
@@ -344,6 +346,22 @@ def stream_tools():
 
 
 @case
+def tools_sent_back():
+    """What most applications do: the answer itself goes back, with the result after it."""
+    question = {"role": "user", "content": "Think of the weather in Lahore."}
+
+    def ask_all(model, *messages):
+        return client().chat.completions.create(model=model, tools=[TOOL], messages=[question, *messages])
+
+    for model in STRICT_MODELS:
+        message = ask_all(model).choices[0].message
+        equal(message.reasoning_content, "Hm.", "thoughts")
+        result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": '{"celsius": 31}'}
+        for said in (message, message.model_dump(), message.model_dump(exclude_none=True)):
+            equal(ask_all(model, said, result).choices[0].message.content, "31 degrees.", "answer")
+
+
+@case
 def stream_two_tools():
     """Two calls at once keep their indexes."""
     pieces = {}
@@ -646,6 +664,18 @@ def conversation():
     error = refused(openai.BadRequestError, lambda: ask(impatient(), "Hi", extra_body={"conversation_id": "no id"}))
     check_error(error, 400)
     equal(error.param, "conversation_id", "param")
+
+
+@case
+def conversation_no_retry():
+    """SDK_CONVERSATION again: the question is stored, so that a retry would say it once more."""
+    body = {"conversation_id": os.environ["SDK_CONVERSATION"]}
+    for more in ({}, {"stream": True}):
+        call = lambda: ask(client(), "Be away.", model=AWAY_MODEL, extra_body=body, **more)
+        error = refused(openai.InternalServerError, call)
+        check_error(error, error.status_code)
+        equal(error.response.headers.get("x-should-retry"), "false", "x-should-retry")
+        equal(error.response.request.headers["x-stainless-retry-count"], "0", "retries")
 
 
 def main():

@@ -33,7 +33,7 @@ pub(crate) use self::{
 };
 use super::{
     ending::{STORE_AGAIN, STORE_TRIES, answer_usage},
-    failure::failure,
+    failure::{failure, stopped},
     live::Stop,
     tries::Tries,
 };
@@ -96,10 +96,10 @@ impl<A> End<A> {
 }
 
 /// Something that is being answered.
-struct Making<U> {
+struct Making {
     origin: Origin,
     user: UserId,
-    asked: U,
+    kind: Kind,
     tries: Tries,
     stopped: watch::Receiver<Option<Stop>>,
     began: Instant,
@@ -164,18 +164,18 @@ async fn begin_to_end<U: Unkept>(
     let making = Making {
         origin,
         user,
-        asked,
+        kind: U::KIND,
         tries,
         stopped,
         began,
     };
-    app.chat.make(making.run(ended));
+    app.chat.make(making.run(asked, ended));
     Ok((message, end))
 }
 
-impl<U: Unkept> Making<U> {
+impl Making {
     /// Makes the answer to its end, whatever that is, and accounts for it.
-    async fn run(mut self, mut ended: oneshot::Sender<End<U::Answer>>) {
+    async fn run<U: Unkept>(mut self, mut asked: U, mut ended: oneshot::Sender<End<U::Answer>>) {
         let mut stopped = self.stopped.clone();
         let stop = async {
             let why = stopped.wait_for(Option::is_some).await.map(|why| *why);
@@ -192,7 +192,7 @@ impl<U: Unkept> Making<U> {
             }
         };
         let longest = self.tries.app.config.chat.answer_time;
-        let asking = self.asked.ask(&mut self.tries);
+        let asking = asked.ask(&mut self.tries);
         let made = tokio::select! {
             biased;
             why = stop => Made::Stopped(why),
@@ -203,11 +203,13 @@ impl<U: Unkept> Making<U> {
                 Err(_) => Made::Failed(failure("timeout", "the answer took too long")),
             },
         };
+        // It may be large, and accounting may take long.
+        drop(asked);
         self.end(made, ended).await;
     }
 
     /// Accounts for it, and tells.
-    async fn end(mut self, made: Made<U::Answer>, ended: oneshot::Sender<End<U::Answer>>) {
+    async fn end<A>(mut self, made: Made<A>, ended: oneshot::Sender<End<A>>) {
         self.tries.release().await;
         // There is no more to be heard.
         self.tries.hearer = None;
@@ -222,6 +224,7 @@ impl<U: Unkept> Making<U> {
         let came = match made {
             Made::Whole(answer) => Ok(answer),
             Made::Failed(failure) => Err(failure),
+            Made::Stopped(Stop::Cancelled) => Err(stopped()),
             Made::Stopped(_) => Err(failure(
                 "interrupted",
                 "the server was stopped before the answer ended",
@@ -271,7 +274,7 @@ impl<U: Unkept> Making<U> {
             user: Some(self.user),
             ..Purpose::default()
         };
-        usage::record(&mut tx, U::KIND, purpose, attempts).await?;
+        usage::record(&mut tx, self.kind, purpose, attempts).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Answers of models to questions in `OpenAI`'s own words.
 
+use std::mem;
+
 use shared::{
     clients::chat::{Ending, Passed, Piece},
     ids::MessageId,
@@ -15,8 +17,12 @@ use super::{End, Unkept, begin};
 use crate::{
     app::App,
     caller::Caller,
-    chat::{route::Choice, tries::Tries},
+    chat::{
+        route::Choice,
+        tries::{NoAnswer, Question, Tries},
+    },
     error::Result,
+    extract::Room,
     middleware::RequestId,
 };
 
@@ -27,7 +33,7 @@ pub(crate) struct Talk {
     pub(crate) choice: Choice,
     /// What is asked.
     pub(crate) passed: Passed,
-    /// What is said last, for who says it back.
+    /// What is said last, for who says it back; nothing for others.
     pub(crate) question: String,
     /// Tokens of all of it, as they are stored.
     pub(crate) stored_tokens: u32,
@@ -35,6 +41,8 @@ pub(crate) struct Talk {
     pub(crate) is_counted: bool,
     /// Whether it costs what the table says.
     pub(crate) is_priced: bool,
+    /// What it takes of the room for large questions.
+    pub(crate) room: Room,
 }
 
 /// Somebody who hears an answer. Dropping it ends the answer.
@@ -111,11 +119,43 @@ impl Unkept for Asked {
             passed,
             question,
             stored_tokens,
+            room,
             ..
         } = &mut self.talk;
         match choice {
-            Choice::Model(model, routes) => tries.ask_all(&model.id, routes, passed).await,
+            Choice::Model(model, routes) => {
+                let mut handed = Handed {
+                    passed: mem::take(passed),
+                    room: room.clone(),
+                };
+                tries.ask_all(&model.id, routes, &mut handed).await
+            }
             Choice::Echo => tries.echo(question, *stored_tokens).await,
         }
+    }
+}
+
+/// A question that is handed on. It is not kept for longer than another provider may be asked.
+struct Handed {
+    passed: Passed,
+    room: Room,
+}
+
+impl Question for Handed {
+    type Answer = Ending;
+
+    fn name(&mut self, model: &str) {
+        model.clone_into(&mut self.passed.model);
+    }
+
+    async fn put(&mut self, tries: &mut Tries, picked: &Picked) -> Result<Ending, NoAnswer> {
+        let models = tries.app.chat.models().clone();
+        let (provider, secret) = (picked.provider(), picked.secret());
+        let asked = models.pass(provider, secret, &self.passed).await;
+        let begun = || {
+            self.passed.fields.clear();
+            self.room.leave();
+        };
+        tries.read_asked(asked, picked, begun).await
     }
 }

@@ -1,5 +1,7 @@
 //! Vectors of texts.
 
+use std::mem;
+
 use shared::{
     catalogue::{EmbeddingModel, Route},
     clients::chat::{AnswerError, Embedded, Embedding},
@@ -21,6 +23,7 @@ use crate::{
         tries::{NoAnswer, Question, Tries},
     },
     error::Result,
+    extract::Room,
     middleware::RequestId,
 };
 
@@ -37,6 +40,8 @@ pub(crate) struct Vectors {
     pub(crate) wanted: usize,
     /// Tokens of all of it, as they are stored.
     pub(crate) stored_tokens: u32,
+    /// What it takes of the room for large questions.
+    pub(crate) room: Room,
 }
 
 /// Has vectors made, to their end: a client that goes away has paid for them by then.
@@ -76,13 +81,26 @@ impl Unkept for Vectors {
     }
 
     async fn ask(&mut self, tries: &mut Tries) -> Result<Embedded, Failure> {
+        let Embedding {
+            model,
+            input,
+            dimensions,
+            user,
+        } = &mut self.embedding;
         let mut asked = Asked {
-            embedding: self.embedding.clone(),
+            embedding: Embedding {
+                model: mem::take(model),
+                input: mem::take(input),
+                dimensions: *dimensions,
+                user: user.take(),
+            },
             wanted: self.wanted,
         };
-        tries
+        let answered = tries
             .ask_all(&self.model.id, &self.routes, &mut asked)
-            .await
+            .await;
+        self.room.leave();
+        answered
     }
 }
 
@@ -98,7 +116,7 @@ impl Question for Asked {
         model.clone_into(&mut self.embedding.model);
     }
 
-    async fn put(&self, tries: &mut Tries, picked: &Picked) -> Result<Embedded, NoAnswer> {
+    async fn put(&mut self, tries: &mut Tries, picked: &Picked) -> Result<Embedded, NoAnswer> {
         let models = tries.app.chat.models().clone();
         let (provider, secret) = (picked.provider(), picked.secret());
         let asked = models.embed(provider, secret, &self.embedding, self.wanted);

@@ -55,6 +55,7 @@ struct Body<C> {
 struct Choice<'a> {
     index: u8,
     delta: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Logprobs>,
     finish_reason: Option<&'a str>,
 }

@@ -19,7 +19,7 @@ fn pieces_have_a_constant_head_and_a_place_for_figures_if_they_are_wanted() {
     assert_eq!(role["id"], "chatcmpl-00000000000000000000000000000000");
     assert_eq!(
         role["choices"][0],
-        json!({ "index": 0, "delta": { "role": "assistant", "content": "" }, "logprobs": null, "finish_reason": null })
+        json!({ "index": 0, "delta": { "role": "assistant", "content": "" }, "finish_reason": null })
     );
     assert!(role.get("usage").is_none());
     assert_eq!(
@@ -66,7 +66,7 @@ fn likelihoods_go_along_with_their_words() {
         json!([{ "token": "a" }, { "token": "b" }])
     );
     let next = parse(&chunks.piece(Piece::Text("c".to_owned())).unwrap());
-    assert_eq!(next["choices"][0]["logprobs"], Value::Null);
+    assert!(next["choices"][0].get("logprobs").is_none());
     // Many do not wait.
     let long = "x".repeat(WAITING_BYTES);
     let alone = parse(&chunks.piece(Piece::Logprobs(likely(&long))).unwrap());

@@ -9,7 +9,7 @@ use axum::{
 use shared::models::message::Failure;
 
 use super::{CONTEXT_LENGTH, Fault, Retry};
-use crate::error::{FieldProblem, Problem, RETRY_AFTER_MS, SHOULD_RETRY};
+use crate::error::{FieldProblem, Problem, RETRY_AFTER_MS, SHOULD_RETRY, repeat};
 
 /// What a route that is not there is called.
 const NO_ROUTE: &str = "no such route";
@@ -26,16 +26,34 @@ impl From<&Failure> for Fault {
         let server = |status: StatusCode| Self::server(status, &failure.code, message);
         match failure.code.as_str() {
             "provider_rate_limited" => Self::limit(wait.unwrap_or(RETRY_LATER), message),
-            "provider_refused" if says_too_long(message) => {
-                Self::request(Some("messages".to_owned()), CONTEXT_LENGTH, message)
+            "provider_refused" => Self::refused(failure),
+            // It takes none of our keys.
+            "provider_failed" if failure.provider_status.is_some() => {
+                server(StatusCode::BAD_GATEWAY).for_good()
             }
-            "provider_refused" => Self::request(None, &failure.code, message),
+            "answer_stopped" => Self::of_status(StatusCode::CONFLICT, &failure.code, message),
             "provider_unavailable" | "unavailable" | "interrupted" => {
                 server(StatusCode::SERVICE_UNAVAILABLE).after(wait.unwrap_or(RETRY_LATER))
             }
             "timeout" => server(StatusCode::GATEWAY_TIMEOUT).for_good(),
             "internal" => server(StatusCode::INTERNAL_SERVER_ERROR),
             _ => server(StatusCode::BAD_GATEWAY),
+        }
+    }
+}
+
+impl Fault {
+    /// A provider does not take a question. Some statuses say that the question is to blame; all else only an operator can
+    /// mend.
+    fn refused(failure: &Failure) -> Self {
+        let (code, message) = (&failure.code, &failure.detail);
+        match failure.provider_status {
+            _ if says_too_long(message) => {
+                Self::request(Some("messages".to_owned()), CONTEXT_LENGTH, message)
+            }
+            None | Some(400 | 422) => Self::request(None, code, message),
+            Some(413) => Self::of_status(StatusCode::PAYLOAD_TOO_LARGE, code, message),
+            Some(_) => Self::server(StatusCode::BAD_GATEWAY, code, message).for_good(),
         }
     }
 }
@@ -126,7 +144,7 @@ fn param(pointer: &str) -> String {
             name.push_str(&part);
         }
     }
-    name
+    repeat(&name)
 }
 
 /// Words a problem as this surface does.
@@ -164,7 +182,9 @@ mod tests {
         };
         for (error, status, should_retry, retry_after) in [
             (exhausted(7), 429, Some("true"), Some("7")),
-            (exhausted(121), 429, Some("false"), Some("121")),
+            (exhausted(60), 429, Some("true"), Some("60")),
+            (exhausted(61), 429, Some("false"), Some("61")),
+            (Ours::Overloaded, 503, Some("true"), Some("1")),
             (Ours::Timeout, 503, Some("true"), Some("2")),
             (Ours::NotFound("route"), 404, Some("false"), None),
             (Ours::Unauthenticated("no"), 401, Some("false"), None),
@@ -222,29 +242,60 @@ mod tests {
 
     #[test]
     fn what_providers_say_is_told_by_whose_fault_it_is() {
-        let fault = |code: &str, detail: &str| {
+        let fault = |code: &str, detail: &str, provider_status: Option<u16>| {
             let failure = Failure {
                 code: code.to_owned(),
                 detail: detail.to_owned(),
                 retry_after_ms: None,
+                provider_status,
             };
             let fault = Fault::from(&failure);
-            (fault.status.as_u16(), fault.code.unwrap_or_default())
-        };
-        for (code, detail, expected) in [
-            ("provider_rate_limited", "", (429, "rate_limit_exceeded")),
-            ("provider_refused", "bad schema", (400, "provider_refused")),
+            let is_final = fault.retry == Retry::Never;
             (
-                "provider_refused",
-                "openai does not take the question: maximum context length is 8192 tokens",
-                (400, CONTEXT_LENGTH),
+                fault.status.as_u16(),
+                fault.code.unwrap_or_default(),
+                is_final,
+            )
+        };
+        let refused = "provider_refused";
+        let too_long = "openai does not take the question: maximum context length is 8192 tokens";
+        for (code, detail, provider_status, expected) in [
+            (
+                "provider_rate_limited",
+                "",
+                None,
+                (429, "rate_limit_exceeded", false),
             ),
-            ("provider_failed", "", (502, "provider_failed")),
-            ("provider_unavailable", "", (503, "provider_unavailable")),
-            ("timeout", "", (504, "timeout")),
+            (refused, "bad schema", None, (400, refused, true)),
+            (refused, "bad schema", Some(400), (400, refused, true)),
+            (refused, "bad schema", Some(422), (400, refused, true)),
+            (refused, too_long, Some(400), (400, CONTEXT_LENGTH, true)),
+            (refused, "", Some(413), (413, refused, true)),
+            (refused, "", Some(402), (502, refused, true)),
+            (refused, "", Some(403), (502, refused, true)),
+            (refused, "", Some(404), (502, refused, true)),
+            (
+                "provider_failed",
+                "",
+                Some(401),
+                (502, "provider_failed", true),
+            ),
+            ("provider_failed", "", None, (502, "provider_failed", false)),
+            (
+                "provider_unavailable",
+                "",
+                None,
+                (503, "provider_unavailable", false),
+            ),
+            ("answer_stopped", "", None, (409, "answer_stopped", true)),
+            ("timeout", "", None, (504, "timeout", true)),
         ] {
-            let (status, told) = fault(code, detail);
-            assert_eq!((status, told.as_str()), expected, "{code} {detail}");
+            let (status, told, is_final) = fault(code, detail, provider_status);
+            assert_eq!(
+                (status, told.as_str(), is_final),
+                expected,
+                "{code} {detail}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every answer that is not success, as `OpenAI`'s clients read it: `{"error": {message, type, param, code}}`.
 //!
 //! Clients try again after 408, 409, 429 and any 5xx, unless `x-should-retry` says otherwise; they wait as long as
-//! `retry-after-ms` or `retry-after` say, and not at all where that is more than two minutes.
+//! `retry-after-ms` or `retry-after` say, if that is not too long for them.
 
 mod meaning;
 
@@ -24,8 +24,9 @@ const SERVER: &str = "server_error";
 /// The code of a question that is longer than a model takes.
 const CONTEXT_LENGTH: &str = "context_length_exceeded";
 
-/// A longer wait is none: clients that wait give up before.
-const LONGEST_WAIT: Duration = Duration::from_mins(2);
+/// For longer than this no client is told to try again. Older ones of Python's wait no longer than that, but try again at once
+/// where they are told to; newer ones wait for two minutes at most, and Node's for any time.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Who has to wait longer than this has used up a quota.
 const QUOTA_WAIT: Duration = Duration::from_hours(1);
 
@@ -100,7 +101,7 @@ impl Fault {
 
     /// There is no such parameter.
     pub(super) fn unknown(param: impl Into<String>) -> Self {
-        let param = param.into();
+        let param = error::repeat(&param.into());
         let message = format!("Unrecognized request argument supplied: {param}");
         Self::request(Some(param), "unknown_parameter", message)
     }

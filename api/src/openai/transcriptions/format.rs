@@ -51,8 +51,11 @@ impl Format {
 pub(super) fn write(format: Format, heard: &Transcribed, times: Times) -> Response {
     match format {
         Format::Json => {
-            let usage = usage(heard);
-            Json(json!({ "text": heard.text.trim(), "usage": usage })).into_response()
+            let mut answer = json!({ "text": heard.text.trim() });
+            if let Some(usage) = usage(heard) {
+                answer["usage"] = usage;
+            }
+            Json(answer).into_response()
         }
         Format::VerboseJson => Json(verbose(heard, times)).into_response(),
         Format::Text => plain(format!("{}\n", heard.text.trim())),
@@ -65,15 +68,13 @@ fn plain(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-/// What it is paid by, as the server says, or else by its length; null where nobody knows.
-fn usage(heard: &Transcribed) -> Value {
+/// What it is paid by, as the server says, or else by its length; none where nobody knows.
+fn usage(heard: &Transcribed) -> Option<Value> {
     if heard.usage["type"].is_string() {
-        return heard.usage.clone();
+        return Some(heard.usage.clone());
     }
-    match heard.seconds() {
-        Some(seconds) => json!({ "type": "duration", "seconds": whole(seconds) }),
-        None => Value::Null,
-    }
+    let seconds = heard.seconds()?;
+    Some(json!({ "type": "duration", "seconds": whole(seconds) }))
 }
 
 #[expect(
@@ -98,7 +99,9 @@ fn verbose(heard: &Transcribed, times: Times) -> Value {
     );
     put("duration", json!(seconds.unwrap_or_default()));
     put("text", json!(heard.text.trim()));
-    put("usage", usage(heard));
+    if let Some(usage) = usage(heard) {
+        put("usage", usage);
+    }
     if times.segments {
         put("segments", segments(heard));
     }
@@ -182,12 +185,15 @@ mod tests {
     fn what_it_is_paid_by_is_told_as_the_server_says() {
         let tokens = json!({ "type": "tokens", "input_tokens": 14, "output_tokens": 45, "total_tokens": 59 });
         for (answer, expected) in [
-            (json!({ "text": "Yes.", "usage": tokens }), tokens.clone()),
+            (
+                json!({ "text": "Yes.", "usage": tokens }),
+                Some(tokens.clone()),
+            ),
             (
                 json!({ "text": "Yes.", "duration": 2.2, "usage": 7 }),
-                json!({ "type": "duration", "seconds": 3 }),
+                Some(json!({ "type": "duration", "seconds": 3 })),
             ),
-            (json!({ "text": "Yes." }), Value::Null),
+            (json!({ "text": "Yes." }), None),
         ] {
             assert_eq!(usage(&heard(answer)), expected);
         }

@@ -19,6 +19,7 @@ use shared::{
     catalogue::near,
     clients::transcriber::{Asked, TranscribeError},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::{format::Times, ledger::Ledger};
 use super::{
@@ -34,6 +35,8 @@ use crate::{
 
 /// When to ask again, where nobody says.
 const RETRY_LATER: Duration = Duration::from_secs(2);
+/// Longest wait for a place among the sounds that are there at once.
+const UNTIL_PLACE: Duration = Duration::from_secs(5);
 
 /// Writes down what is said in a sound.
 ///
@@ -57,7 +60,12 @@ pub(super) async fn create_openai_transcription(
     request: Request,
 ) -> Result<Response> {
     let began = Instant::now();
-    let form = Box::pin(form::receive(request, app.config.max_audio_bytes)).await?;
+    let limit_bytes = app.config.max_audio_bytes;
+    let Some(_place) = place(&app).await? else {
+        form::leave(request, limit_bytes).await;
+        return Err(Error::Overloaded.into());
+    };
+    let form = Box::pin(form::receive(request, limit_bytes, &app.scratch)).await?;
     let providers = providers(&app, &form.model)?;
     let ledger = Ledger::new(&app, caller.user);
     let note = |asked: Asked| ledger.note(asked).boxed();
@@ -85,13 +93,34 @@ pub(super) async fn create_openai_transcription(
                 failed = Some(error);
                 break;
             }
-            Err(error) => failed = Some(error),
+            Err(error) => failed = Some(sooner(failed, error)),
         }
     }
     Err(failed.map_or_else(
         || Error::Internal(anyhow::anyhow!("there is a provider")).into(),
         refused,
     ))
+}
+
+/// Waits for a place among the sounds that are there at once; none where that takes too long.
+async fn place(app: &App) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    let place = app.sounds.clone().acquire_owned();
+    match tokio::time::timeout(UNTIL_PLACE, place).await {
+        Ok(place) => Ok(Some(place.map_err(anyhow::Error::from)?)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Of two failures the one after which asking again may help sooner; else the later one.
+fn sooner(known: Option<TranscribeError>, error: TranscribeError) -> TranscribeError {
+    let wait = |error: &TranscribeError| match error {
+        TranscribeError::Unavailable { retry_after, .. } => retry_after.unwrap_or(RETRY_LATER),
+        _ => Duration::MAX,
+    };
+    match known {
+        Some(known) if wait(&known) < wait(&error) => known,
+        _ => error,
+    }
 }
 
 /// Who can be asked for a model, in the order of the catalogue.

@@ -24,6 +24,14 @@ pub struct Failure {
     )]
     #[schema(example = 7_000)]
     pub retry_after_ms: Option<u64>,
+    /// The status by which the provider refused the question, if it did.
+    #[serde(
+        rename = "providerStatus",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(example = 400)]
+    pub provider_status: Option<u16>,
 }
 
 /// What an answer was made of, and what it cost.

@@ -13,7 +13,7 @@ use axum::{
     http::{StatusCode, header},
 };
 use bytes::Bytes;
-use shared::clients::transcriber::Sound;
+use shared::{clients::transcriber::Sound, scratch::Scratch};
 use tempfile::TempDir;
 use tokio::{fs::File, io::AsyncWriteExt as _, time::Instant};
 
@@ -21,7 +21,10 @@ use super::format::Format;
 use crate::{
     attachments::upload::{Pace, Rest, SPEED, Unread, is_audible},
     error::{self, Error},
-    openai::fault::{self, Fault, Result},
+    openai::{
+        fault::{self, Fault, Result},
+        parameters,
+    },
 };
 
 /// What a form may have besides its file.
@@ -39,6 +42,15 @@ const NO_SOUND: &str = "Invalid file format. Supported formats: ['flac', 'm4a', 
 /// Bytes of a second of sound, about, as phones record it, and of what is not compressed.
 const BYTES_A_SECOND: f64 = 8_000.0;
 const PLAIN_BYTES_A_SECOND: f64 = 32_000.0;
+/// What `OpenAI` knows besides, and what changes nothing where it is wanted of a whole sound.
+const UNSUPPORTED: [&str; 6] = [
+    "chunking_strategy",
+    "include",
+    "keywords",
+    "languages",
+    "known_speaker_names",
+    "known_speaker_references",
+];
 /// The type of a file that nobody knows.
 const UNKNOWN: &str = "application/octet-stream";
 
@@ -90,11 +102,23 @@ impl Form {
     }
 }
 
-/// Reads a form whose file has at most so many bytes.
+/// Leaves a form unread, but for what its client must have sent before it listens.
+pub(super) async fn leave(request: Request, limit_bytes: u64) {
+    // One that asks before it sends has sent nothing yet.
+    if !request.headers().contains_key(header::EXPECT) {
+        Rest::of(request.into_body()).drain(limit_bytes).await;
+    }
+}
+
+/// Reads a form whose file has at most so many bytes, and goes into a folder of its own.
 ///
 /// # Errors
 /// As the form is wrong.
-pub(super) async fn receive(mut request: Request, limit_bytes: u64) -> Result<Form> {
+pub(super) async fn receive(
+    mut request: Request,
+    limit_bytes: u64,
+    scratch: &Scratch,
+) -> Result<Form> {
     let body_limit = limit_bytes + FORM_OVERHEAD_BYTES;
     DefaultBodyLimit::max(usize::try_from(body_limit).unwrap_or(usize::MAX)).apply(&mut request);
     let (head, body) = request.into_parts();
@@ -120,6 +144,7 @@ pub(super) async fn receive(mut request: Request, limit_bytes: u64) -> Result<Fo
         let reading = Reading {
             limit_bytes,
             pace: Pace::new(SPEED),
+            scratch: scratch.clone(),
             unread,
             fields: Fields::default(),
         };
@@ -137,6 +162,7 @@ pub(super) async fn receive(mut request: Request, limit_bytes: u64) -> Result<Fo
 struct Reading {
     limit_bytes: u64,
     pace: Pace,
+    scratch: Scratch,
     unread: Unread,
     fields: Fields,
 }
@@ -180,7 +206,8 @@ impl Reading {
     async fn file(&mut self, mut field: Field<'_>) -> Result<Stored> {
         let extension = extension(field.file_name().unwrap_or_default());
         let media_type = media_type(field.content_type());
-        let folder = tokio::task::spawn_blocking(tempfile::tempdir).await;
+        let scratch = self.scratch.clone();
+        let folder = tokio::task::spawn_blocking(move || scratch.folder()).await;
         let folder = folder
             .map_err(anyhow::Error::from)
             .and_then(|folder| Ok(folder?));
@@ -218,7 +245,7 @@ impl Reading {
         while let Some(piece) = self.piece(&mut field).await? {
             bytes.extend_from_slice(&piece);
             if bytes.len() > TEXT_MAX {
-                let name: String = name.chars().take(64).collect();
+                let name = error::repeat(name);
                 let message = format!("Invalid value for '{name}': it is too long.");
                 return Err(Fault::invalid(name, message).into());
             }
@@ -267,7 +294,7 @@ impl Fields {
             Fault::invalid(name, message)
         };
         match name {
-            "model" => self.model = Some(text),
+            "model" => self.model = Some(parameters::model(text)?),
             "language" => {
                 let is_code = (2..=3).contains(&text.len())
                     && text.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -298,8 +325,16 @@ impl Fields {
                 return Err(Fault::unsupported(name, message).into());
             }
             _ => {
-                let name: String = name.chars().take(64).collect();
-                return Err(Fault::unknown(name).into());
+                // A list has brackets after its name, and so has what an object holds.
+                let plain = name.split('[').next().unwrap_or_default();
+                if !UNSUPPORTED.contains(&plain) {
+                    return Err(Fault::unknown(name).into());
+                }
+                let is_usual = plain == "chunking_strategy" && text == "auto";
+                if !is_usual && !text.is_empty() {
+                    let message = format!("'{plain}' is not supported here.");
+                    return Err(Fault::unsupported(plain, message).into());
+                }
             }
         }
         Ok(())

@@ -29,11 +29,23 @@ fn fields_are_checked() {
     );
     assert!(set("timestamp_granularities[]", "word").unwrap().words);
     for (name, text) in [
+        ("stream", "false"),
+        ("chunking_strategy", "auto"),
+        ("include[]", ""),
+        ("keywords", ""),
+    ] {
+        assert!(set(name, text).is_ok(), "{name}: {text}");
+    }
+    for (name, text) in [
         ("language", "english"),
         ("temperature", "2"),
         ("response_format", "xml"),
         ("timestamp_granularities[]", "letter"),
         ("stream", "true"),
+        ("chunking_strategy[type]", "server_vad"),
+        ("include[]", "logprobs"),
+        ("known_speaker_names[]", "Ana"),
+        ("languages[]", "en"),
         ("frobnicate", "1"),
     ] {
         assert!(set(name, text).is_err(), "{name}: {text}");

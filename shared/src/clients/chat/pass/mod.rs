@@ -4,17 +4,17 @@
 //! answer is asked for as a stream, whatever its client wants. Source: `OpenAI`'s reference of `POST /chat/completions` and
 //! what the providers say of theirs, read in November 2026.
 
+mod messages;
+
 use std::borrow::Cow;
 
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use self::messages::{Shown, messages};
 use super::{Answer, AskError, Models};
-use crate::{
-    catalogue::{Extra, Quirks},
-    config::ProviderConfig,
-};
+use crate::{catalogue::Quirks, config::ProviderConfig};
 
 /// Most tokens of an answer, by its two names.
 const MAX_TOKENS: &str = "max_tokens";
@@ -57,15 +57,15 @@ struct Body<'a> {
 
 impl<'a> Body<'a> {
     /// The parameters; a question may be large, so what stays as it is is not copied.
-    fn fields(&self) -> Vec<(&'a str, Cow<'a, Value>)> {
+    fn fields(&self) -> Vec<(&'a str, Shown<'a>)> {
         let (passed, quirks) = (self.passed, self.quirks);
         let mut fields = vec![
-            ("model", Cow::Owned(json!(passed.model))),
-            ("stream", Cow::Owned(json!(true))),
+            ("model", Shown::own(json!(passed.model))),
+            ("stream", Shown::own(json!(true))),
         ];
         if quirks.stream_options {
             let options = json!({ "include_usage": true });
-            fields.push(("stream_options", Cow::Owned(options)));
+            fields.push(("stream_options", Shown::own(options)));
         }
         for (name, value) in &passed.fields {
             let name = name.as_str();
@@ -79,11 +79,11 @@ impl<'a> Body<'a> {
                     } else {
                         MAX_TOKENS
                     };
-                    (name, Cow::Borrowed(value))
+                    (name, Shown::same(value))
                 }
-                "temperature" => (name, temperature(value, quirks)),
+                "temperature" => (name, Shown::Whole(temperature(value, quirks))),
                 "messages" => (name, messages(value, quirks)),
-                _ => (name, Cow::Borrowed(value)),
+                _ => (name, Shown::same(value)),
             });
         }
         fields
@@ -103,31 +103,6 @@ fn temperature<'a>(value: &'a Value, quirks: &Quirks) -> Cow<'a, Value> {
         }
         _ => Cow::Borrowed(value),
     }
-}
-
-/// Messages without names where nobody may have one, and of roles that are known.
-fn messages<'a>(value: &'a Value, quirks: &Quirks) -> Cow<'a, Value> {
-    let is_named =
-        |message: &Value| quirks.strips("messages.name") && message.get("name").is_some();
-    let is_developer =
-        |message: &Value| !quirks.takes(Extra::DeveloperRole) && message["role"] == "developer";
-    let Some(all) = value.as_array() else {
-        return Cow::Borrowed(value);
-    };
-    if !all.iter().any(|one| is_named(one) || is_developer(one)) {
-        return Cow::Borrowed(value);
-    }
-    let changed = all.iter().map(|one| {
-        let mut message = one.clone();
-        if is_developer(one) {
-            message["role"] = json!("system");
-        }
-        if let Some(fields) = message.as_object_mut().filter(|_| is_named(one)) {
-            fields.remove("name");
-        }
-        message
-    });
-    Cow::Owned(changed.collect())
 }
 
 #[cfg(test)]
@@ -192,6 +167,54 @@ mod tests {
             ),
             (&json!("system"), &json!("Ana"))
         );
+    }
+
+    #[test]
+    fn an_answer_that_is_sent_back_is_put_as_each_provider_takes_it() {
+        let question = json!({ "role": "user", "content": "How is it?" });
+        let (seal, result) = (
+            json!({ "google": { "thought_signature": "sealed" } }),
+            json!({ "role": "tool", "tool_call_id": "a", "content": "hot" }),
+        );
+        let answer = json!({
+            "role": "assistant", "content": null, "refusal": null, "audio": null, "function_call": null, "annotations": [],
+            "parsed": null, "reasoning_content": "Hm.",
+            "tool_calls": [{ "id": "a", "type": "function", "extra_content": seal, "index": null,
+                             "function": { "name": "look", "arguments": "{}", "parsed_arguments": { "a": 1 } } }],
+        });
+        let call = json!({ "id": "a", "type": "function", "function": { "name": "look", "arguments": "{}" } });
+        let mut sealed = call.clone();
+        sealed["extra_content"] = seal;
+        for (provider, more, call) in [
+            ("groq", json!({}), &call),
+            ("gemini", json!({}), &sealed),
+            ("openai", json!({ "annotations": [] }), &call),
+            ("deepseek", json!({ "reasoning_content": "Hm." }), &call),
+        ] {
+            let mut expected =
+                json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+            let fields = expected.as_object_mut().unwrap();
+            fields.extend(more.as_object().unwrap().clone());
+            let asked = body(provider, json!({ "messages": [question, answer, result] }));
+            assert_eq!(
+                asked["messages"],
+                json!([question, expected, result]),
+                "{provider}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_what_was_said_where_it_has_no_place_of_its_own() {
+        let refused = json!({ "role": "assistant", "content": null, "refusal": "I cannot." });
+        let said = |provider: &str| {
+            let asked = body(provider, json!({ "messages": [refused] }));
+            asked["messages"][0].clone()
+        };
+        assert_eq!(said("openai"), refused);
+        let plain = json!({ "role": "assistant", "content": "I cannot." });
+        assert_eq!(said("groq"), plain);
+        assert_eq!(said("gemini"), plain);
     }
 
     #[test]
