@@ -2,16 +2,17 @@
 
 use serde_json::{Value, json};
 use tests::{
-    Actor, Event, Options, TestApp, eventually,
+    Actor, Event, Options, TestApp,
     fakes::{
         provider::{Asked, Provider, Script, calling, delta, end, stream, tool_call, words_of},
-        services::{self, Reply, Services},
+        services::{Reply, Services},
     },
     words,
 };
 
 use crate::{
     chat::{id, ledger},
+    chat_streams::Instance,
     tools::weather,
 };
 
@@ -147,7 +148,15 @@ async fn a_tool_is_called_told_and_stored_before_the_answer() {
         .map(|row| row["input_tokens"].as_i64().unwrap())
         .collect();
     assert_eq!(input, [20, 11]);
-    assert_eq!(done["usage"]["attempts"], 2);
+    let usage = &done["usage"];
+    assert_eq!(
+        (&usage["inputTokens"], &usage["outputTokens"]),
+        (&json!(31), &json!(7))
+    );
+    assert_eq!(
+        (&usage["rounds"], &usage["attempts"]),
+        (&json!(2), &json!(1))
+    );
     app.finish().await;
 }
 
@@ -279,27 +288,44 @@ async fn what_was_said_before_a_call_stays_and_a_break_follows() {
 }
 
 #[tokio::test]
-async fn an_answer_is_stopped_while_a_tool_is_called() {
-    let services = Services::start(|_: &services::Asked| Reply::json(&weather(18.5)).held()).await;
-    let provider = Provider::start(once).await;
-    let (app, ana) = app(&provider, &services).await;
-    let mut events = ana
-        .stream(json!({ "message": "Go", "tools": "auto" }))
-        .await;
-    let started = events.next().await.unwrap();
-    eventually("the tool is called", async || !services.asked().is_empty()).await;
-    let path = format!(
-        "/api/v1/chat/streams/{}/cancel",
-        id(&started.data["messageId"])
-    );
-    let stopped = ana.post(&path).await.expect(200);
-    assert_eq!(stopped["status"], "cancelled");
-    let rows = messages(&ana, &stopped["conversationId"]).await;
-    assert_eq!(
-        rows.len(),
-        2,
-        "calls are stored with their results, or not at all"
-    );
-    services.release();
+async fn a_repetition_is_answered_though_its_tool_is_gone() {
+    let (provider, services) = (Provider::start(once).await, sunny().await);
+    let app = TestApp::with(Options {
+        live: true,
+        providers: provider.args("sk-1"),
+        api: api::config::ApiArgs {
+            tools: services.args(),
+            ..Default::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    // It has no key of that service.
+    let other = Instance::start(&app, &provider, &[]).await;
+    let there = other.of(&ana);
+    let ask = async |actor: &Actor, client: &str, key: Option<&str>| {
+        let mut body = json!({ "message": "How is it?", "tools": ["weather"] });
+        let mut request = actor.request(reqwest::Method::POST, "/api/v1/chat/completions");
+        match key {
+            Some(key) => request = request.header("idempotency-key", key),
+            None => body["clientId"] = client.into(),
+        }
+        actor.send(request.json(&body)).await
+    };
+    for key in [None, Some("k")] {
+        let first = ask(&ana, "one", key).await;
+        let again = ask(&there, "one", key).await;
+        let (first, again) = (first.expect(200), again.expect(200));
+        assert_eq!(first["message"]["id"], again["message"]["id"], "{key:?}");
+    }
+    // What repeats nothing is refused, and leaves nothing.
+    for (client, key) in [("two", None), ("", Some("other"))] {
+        let refused = ask(&there, client, key).await;
+        assert_eq!(refused.expect_bad_fields(), ["/tools/0"]);
+    }
+    let conversations = ana.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(conversations["data"].as_array().unwrap().len(), 2);
+    assert_eq!(provider.asked().len(), 4);
     app.finish().await;
 }

@@ -1,7 +1,7 @@
 //! How far a model may go with tools in an answer.
 
-use serde_json::json;
-use tests::fakes::provider::{Asked, Provider, calling, words_of};
+use serde_json::{Value, json};
+use tests::fakes::provider::{Asked, Provider, calling, delta, end, stream, tool_call, words_of};
 
 use crate::chat_tools::{app, is_free, results, sunny};
 
@@ -36,7 +36,15 @@ async fn an_endless_loop_ends_with_an_answer() {
             .expect(200);
         assert_eq!(answer["message"]["content"][0]["text"], "Enough.");
         assert_eq!(services.asked().len(), 8);
-        assert_eq!(provider.asked().len(), if is_stubborn { 10 } else { 9 });
+        let asked = provider.asked();
+        assert_eq!(asked.len(), if is_stubborn { 10 } else { 9 });
+        // That it must answer is said beside the tools, as some providers take no calls of earlier without.
+        assert_eq!(asked[8].body["tools"], asked[0].body["tools"]);
+        assert_eq!(asked[8].body["tool_choice"], "none");
+        assert_eq!(results(&asked[8]).len(), 8);
+        if let Some(last) = asked.get(9) {
+            in_words(last);
+        }
         app.finish().await;
     }
     // One that never answers.
@@ -82,6 +90,71 @@ async fn an_endless_loop_ends_with_an_answer() {
     let told = results(&provider.asked()[1]);
     assert_eq!(told.len(), 12);
     assert!(told[11].contains("too many calls"), "{told:?}");
+    app.finish().await;
+}
+
+/// A question of which calls and results are told in words only.
+#[track_caller]
+fn in_words(asked: &Asked) {
+    assert!(asked.body.get("tools").is_none() && asked.body.get("tool_choice").is_none());
+    let messages = asked.body["messages"].as_array().unwrap();
+    let is_plain = |message: &Value| {
+        let role = &message["role"];
+        (role == "user" || role == "assistant") && message.get("tool_calls").is_none()
+    };
+    assert!(messages.iter().all(is_plain), "{messages:?}");
+    let said = messages.last().unwrap()["content"].as_str().unwrap();
+    assert!(said.contains("18.5"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_round_that_was_forbidden_is_a_paragraph_of_its_own() {
+    let services = sunny().await;
+    let provider = Provider::start(|asked| {
+        let is_told = asked.body["tools"].is_array();
+        let number = results(asked).len();
+        let mut steps = Vec::new();
+        if !is_free(asked) {
+            steps.push(delta(if is_told { "Hm." } else { "Enough." }));
+        }
+        if is_told {
+            let arguments = format!(r#"{{"location":"Place {number}"}}"#);
+            steps.extend(tool_call(0, "a", "weather", &arguments));
+        }
+        steps.extend(end(if is_told { "tool_calls" } else { "stop" }, 20, 5));
+        stream(steps)
+    })
+    .await;
+    let (app, ana) = app(&provider, &services).await;
+    let answer = ana
+        .chat(json!({ "message": "Go", "tools": ["weather"] }))
+        .await
+        .expect(200);
+    assert_eq!(answer["message"]["content"][0]["text"], "Hm.\n\nEnough.");
+    assert_eq!(provider.asked().len(), 10);
+    assert_eq!(answer["usage"]["rounds"], 10);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_has_no_tool_left_is_told_of_it_all_the_same() {
+    let services = sunny().await;
+    let provider = Provider::start(|asked| {
+        if is_free(asked) {
+            calling(&[("a", "weather", "nonsense")])
+        } else {
+            words_of(&["Fine."])
+        }
+    })
+    .await;
+    let (app, ana) = app(&provider, &services).await;
+    ana.chat(json!({ "message": "Go", "tools": ["weather"] }))
+        .await
+        .expect(200);
+    let asked = provider.asked();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[2].body["tools"], asked[0].body["tools"]);
+    assert_eq!(asked[2].body["tool_choice"], "none");
     app.finish().await;
 }
 

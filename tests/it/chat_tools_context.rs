@@ -1,7 +1,7 @@
 //! What was asked of tools for an answer, and what they said, in what follows it.
 
 use serde_json::{Value, json};
-use tests::fakes::provider::{Asked, Provider};
+use tests::fakes::provider::{Asked, Provider, calling, delta, end, stream, words_of};
 
 use crate::{
     chat::id,
@@ -118,5 +118,56 @@ async fn calls_for_an_earlier_answer_go_along_as_a_whole_where_there_are_tools()
     let path = format!("/api/v1/messages/{}", id(&result["id"]));
     ana.delete(&path).await.expect(204);
     assert_eq!(roles(&ask(json!("auto")).await.1), without);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn after_an_answer_that_went_on_with_tools_all_of_its_calls_go_along() {
+    let is_onward = |asked: &Asked| {
+        let messages = asked.messages();
+        let mut messages = messages.iter();
+        messages.any(|message| message.contains("Continue your last answer"))
+    };
+    let provider = Provider::start(
+        move |asked| match (is_onward(asked), results(asked).len()) {
+            (false, 0) => calling(&[("call_1", "weather", r#"{"location":"Lahore"}"#)]),
+            (true, 0) => calling(&[("call_2", "weather", r#"{"location":"Delhi"}"#)]),
+            (false, 1) => stream(
+                [delta("It is")]
+                    .into_iter()
+                    .chain(end("length", 7, 2))
+                    .collect(),
+            ),
+            _ => words_of(&[" mild."]),
+        },
+    )
+    .await;
+    let services = sunny().await;
+    let (app, ana) = app(&provider, &services).await;
+    let body = json!({ "message": "How is it?", "tools": ["weather"] });
+    let answer = ana.chat(body).await.expect(200);
+    assert_eq!(answer["message"]["finishReason"], "length");
+    let path = format!("/api/v1/messages/{}/continue", id(&answer["message"]["id"]));
+    let whole = ana.post_json(&path, json!({ "tools": ["weather"] })).await;
+    let whole = whole.expect(200);
+    assert_eq!(whole["message"]["content"][0]["text"], "It is mild.");
+    // It was asked twice for each part of it: what that took is summed up.
+    assert_eq!(whole["usage"]["rounds"], 4);
+    assert_eq!(whole["usage"]["inputTokens"], 20 + 7 + 20 + 11);
+
+    let body = json!({ "message": "And now?", "conversationId": whole["conversationId"], "tools": ["weather"] });
+    ana.chat(body).await.expect(200);
+    let asked = provider.asked().pop().unwrap();
+    assert_eq!(results(&asked).len(), 2);
+    let expected = [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+    ];
+    assert_eq!(roles(&asked), expected);
     app.finish().await;
 }

@@ -28,6 +28,8 @@ mod chat_times;
 mod chat_tools;
 mod chat_tools_bounds;
 mod chat_tools_context;
+mod chat_tools_room;
+mod chat_tools_stops;
 mod chat_upstreams;
 mod chat_webhooks;
 mod cloudinary;

@@ -56,11 +56,13 @@ impl Making {
     pub(super) fn branch(&mut self, row: &message::Model) -> Option<Branch> {
         let left = self.left.take().filter(|left| left.is_settled)?;
         let is_whole = row.status != Status::Streaming && row.deleted_at.is_none();
-        // Of what was said before an answer that goes on, or was stopped while that was stored, nobody here knows all.
+        // Of what was said before an answer that goes on, or of which it is not known what is stored, nobody here knows all.
         let question = &self.asked.question;
         let above = self.exchange.last().unwrap_or(question).id;
         let is_known = row.parent_id == Some(above)
-            && (row.status == Status::Completed || !self.asked.with_tools);
+            && (row.status == Status::Completed || !self.asked.with_tools)
+            && (self.asked.begun.is_none() || !self.asked.with_tools)
+            && !self.is_doubtful;
         (is_whole && is_known).then(|| {
             let tools = self.exchange.iter().rev();
             let branch = left.branch.with(Earlier::of(question));

@@ -16,6 +16,7 @@ use super::{
     live::Stop,
     prompt::{Asked, Left, Prompted, alone, prompt},
     route::Choice,
+    tools::Round,
     tries::Tries,
 };
 use crate::app::App;
@@ -55,6 +56,12 @@ pub(super) struct Making {
     pub(super) tools: Vec<Arc<Tool>>,
     /// What was asked of them so far and what they said, as it is stored, oldest first.
     pub(super) exchange: Vec<message::Model>,
+    /// The round of calls that is made now.
+    pub(super) open: Option<Round>,
+    /// How long tools were waited for.
+    pub(super) tools_time: Duration,
+    /// Whether it is not known how much of what tools said is stored.
+    pub(super) is_doubtful: bool,
     /// How providers are asked, and what they said.
     pub(super) tries: Tries,
 }
@@ -92,6 +99,10 @@ impl Making {
     }
 
     async fn make(&mut self) -> Result<Ending, Failure> {
+        let choice = self.choice.clone();
+        if let Choice::Model(model, _) = &choice {
+            self.weigh_tools(model).await;
+        }
         let Prompted {
             said,
             context,
@@ -100,7 +111,7 @@ impl Making {
         } = self.prompt().await;
         (self.context, self.left) = (context, left);
         self.tries.stored_tokens = stored_tokens;
-        let Choice::Model(model, routes) = self.choice.clone() else {
+        let Choice::Model(model, routes) = choice else {
             let question = said.last().map(Said::words).unwrap_or_default();
             return self.echo(&question).await;
         };

@@ -39,6 +39,8 @@ pub(super) struct Wanted {
     pub(super) question: Option<u32>,
     /// Whether the model has tools: only then it is shown what came of earlier calls of them.
     pub(super) with_tools: bool,
+    /// Tokens that are left free of what may be sent, as they are stored.
+    pub(super) reserved: u32,
 }
 
 /// What of a branch is sent.
@@ -68,8 +70,9 @@ pub(super) async fn assemble(
     let found = find(app, wanted).await?;
     let mut branch = found.branch;
     // Everything is planned in tokens as they are stored.
+    let most = wanted.measure.stored_of(wanted.limits.tokens);
     let limits = Limits {
-        tokens: wanted.measure.stored_of(wanted.limits.tokens),
+        tokens: most.saturating_sub(wanted.reserved),
         ..wanted.limits
     };
     let needed = [wanted.system, wanted.question].into_iter().flatten();

@@ -25,6 +25,8 @@ impl Tries {
     /// Notes that a provider is asked, where it is found if this process dies.
     pub(super) async fn begin_attempt(&mut self, mut attempt: Attempt) {
         attempt.price = attempt.price.filter(|_| self.is_priced);
+        attempt.round = self.number;
+        attempt.begun_bytes = u32::try_from(self.round).unwrap_or(u32::MAX);
         tracing::debug!(
             provider = attempt.provider,
             model = attempt.provider_model,

@@ -152,6 +152,7 @@ pub(super) async fn get_conversation_context(
         system: system.map(|counted| counted.tokens),
         question: None,
         with_tools: false,
+        reserved: 0,
     };
     let assembly = Box::pin(assemble(&app, &wanted, None)).await?;
     let (summary, messages) = shown(encoding, measure, &assembly).await;

@@ -1,6 +1,6 @@
 //! Ending an answer: what came of it is stored with what it cost, once.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use shared::{
     database::{self, Tx},
@@ -8,9 +8,10 @@ use shared::{
         generation,
         message::{self, AnswerUsage, Ended, Figures, Role, Status},
         turn::{self, EndedTurn},
-        usage::{self, Attempt, Kind, Outcome, Purpose},
+        usage::{self, Attempt, Kind, Outcome, Purpose, Spent},
     },
     queue::{self, Wanted},
+    tokens::TokenCounts,
 };
 
 use super::{
@@ -39,6 +40,8 @@ impl Making {
             Made::Whole(_) | Made::Failed(_) => Outcome::Failed,
         };
         self.tries.close_open(outcome).await;
+        self.leave_round().await;
+        self.look_again().await;
         let ended = self.ended(made).await;
         let jobs = self.jobs(&ended);
         let mut tries = 0;
@@ -79,15 +82,13 @@ impl Making {
             }
             Made::Failed(failure) => (Status::Failed, None, Some(failure)),
         };
-        let mut usage = answer_usage(&self.tries.attempts, self.began.elapsed());
+        let took = self.began.elapsed();
+        let mut usage = answer_usage(&self.tries.attempts, took, self.tools_time);
         if self.asked.begun.is_some()
             && let Some(before) = &self.row.figures
         {
             // What was said before is part of the answer, and was paid for.
-            let before = &before.usage;
-            usage.attempts = usage.attempts.saturating_add(before.attempts);
-            let costs = usage.cost_microusd.zip(before.cost_microusd);
-            usage.cost_microusd = costs.map(|(one, other)| one.saturating_add(other));
+            add_before(&mut usage, &before.usage);
         }
         let figures = Figures {
             usage,
@@ -160,31 +161,152 @@ impl Making {
     }
 }
 
-/// Tokens and money of all attempts: tokens of the last, money of all.
-pub(super) fn answer_usage(attempts: &[Attempt], took: Duration) -> AnswerUsage {
-    let Some((last, spent)) = attempts
-        .last()
-        .and_then(|last| Some((last, last.spent.as_ref()?)))
-    else {
+fn add(one: &mut u32, other: u32) {
+    *one = one.saturating_add(other);
+}
+
+/// Adds what was used for the beginning of an answer that goes on.
+fn add_before(usage: &mut AnswerUsage, before: &AnswerUsage) {
+    add(&mut usage.input_tokens, before.input_tokens);
+    add(&mut usage.cached_tokens, before.cached_tokens);
+    add(&mut usage.output_tokens, before.output_tokens);
+    add(&mut usage.reasoning_tokens, before.reasoning_tokens);
+    // It was asked once at least, also where that was not counted.
+    add(&mut usage.rounds, before.rounds.max(1));
+    usage.estimated |= before.estimated;
+    usage.attempts = usage.attempts.max(before.attempts);
+    let costs = usage.cost_microusd.zip(before.cost_microusd);
+    usage.cost_microusd = costs.map(|(one, other)| one.saturating_add(other));
+}
+
+/// Tokens and money of attempts: money of all, and tokens of those that the answer was made of, which are those that came to
+/// their end, and the last. Tools were waited for so long.
+pub(super) fn answer_usage(
+    attempts: &[Attempt],
+    took: Duration,
+    tools_time: Duration,
+) -> AnswerUsage {
+    let Some((last, before)) = attempts.split_last() else {
         return AnswerUsage::default();
     };
-    let waited: f64 = attempts
-        .iter()
-        .filter_map(|attempt| attempt.spent.as_ref())
-        .map(|spent| f64::from(spent.latency_ms))
-        .sum();
-    let overhead = (took.as_secs_f64() * 1_000.0 - waited).max(0.0);
+    let Some(end) = last.spent.as_ref() else {
+        return AnswerUsage::default();
+    };
+    let before = before.iter().filter_map(|attempt| attempt.spent.as_ref());
+    let before: Vec<&Spent> = before.collect();
+    let latencies = before.iter().chain([&end]);
+    let waited: f64 = latencies.map(|spent| f64::from(spent.latency_ms)).sum();
+    let ours = took.saturating_sub(tools_time);
+    let overhead = (ours.as_secs_f64() * 1_000.0 - waited).max(0.0);
+    let completed = before.into_iter();
+    let completed = completed.filter(|spent| spent.outcome == Outcome::Completed);
+    let (mut tokens, mut estimated) = (TokenCounts::default(), false);
+    for spent in completed.chain([end]) {
+        add(&mut tokens.input, spent.tokens.input);
+        add(&mut tokens.cached, spent.tokens.cached);
+        add(&mut tokens.output, spent.tokens.output);
+        add(&mut tokens.reasoning, spent.tokens.reasoning);
+        estimated |= spent.is_estimated;
+    }
+    // Tries of each time that the model was asked.
+    let mut tries: BTreeMap<u32, u32> = BTreeMap::new();
+    for attempt in attempts {
+        *tries.entry(attempt.round).or_default() += 1;
+    }
     AnswerUsage {
-        input_tokens: spent.tokens.input,
-        cached_tokens: spent.tokens.cached,
-        output_tokens: spent.tokens.output,
-        reasoning_tokens: spent.tokens.reasoning,
-        estimated: spent.is_estimated,
+        input_tokens: tokens.input,
+        cached_tokens: tokens.cached,
+        output_tokens: tokens.output,
+        reasoning_tokens: tokens.reasoning,
+        estimated,
         cost_microusd: attempts.iter().map(Attempt::cost_microusd).sum(),
         price_version: last.price_version(),
-        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        first_token_ms: spent.first_token_ms,
+        rounds: u32::try_from(tries.len()).unwrap_or(u32::MAX),
+        attempts: tries.into_values().max().unwrap_or_default(),
+        first_token_ms: end.first_token_ms,
         latency_ms: millis(took),
         overhead_ms: (overhead * 10.0).round() / 10.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use shared::catalogue::Price;
+
+    use super::*;
+
+    /// A try of a time that the model was asked, which read so many tokens, wrote one, and took 100 ms.
+    fn attempt(round: u32, outcome: Outcome, input: u32) -> Attempt {
+        let price = Price {
+            input: 1_000_000,
+            cached_input: None,
+            output: 1_000_000,
+        };
+        Attempt {
+            provider: "openai".to_owned(),
+            model: "gpt-4o-mini".to_owned(),
+            provider_model: "gpt-4o-mini".to_owned(),
+            key_group: String::new(),
+            price: Some(("1".to_owned(), price)),
+            input_tokens: input,
+            round,
+            begun_bytes: 0,
+            started_at: DateTime::UNIX_EPOCH,
+            spent: Some(Spent {
+                outcome,
+                error: None,
+                tokens: TokenCounts {
+                    input,
+                    output: 1,
+                    ..TokenCounts::default()
+                },
+                is_estimated: false,
+                reported_microusd: None,
+                latency_ms: 100,
+                first_token_ms: Some(10),
+            }),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_made_of_all_rounds_and_its_tries_are_those_of_one() {
+        let refused = Attempt {
+            spent: Some(Spent::nothing("busy".to_owned(), 50)),
+            ..attempt(1, Outcome::Failed, 0)
+        };
+        let attempts = [
+            attempt(0, Outcome::Completed, 20),
+            refused,
+            attempt(1, Outcome::Failed, 30),
+            attempt(1, Outcome::Completed, 40),
+        ];
+        let took = Duration::from_millis(1_360);
+        let usage = answer_usage(&attempts, took, Duration::from_secs(1));
+        assert_eq!((usage.input_tokens, usage.output_tokens), (60, 2));
+        assert_eq!((usage.rounds, usage.attempts), (2, 3));
+        // What broke off was paid for, too.
+        let all: Option<i64> = attempts.iter().map(Attempt::cost_microusd).sum();
+        assert_eq!(usage.cost_microusd, all);
+        // Of 1,360 ms, 1,000 were those of tools, and 350 those of providers.
+        assert_eq!((usage.latency_ms, usage.overhead_ms), (1_360, 10.0));
+    }
+
+    #[test]
+    fn an_answer_that_was_stopped_has_what_was_used_until_then() {
+        let attempts = [
+            attempt(0, Outcome::Completed, 20),
+            attempt(1, Outcome::Cancelled, 30),
+        ];
+        let usage = answer_usage(&attempts, Duration::from_millis(200), Duration::ZERO);
+        assert_eq!((usage.input_tokens, usage.output_tokens), (50, 2));
+        assert_eq!((usage.rounds, usage.attempts), (2, 1));
+        let mut more = answer_usage(&attempts[..1], Duration::ZERO, Duration::ZERO);
+        add_before(&mut more, &usage);
+        assert_eq!((more.input_tokens, more.rounds, more.attempts), (70, 3, 1));
+        assert_eq!(
+            answer_usage(&[], Duration::ZERO, Duration::ZERO),
+            AnswerUsage::default()
+        );
     }
 }

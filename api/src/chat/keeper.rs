@@ -172,8 +172,9 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
     let took = (now - found.started_at).to_std().unwrap_or_default();
     if let Some(last) = attempts.last_mut().filter(|last| last.spent.is_none()) {
         let latency = (now - last.started_at).num_milliseconds();
-        // What was said before it was asked to go on was paid for then.
+        // What was said before it was asked to go on, or asked again after calls of tools, was paid for then.
         let begun = usize::try_from(found.begun_bytes).unwrap_or_default();
+        let begun = begun.max(usize::try_from(last.begun_bytes).unwrap_or(usize::MAX));
         let said = found.text.get(begun..).unwrap_or_default().to_owned();
         let output = app.tokens.count_text(said).await;
         let measure = app.tokens.measure(&last.provider, &last.provider_model);
@@ -225,7 +226,7 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
         }),
         // What an answer that was gone on with cost before stays; all of it is in the ledger.
         figures: (found.begun_bytes == 0).then(|| Figures {
-            usage: answer_usage(&attempts, took),
+            usage: answer_usage(&attempts, took, Duration::ZERO),
             context: message::AnswerContext::default(),
         }),
     };

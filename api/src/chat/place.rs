@@ -145,7 +145,8 @@ pub(super) fn limits(
     }
 }
 
-fn most_sent(model: &Model, longest: Option<u32>) -> u32 {
+/// Most tokens that a model can be sent beside its answer, which may have `longest` tokens if the request says so.
+pub(super) fn most_sent(model: &Model, longest: Option<u32>) -> u32 {
     let answer = longest.unwrap_or(0).min(model.max_output_tokens);
     model
         .most_context()

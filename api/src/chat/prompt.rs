@@ -58,6 +58,10 @@ pub(super) struct Asked {
     pub(super) measure: Measure,
     /// Whether the model has tools.
     pub(super) with_tools: bool,
+    /// Tokens of what it is told of them, as they are stored.
+    pub(super) tool_tokens: u32,
+    /// Tokens that are left to what they will say, as they are stored.
+    pub(super) reserved: u32,
 }
 
 /// What a model is shown.
@@ -108,7 +112,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         Some(system) => Some(counting.message(Role::System, system).await),
         None => None,
     };
-    let mut needed = count::of_stored(question.token_count);
+    let mut needed = count::of_stored(question.token_count).saturating_add(asked.tool_tokens);
     if let Some(begun) = &asked.begun {
         let onward = counting
             .message(Role::Assistant, begun)
@@ -122,6 +126,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         .saturating_sub(needed);
     let room = room
         .saturating_sub(system.unwrap_or_default())
+        .saturating_sub(asked.reserved)
         .max(LEAST_FOR_TEXTS);
     let attachments = question.content.attachments();
     let mut pictures = asked.sees_pictures.then(|| Pictures::new(asked.measure));
@@ -146,6 +151,7 @@ async fn put_together(app: &App, asked: &Asked) -> Result<Prompted> {
         system,
         question: Some(needed),
         with_tools: asked.with_tools,
+        reserved: asked.reserved,
     };
     let mut assembly = assemble(app, &wanted, pictures.as_mut()).await?;
     let mut said = Vec::with_capacity(assembly.plan.pieces.len() + 2);
@@ -211,7 +217,7 @@ pub(super) fn alone(asked: &Asked, error: &str) -> Prompted {
     tracing::error!(conversationId = %asked.conversation, error, "a context could not be put together");
     let began = Instant::now();
     let mut said = Vec::new();
-    let mut tokens = 0_u32;
+    let mut tokens = asked.tool_tokens;
     let mut say = |by: Speaker, text: &str| {
         tokens = tokens.saturating_add(count::estimate(text));
         said.push(Said::text(by, text));
@@ -301,7 +307,8 @@ pub(super) fn context(
         summarized: pieces.iter().any(|one| matches!(one, Piece::Summary(_))),
         warning: AnswerContext::warning(tokens, limits.tokens),
         cut: number(pieces.iter().filter(is_cut).count()),
-        exceeded: *is_exceeded,
+        // What is only left free for tools is no more than the limit.
+        exceeded: *is_exceeded && tokens > limits.tokens,
         estimated: false,
         missing: Vec::new(),
     }

@@ -244,6 +244,8 @@ pub(super) fn attempt(
         key_group,
         price: route.price.map(|price| (version.clone(), price)),
         input_tokens: measure.of_stored(input_tokens),
+        round: 0,
+        begun_bytes: 0,
         started_at: app.clock.now(),
         spent: None,
     }

@@ -85,7 +85,7 @@ pub(super) async fn create_chat_completion(
         },
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
-        tools: input.tools.find(&app)?,
+        tools: input.tools,
         client_id: input.client_id.map(|text| text.0),
         is_streamed: input.stream,
     };
@@ -172,7 +172,7 @@ pub(super) async fn resend_message(
         },
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
-        tools: input.tools.find(&app)?,
+        tools: input.tools,
         client_id: input.client_id.map(|text| text.0),
         is_streamed: input.stream,
     };
@@ -191,7 +191,7 @@ async fn again(
         target,
         model: input.model.map(|name| name.0),
         options: options(input.temperature, input.max_tokens),
-        tools: input.tools.find(app)?,
+        tools: input.tools,
         client_id: None,
         is_streamed: input.stream,
     };

@@ -13,6 +13,7 @@ use super::{
     events::Reader,
     failure::stopped,
     told::Heard,
+    tools::dto::ToolsWanted,
     turn::{Target, Turn, begin},
 };
 use crate::{
@@ -89,7 +90,7 @@ pub(crate) async fn speak(
             temperature: spoken.temperature,
             max_tokens: spoken.max_tokens,
         },
-        tools: Vec::new(),
+        tools: ToolsWanted::Nothing,
         client_id: None,
         is_streamed: spoken.is_streamed,
     };

@@ -60,6 +60,8 @@ pub(super) struct Tries {
     pub(super) thoughts: String,
     /// Bytes that were said before the provider was asked this time: it is asked again after calls of tools.
     pub(super) round: usize,
+    /// How often it was asked before, and has answered.
+    pub(super) number: u32,
     /// Whether what is said next begins a paragraph.
     pub(super) needs_break: bool,
 }
@@ -131,6 +133,7 @@ impl Tries {
             is_noted: false,
             using: None,
             thoughts: String::new(),
+            number: 0,
             needs_break: false,
         }
     }

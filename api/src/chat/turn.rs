@@ -1,6 +1,6 @@
 //! Beginning an answer: what is asked is checked and stored, and then a task of its own makes the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use shared::{
@@ -22,6 +22,7 @@ use super::{
     route::{self, Choice},
     store::{Stored, Written, store, write},
     told::Listener,
+    tools::dto::ToolsWanted,
     tries::Tries,
 };
 use crate::{
@@ -41,7 +42,7 @@ pub(super) struct Turn {
     pub(super) model: Option<String>,
     pub(super) options: Options,
     /// Tools that the model may call.
-    pub(super) tools: Vec<Arc<Tool>>,
+    pub(super) tools: ToolsWanted,
     /// The client's own id of the message.
     pub(super) client_id: Option<String>,
     /// Whether the client hears the answer word by word.
@@ -144,6 +145,8 @@ impl Asking<'_> {
             && let Some(new) = quick::turn(app, caller, &turn, token_count, place, choice)
             && request.repeatable.is_none()
         {
+            // It repeats nothing, so what is refused comes first.
+            let tools = turn.tools.find(app)?;
             let picked = choice.pick(app).await?;
             match quick::begin(app, new, choice, picked.as_ref()).await {
                 Ok(Some(begun)) => {
@@ -152,7 +155,7 @@ impl Asking<'_> {
                         ..begun
                     };
                     let setting = setting(app, &turn, place, choice);
-                    let begun = self.make(choice.clone(), &turn, stored, setting);
+                    let begun = self.make(choice.clone(), &turn, tools, stored, setting);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
                         app.chat.flush(begun.started.message_id).await?;
@@ -206,16 +209,24 @@ impl Asking<'_> {
             }
             Written::Begun(written) => *written,
         };
+        let tools = turn.tools.find(app)?;
         let first = match first.take() {
             Some(Early(first)) => first,
             None => choice.pick(app).await?,
         };
         let stored = store(app, caller, tx, asked, &choice, first).await?;
-        Ok(self.make(choice, turn, stored, setting))
+        Ok(self.make(choice, turn, tools, stored, setting))
     }
 
     /// Has an answer made.
-    fn make(self, choice: Choice, turn: &Turn, stored: Stored, setting: Setting) -> Begun {
+    fn make(
+        self,
+        choice: Choice,
+        turn: &Turn,
+        tools: Vec<Arc<Tool>>,
+        stored: Stored,
+        setting: Setting,
+    ) -> Begun {
         let Self {
             app,
             caller,
@@ -248,7 +259,9 @@ impl Asking<'_> {
                 stamp: stored.stamp,
                 limits: setting.limits,
                 measure: setting.measure,
-                with_tools: !turn.tools.is_empty(),
+                with_tools: !tools.is_empty(),
+                tool_tokens: 0,
+                reserved: 0,
             },
             choice,
             options: turn.options,
@@ -258,8 +271,11 @@ impl Asking<'_> {
             context: message::AnswerContext::default(),
             left: None,
             wants_title: setting.wants_title,
-            tools: turn.tools.clone(),
+            tools,
             exchange: Vec::new(),
+            open: None,
+            tools_time: Duration::ZERO,
+            is_doubtful: false,
             tries: Tries {
                 first: stored.first,
                 is_noted: stored.is_noted,

@@ -290,6 +290,18 @@ pub enum Stopped {
     Conversation(ConversationId),
 }
 
+/// Holds an answer that is being made until the transaction ends: nobody ends it meanwhile, and its lease is renewed all the
+/// same. False where somebody has ended it: then whoever made it writes nothing any more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<bool> {
+    let sql = "SELECT id FROM generations WHERE id = $1 FOR KEY SHARE";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [id.into()]);
+    let found = Found::find_by_statement(statement).one(tx.orm()).await?;
+    Ok(found.is_some())
+}
+
 /// Takes an answer to end it; none where another has done so.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ mod places;
 mod schema;
 mod weather;
 mod web_search;
+mod weight;
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +26,10 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::schema::ARGUMENTS_MAX_BYTES;
 use self::{breaker::ToolBreakers, flight::Flight, http::Http, mcp::Server, schema::Schema};
 use crate::{
     clock::Clock,
@@ -70,6 +73,8 @@ pub struct Tool {
     service: String,
     /// How long its results are remembered; none where each call must be carried out.
     lifetime: Option<Duration>,
+    /// Tokens of what models are told of it, once they are counted.
+    tokens: OnceCell<u32>,
     executor: Box<dyn Executor>,
 }
 
@@ -206,6 +211,7 @@ impl Tool {
             source: Source::Builtin,
             service: name.to_owned(),
             lifetime: Some(Duration::from_mins(minutes)),
+            tokens: OnceCell::new(),
             executor: Box::new(executor),
         }
     }

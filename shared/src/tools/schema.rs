@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::output::cut;
 use crate::keyring::sha256;
 
-/// Longest arguments.
-const ARGUMENTS_MAX_BYTES: usize = 32 * 1024;
+/// Longest arguments of a call, in bytes: whoever writes longer ones is told so.
+pub const ARGUMENTS_MAX_BYTES: usize = 32 * 1024;
 /// Most problems that are told, and characters of each.
 const PROBLEMS_MAX: usize = 8;
 const PROBLEM_MAX: usize = 200;

@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
-use crate::config::{Problems, RedisConfig, ToolArgs};
+use crate::{
+    config::{Problems, RedisConfig, ToolArgs},
+    tokens::Encoding,
+};
 
 use super::*;
 
@@ -58,6 +61,17 @@ async fn only_what_is_configured_is_offered() {
         .map(|tool| tool.parameters["type"].to_string())
         .collect();
     assert_eq!(kinds.len(), 1, "{kinds:?}");
+}
+
+#[tokio::test]
+async fn what_models_are_told_of_a_tool_is_counted_once() {
+    let tools = tools(&ToolArgs::default());
+    let places = tools.offered().remove(0);
+    let tokens = places.tokens(Encoding::O200k).await;
+    let schema = Encoding::O200k.count(&places.parameters.to_string());
+    assert!(tokens as usize > schema + Encoding::O200k.count(&places.description));
+    // Whatever it would be now.
+    assert_eq!(places.tokens(Encoding::Cl100k).await, tokens);
 }
 
 #[tokio::test]

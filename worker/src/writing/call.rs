@@ -56,6 +56,8 @@ impl<'a> Call<'a> {
                 key_group,
                 price: route.price.map(|price| (version.clone(), price)),
                 input_tokens,
+                round: 0,
+                begun_bytes: 0,
                 started_at: writer.ctx.clock.now(),
                 spent: None,
             },

@@ -233,7 +233,7 @@ impl Making {
         let attempts = &self.tries.attempts;
         let end = End {
             came,
-            usage: answer_usage(attempts, self.began.elapsed()),
+            usage: answer_usage(attempts, self.began.elapsed(), Duration::ZERO),
             provider: attempts.last().map(|last| last.provider.clone()),
         };
         let mut storing = Box::pin(self.store());

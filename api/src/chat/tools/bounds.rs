@@ -10,13 +10,16 @@ use tokio::time::Instant;
 
 /// Most calls of an answer.
 const CALLS_MAX: usize = 8;
-/// Longest time from the first call on in which tools may be called.
+/// Longest time from the first call on in which calls may be begun.
 const TIME_MAX: Duration = Duration::from_mins(1);
 /// Wrong arguments in a row of one tool after which it is not offered any more.
 const WRONG_MAX: u32 = 2;
 
 /// What a model may still do.
 pub(super) struct Bounds {
+    /// All of which the model was told first.
+    known: Vec<Arc<Tool>>,
+    /// Those that it may want to be called.
     tools: Vec<Arc<Tool>>,
     calls_left: usize,
     /// Until when tools may be called, once one was.
@@ -31,15 +34,16 @@ pub(super) struct Bounds {
 pub(super) enum Stage {
     /// It may want tools to be called.
     Free,
-    /// It is told that it must answer.
+    /// It must answer, and is told of tools all the same: some providers take no calls of earlier without.
     Forbidden,
-    /// It is told of no tools.
+    /// It is told of no tools, as it wanted them all the same.
     Without,
 }
 
 impl Bounds {
     pub(super) fn new(tools: Vec<Arc<Tool>>) -> Self {
         Self {
+            known: tools.clone(),
             tools,
             calls_left: CALLS_MAX,
             until: None,
@@ -54,12 +58,12 @@ impl Bounds {
 
     /// Says in a prompt what the model may do.
     pub(super) fn tell(&self, prompt: &mut Prompt) {
-        prompt.tools.clear();
-        if self.stage != Stage::Without {
-            prompt
-                .tools
-                .extend(self.tools.iter().map(|tool| spec(tool)));
-        }
+        let told = match self.stage {
+            Stage::Free => &self.tools[..],
+            Stage::Forbidden => &self.known[..],
+            Stage::Without => &[],
+        };
+        prompt.tools = told.iter().map(|tool| spec(tool)).collect();
         prompt.tool_use = match self.stage {
             Stage::Free => ToolUse::Auto,
             Stage::Forbidden | Stage::Without => ToolUse::Forbidden,
@@ -77,7 +81,7 @@ impl Bounds {
         tool.ok_or_else(|| Called::invalid("There is no such tool."))
     }
 
-    /// Until when calls may go on.
+    /// Until when calls may be begun. Those that were begun end by themselves.
     pub(super) fn until(&mut self) -> Instant {
         *self.until.get_or_insert_with(|| Instant::now() + TIME_MAX)
     }
@@ -95,7 +99,7 @@ impl Bounds {
             self.tools.retain(|tool| tool.name != name);
             // It makes names up.
             if self.tools.len() == before {
-                self.stage = Stage::Forbidden;
+                self.forbid();
             }
         }
     }
@@ -103,12 +107,14 @@ impl Bounds {
     /// Looks whether the model must answer now.
     pub(super) fn look(&mut self) {
         let is_late = self.until.is_some_and(|until| Instant::now() >= until);
-        if self.calls_left == 0 || is_late {
-            self.stage = Stage::Forbidden;
+        if self.calls_left == 0 || is_late || self.tools.is_empty() {
+            self.forbid();
         }
-        if self.tools.is_empty() {
-            self.stage = Stage::Without;
-        }
+    }
+
+    /// The model must answer.
+    pub(super) fn forbid(&mut self) {
+        self.stage = Stage::Forbidden;
     }
 
     /// The model wants tools although it must answer.

@@ -1,12 +1,16 @@
 //! Which tools an answer may use, and what is told of their calls.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
-use shared::tools::{Called, Tool};
+use shared::{
+    clients::chat::ToolCall,
+    tools::{Called, Tool},
+};
 use utoipa::ToSchema;
 
+use super::{super::attempt::millis, round::UNKNOWN};
 use crate::{
     app::App,
     error::{Error, FieldProblem, Result},
@@ -71,7 +75,7 @@ impl ToolsWanted {
     ///
     /// # Errors
     /// [`Error::Invalid`] where one is not offered.
-    pub(in crate::chat) fn find(self, app: &App) -> Result<Vec<Arc<Tool>>> {
+    pub(in crate::chat) fn find(&self, app: &App) -> Result<Vec<Arc<Tool>>> {
         let names = match self {
             Self::Nothing => return Ok(Vec::new()),
             Self::Auto => return Ok(app.tools.offered()),
@@ -115,7 +119,7 @@ pub(in crate::chat) enum ToolNote {
     Finished {
         call_id: String,
         name: String,
-        /// `completed`, `failed`, `invalid` or `unavailable`.
+        /// `completed`, `failed`, `invalid`, `unavailable`, or `unknown` where nobody knows what came of it.
         status: &'static str,
         /// Whether the result was remembered.
         cached: bool,
@@ -137,6 +141,17 @@ impl ToolNote {
             status: called.outcome.as_str(),
             cached: called.is_cached,
             duration_ms,
+        }
+    }
+
+    /// A call that was stopped.
+    pub(in crate::chat) fn unknown(call: &ToolCall, took: Duration) -> Self {
+        Self::Finished {
+            call_id: call.id.clone(),
+            name: call.name.clone(),
+            status: UNKNOWN,
+            cached: false,
+            duration_ms: millis(took),
         }
     }
 

@@ -5,19 +5,24 @@ mod bounds;
 pub(super) mod dto;
 pub(super) mod earlier;
 mod exchange;
+mod room;
+mod round;
+mod worded;
 
 use futures::future::join_all;
 use shared::{
     catalogue::{Model, Route},
-    clients::chat::{Ending, Part, Prompt, Said, Speaker, ToolCall},
+    clients::chat::{Ending, Prompt},
     models::message::Failure,
     tools::{Called, Outcome},
 };
 use tokio::time::Instant;
 
+pub(super) use self::round::Round;
 use self::{
     bounds::{Bounds, Stage},
     dto::ToolNote,
+    worded::worded,
 };
 use super::{answer::Making, attempt::millis, failure::failure};
 
@@ -35,6 +40,7 @@ impl Making {
             let asking = self.tries.ask_all(&model.id, routes, &mut prompt);
             return Box::pin(asking).await;
         }
+        let most = self.most_stored(model);
         let mut bounds = Bounds::new(tools);
         loop {
             bounds.tell(&mut prompt);
@@ -46,11 +52,30 @@ impl Making {
             }
             match bounds.stage() {
                 Stage::Free => {
-                    let results = self.call_all(&mut bounds, &ending.calls).await;
-                    self.go_on(&mut prompt, ending.calls, results).await;
+                    let has_called = self.begin_round(ending.calls, most).await;
+                    if has_called {
+                        // Before anything is called that may do something.
+                        self.keep_round().await;
+                        if let Some(round) = &self.open {
+                            self.call_all(&mut bounds, round).await;
+                        }
+                        self.end_round(&mut prompt, most).await;
+                    } else {
+                        self.turn_over();
+                    }
+                    if !(has_called && self.has_room(most)) {
+                        bounds.forbid();
+                    }
                     bounds.look();
                 }
-                Stage::Forbidden => bounds.insist(),
+                Stage::Forbidden => {
+                    bounds.insist();
+                    self.turn_over();
+                    // Without tools, nothing may be said of calls of any.
+                    prompt.said = worded(std::mem::take(&mut prompt.said));
+                    let tokens = self.tries.stored_tokens;
+                    self.tries.stored_tokens = tokens.saturating_sub(self.asked.tool_tokens);
+                }
                 Stage::Without if self.tries.speaker.len() > self.before() => return Ok(ending),
                 Stage::Without => {
                     let told = "the model went on to call tools instead of answering";
@@ -60,67 +85,71 @@ impl Making {
         }
     }
 
-    /// Carries out calls, at once, and tells of them.
-    async fn call_all(&self, bounds: &mut Bounds, calls: &[ToolCall]) -> Vec<Called> {
+    /// Carries out the calls of a round, at once, and tells of them. Each has its time limit, and is never left: what came of
+    /// it is noted in the round.
+    async fn call_all(&self, bounds: &mut Bounds, round: &Round) {
         let until = bounds.until();
-        let tools = calls.iter().map(|call| bounds.allow(&call.name));
-        let tools: Vec<_> = tools.collect();
+        let is_late = Instant::now() >= until;
+        let allowed = round
+            .calls
+            .iter()
+            .map(|one| bounds.allow(&one.asked.name))
+            .collect::<Vec<_>>();
+        round.begin();
         let this = self;
-        let calling = calls.iter().zip(tools).map(|(call, tool)| async move {
-            this.tries.speaker.note(ToolNote::Started {
-                call_id: call.id.clone(),
-                name: call.name.clone(),
-                arguments: call.arguments.clone(),
+        let calling = round
+            .calls
+            .iter()
+            .zip(allowed)
+            .map(|(one, allowed)| async move {
+                let call = &one.asked;
+                this.tries.speaker.note(ToolNote::Started {
+                    call_id: call.id.clone(),
+                    name: call.name.clone(),
+                    arguments: call.arguments.clone(),
+                });
+                let began = Instant::now();
+                let called = match (allowed, one.refusal()) {
+                    (Err(refused), _) | (Ok(_), Some(refused)) => refused,
+                    (Ok(_), None) if is_late => too_late(),
+                    (Ok(tool), None) => this.app.tools.call(&tool, &call.arguments).await,
+                };
+                let took = millis(began.elapsed());
+                let note = ToolNote::finished(&call.id, &call.name, &called, took);
+                // Nobody else tells what came of it.
+                _ = one.result.set(called);
+                this.tries.speaker.note(note);
             });
-            let began = Instant::now();
-            let called = match tool {
-                Ok(tool) => {
-                    let calling = this.app.tools.call(&tool, &call.arguments);
-                    let called = tokio::time::timeout_at(until, calling).await;
-                    called.unwrap_or_else(|_| Called::unavailable())
-                }
-                Err(refused) => refused,
-            };
-            let took = millis(began.elapsed());
-            let note = ToolNote::finished(&call.id, &call.name, &called, took);
-            this.tries.speaker.note(note);
-            called
-        });
-        let called = join_all(calling).await;
+        join_all(calling).await;
+        round.end();
         // The same mistake in one breath is one.
-        let mut noted: Vec<(&str, Outcome)> = Vec::with_capacity(calls.len());
-        for (call, called) in calls.iter().zip(&called) {
-            let one = (call.name.as_str(), called.outcome);
-            if !noted.contains(&one) {
-                bounds.note(one.0, one.1);
-                noted.push(one);
+        let mut noted: Vec<(&str, Outcome)> = Vec::with_capacity(round.calls.len());
+        for one in &round.calls {
+            let Some(called) = one.result.get() else {
+                continue;
+            };
+            let known = (one.asked.name.as_str(), called.outcome);
+            if !noted.contains(&known) {
+                bounds.note(known.0, known.1);
+                noted.push(known);
             }
         }
-        called
     }
 
-    /// Shows the model what came of its calls, and stores both.
-    async fn go_on(&mut self, prompt: &mut Prompt, calls: Vec<ToolCall>, results: Vec<Called>) {
-        self.keep_exchange(&calls, &results).await;
+    /// What is said next is said by a model that was asked anew.
+    fn turn_over(&mut self) {
         let text = self.tries.speaker.text();
-        let said = text.get(self.tries.round..).unwrap_or_default();
-        let said = (!said.is_empty()).then(|| Part::Text(said.to_owned()));
-        let ids: Vec<String> = calls.iter().map(|call| call.id.clone()).collect();
-        let calls = calls.into_iter().map(Part::Call);
-        prompt.said.push(Said {
-            by: Speaker::Assistant,
-            parts: said.into_iter().chain(calls).collect(),
-        });
-        let results = ids.into_iter().zip(results);
-        prompt.said.extend(results.map(|(call_id, called)| Said {
-            by: Speaker::Tool,
-            parts: vec![Part::Result {
-                call_id,
-                text: called.text,
-            }],
-        }));
         self.tries.round = text.len();
+        self.tries.number += 1;
         let is_open = text.len() > self.before() && !text.ends_with(char::is_whitespace);
         self.tries.needs_break = is_open;
+    }
+}
+
+/// What a model hears that has thought for too long between its calls.
+fn too_late() -> Called {
+    Called {
+        text: "Not called: the time for calls is over.".to_owned(),
+        ..Called::unavailable()
     }
 }

@@ -40,7 +40,7 @@ pub enum Part {
         call_id: String,
         /// The tool.
         name: String,
-        /// `completed`, `failed`, `invalid` or `unavailable`.
+        /// `completed`, `failed`, `invalid`, `unavailable`, or `unknown` where nobody knows what came of it.
         status: String,
         /// What the model was told.
         output: String,

@@ -1,20 +1,22 @@
 //! What tools were asked for an answer, and what they said: messages between the question and the answer, of which the
 //! branch consists like of all others.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QuerySelect as _, Statement,
-    entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, IntoActiveModel as _,
+    QuerySelect as _, Statement, entity::prelude::*,
 };
 
 use super::{
     ActiveModel, Column, Content, Entity, Model, New, Role, Status, get,
-    write::{next_time, row},
+    write::{next_time, written},
 };
 use crate::{
     database::{Error, Result, Tx},
     ids::{ConversationId, MessageId, UserId},
-    models::conversation,
+    models::{conversation, generation},
 };
 
 /// Whether a message is one of these, in SQL. Every answer has a model: it need not be read for this.
@@ -42,6 +44,8 @@ pub(super) const IS_NONE: &str = concat!("NOT ", is_exchange!(""));
 /// Something that was said between a question and its answer.
 #[derive(Debug, Clone)]
 pub struct ToolMessage {
+    /// Its id, from before it is written: so it is known again where nobody heard that it was.
+    pub id: MessageId,
     /// The model, which asks for calls, or a tool.
     pub role: Role,
     /// What was said.
@@ -64,18 +68,26 @@ struct Found {
     id: MessageId,
 }
 
-/// Writes what was said before an answer that is being made, in its branch. All of it is written or nothing: calls are never
-/// without their results. None where the answer is gone or has ended, where something follows it already, or where this was
-/// written before.
+/// Writes what was said before an answer that is being made, in its branch, or, where that was written before, what is known
+/// of it since. All of it is written or nothing: calls are never without their results. None where the answer is gone or has
+/// ended, where another has taken this `making` of it away, or where something follows it already.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn add_exchange(
     tx: &mut Tx,
+    making: Uuid,
     answer: &Model,
     said: Vec<ToolMessage>,
     now: DateTime<Utc>,
 ) -> Result<Option<Exchanged>> {
+    let Some(last) = said.last().map(|last| last.id) else {
+        return Ok(None);
+    };
+    // Before the conversation, as whoever ends an answer does it.
+    if !generation::hold(tx, making).await? {
+        return Ok(None);
+    }
     let (user, conversation) = (answer.user_id, answer.conversation_id);
     let conversation = match conversation::get_for_update(tx, user, conversation).await {
         Ok(conversation) => conversation,
@@ -88,10 +100,15 @@ pub async fn add_exchange(
         .lock_exclusive()
         .one(tx.orm())
         .await?;
-    // Nobody else moves it: it was written, and only the news of that was lost.
-    let Some(found) = found.filter(|found| found.parent_id == answer.parent_id) else {
+    let Some(found) = found else {
         return Ok(None);
     };
+    // Nobody else moves it.
+    if found.parent_id == Some(last) {
+        let said = renew(tx, conversation, said, now).await?;
+        let answer = found;
+        return Ok(Some(Exchanged { answer, said }));
+    }
     // It gets a later time, and what follows must not be earlier.
     let follows = Entity::find()
         .filter(Column::ConversationId.eq(conversation.id))
@@ -102,30 +119,29 @@ pub async fn add_exchange(
         return Ok(None);
     }
     let mut at = next_time(&conversation, now);
-    let mut written: Vec<Model> = Vec::with_capacity(said.len());
+    let mut rows: Vec<Model> = Vec::with_capacity(said.len());
     for one in said {
         let new = New {
-            parent: written.last().map_or(found.parent_id, |last| Some(last.id)),
+            parent: rows.last().map_or(found.parent_id, |last| Some(last.id)),
             role: one.role,
             content: one.content,
             token_count: one.token_count,
             client_id: None,
         };
-        written.push(row(&conversation, new, at).insert(tx.orm()).await?);
+        let row = written((conversation.id, user), one.id, new, at);
+        let row = row.into_active_model().reset_all();
+        rows.push(row.insert(tx.orm()).await?);
         at += TimeDelta::microseconds(1);
     }
-    let Some(last) = written.last() else {
-        return Ok(None);
-    };
     let version = found.version + 1;
     let mut moved: ActiveModel = found.into();
-    moved.parent_id = Set(Some(last.id));
+    moved.parent_id = Set(Some(last));
     moved.created_at = Set(at);
     moved.version = Set(version);
     let moved = moved.update(tx.orm()).await?;
 
-    let messages = i64::try_from(written.len()).unwrap_or(i64::MAX);
-    let tokens: i64 = written.iter().map(|row| i64::from(row.token_count)).sum();
+    let messages = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let tokens: i64 = rows.iter().map(|row| i64::from(row.token_count)).sum();
     let (count, counted) = (conversation.message_count, conversation.token_count);
     let version = conversation.version + 1;
     let mut counts: conversation::ActiveModel = conversation.into();
@@ -138,8 +154,55 @@ pub async fn add_exchange(
     counts.update(tx.orm()).await?;
     Ok(Some(Exchanged {
         answer: moved,
-        said: written,
+        said: rows,
     }))
+}
+
+/// Writes what is known by now of messages that were written before. What was deleted meanwhile stays as it is.
+async fn renew(
+    tx: &mut Tx,
+    conversation: conversation::Model,
+    said: Vec<ToolMessage>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Model>> {
+    let known = Entity::find()
+        .filter(Column::Id.is_in(said.iter().map(|one| one.id)))
+        .lock_exclusive()
+        .all(tx.orm())
+        .await?;
+    let mut known: BTreeMap<MessageId, Model> =
+        known.into_iter().map(|row| (row.id, row)).collect();
+    let mut rows = Vec::with_capacity(said.len());
+    let (mut is_changed, mut more) = (false, 0_i64);
+    for one in said {
+        let Some(row) = known.remove(&one.id) else {
+            continue;
+        };
+        if row.deleted_at.is_some() || row.content == one.content {
+            rows.push(row);
+            continue;
+        }
+        is_changed = true;
+        let tokens = i32::try_from(one.token_count).unwrap_or(i32::MAX);
+        more += i64::from(tokens) - i64::from(row.token_count);
+        let version = row.version + 1;
+        let mut row: ActiveModel = row.into();
+        row.size_bytes = Set(i32::try_from(one.content.size_bytes()).unwrap_or(i32::MAX));
+        row.content = Set(one.content);
+        row.token_count = Set(tokens);
+        row.version = Set(version);
+        rows.push(row.update(tx.orm()).await?);
+    }
+    if is_changed {
+        let counted = conversation.token_count + more;
+        let version = conversation.version + 1;
+        let mut counts: conversation::ActiveModel = conversation.into();
+        counts.token_count = Set(counted);
+        counts.version = Set(version);
+        counts.updated_at = Set(now);
+        counts.update(tx.orm()).await?;
+    }
+    Ok(rows)
 }
 
 /// Gets the message that an answer of `user` answers: what tools said in between is stepped over.

@@ -47,13 +47,13 @@ pub struct Figures {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AnswerUsage {
-    /// Tokens of the question with all that was sent along.
+    /// Tokens of the question with all that was sent along, each time that the model was asked to answer it.
     #[schema(example = 42)]
     pub input_tokens: u32,
     /// Those of `inputTokens` that the provider had already.
     #[schema(example = 0)]
     pub cached_tokens: u32,
-    /// Tokens of the answer.
+    /// Tokens of the answer, and of the calls of tools before it.
     #[schema(example = 17)]
     pub output_tokens: u32,
     /// Those of `outputTokens` that were thoughts.
@@ -67,16 +67,22 @@ pub struct AnswerUsage {
     /// The table of prices; null if there is no price.
     #[schema(example = "2026-11-28")]
     pub price_version: Option<String>,
-    /// How often providers were asked.
+    /// How many tries it took until a provider answered. A model that has tools called is asked again after each round of
+    /// calls: then it is the most that it took for one of these times.
     #[schema(example = 1)]
     pub attempts: u32,
+    /// How often the model was asked: once, and once more after each round of calls of tools, or to go on. 0 where nobody
+    /// has counted.
+    #[serde(default)]
+    #[schema(example = 1)]
+    pub rounds: u32,
     /// Milliseconds until the first word; null if there was none.
     #[schema(example = 212)]
     pub first_token_ms: Option<u32>,
     /// Milliseconds until the end.
     #[schema(example = 870)]
     pub latency_ms: u32,
-    /// Milliseconds of these in which no provider was waited for.
+    /// Milliseconds of these in which neither a provider nor a tool was waited for.
     #[schema(example = 1.4)]
     pub overhead_ms: f64,
 }
@@ -108,7 +114,9 @@ pub struct AnswerContext {
     #[serde(default)]
     #[schema(example = 0)]
     pub cut: u32,
-    /// Whether the question with the instructions alone has more tokens than the limit. It was sent whole, and alone.
+    /// Whether more tokens than the limit were sent. Either those of the question alone, with the instructions and what is told
+    /// of tools, are more: it was sent whole, and no earlier messages with it. Or what tools said for this answer came in
+    /// addition.
     #[serde(default)]
     pub exceeded: bool,
     /// Whether something could not be counted or put together; then tokens are estimated, and messages may be missing.

@@ -165,6 +165,13 @@ pub struct Attempt {
     pub price: Option<(String, Price)>,
     /// Tokens of the question, as they are counted here.
     pub input_tokens: u32,
+    /// Which time the model is asked for the same answer, from 0 on: it is asked again after calls of tools. Several tries
+    /// may be of one.
+    #[serde(default)]
+    pub round: u32,
+    /// Bytes of the answer that were said before.
+    #[serde(default)]
+    pub begun_bytes: u32,
     /// When it is asked.
     pub started_at: DateTime<Utc>,
     /// What came of it, once that is known.

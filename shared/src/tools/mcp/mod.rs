@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use rmcp::model as protocol;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::task::TaskTracker;
 
 use self::session::Endpoint;
@@ -166,6 +166,7 @@ fn of_server(server: &str, endpoint: &Endpoint, tool: &protocol::Tool) -> Result
         service: format!("mcp:{server}"),
         // It may do something.
         lifetime: None,
+        tokens: OnceCell::new(),
         executor: Box::new(Remote {
             name: tool.name.to_string(),
             endpoint: endpoint.clone(),
