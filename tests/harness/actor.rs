@@ -173,7 +173,10 @@ pub fn each(list: &Value, field: &str) -> Vec<String> {
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
+    /// Bytes of the answer up to it: what is before the point of its id.
     pub id: u64,
+    /// What is after the point, of events of tools.
+    pub note: u64,
     pub name: String,
     pub data: Value,
 }
@@ -239,11 +242,24 @@ fn parse_event(text: &str) -> Option<Event> {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     };
+    let id = field("id")?;
+    let (id, note) = id.split_once('.').unwrap_or((id, "0"));
     Some(Event {
-        id: field("id")?.parse().expect("a number"),
+        id: id.parse().expect("a number"),
+        note: note.parse().expect("a number"),
         name: field("event")?.to_owned(),
         data: serde_json::from_str(field("data")?).expect("JSON"),
     })
+}
+
+impl Event {
+    /// Its id as it was told.
+    pub fn full_id(&self) -> String {
+        match self.note {
+            0 => self.id.to_string(),
+            note => format!("{}.{note}", self.id),
+        }
+    }
 }
 
 /// The words of all deltas.
@@ -270,6 +286,12 @@ impl Actor {
 
     /// Reads a stream on.
     pub async fn resume(&self, message: &str, after: Option<u64>) -> EventStream {
+        let after = after.map(|after| after.to_string());
+        self.resume_after(message, after.as_deref()).await
+    }
+
+    /// Reads a stream on after the event of an id, as it was told.
+    pub async fn resume_after(&self, message: &str, after: Option<&str>) -> EventStream {
         let path = format!("/api/v1/chat/streams/{message}");
         let mut request = self.request(Method::GET, &path);
         if let Some(after) = after {

@@ -174,4 +174,15 @@ fn a_stream_is_silent_for_15_s_and_an_answer_takes_10_min_unless_told_otherwise(
     for variable in ["STREAM_KEEP_ALIVE_SECONDS", "ANSWER_MAX_SECONDS"] {
         assert!(told.contains(variable), "{told}");
     }
+    // No stream is silent for longer.
+    let keep_alive = |seconds: &str| {
+        check(ApiArgs {
+            stream_keep_alive_seconds: Some(seconds.to_owned()),
+            ..ApiArgs::default()
+        })
+    };
+    let chat = keep_alive("20").expect("it is good").chat;
+    assert_eq!(chat.keep_alive, Duration::from_secs(20));
+    let told = keep_alive("21").expect_err("it is too long").to_string();
+    assert!(told.contains("STREAM_KEEP_ALIVE_SECONDS"), "{told}");
 }

@@ -189,6 +189,9 @@ async fn lists_of_messages_use_their_indexes() {
         it.uses("messages_parent_id", siblings).await.unwrap().len(),
         5
     );
+    let beside = message::list_siblings(&it.db, few[0].clone(), None, 50);
+    let beside = it.uses("messages_parent_id", beside).await.unwrap();
+    assert_eq!(beside.rows.len(), 1);
     let again = message::find_by_client_id(&it.db, talk, "7-50-3");
     assert!(
         it.uses("messages_client_id_key", again)

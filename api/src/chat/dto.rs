@@ -10,7 +10,10 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::tools::dto::{ToolsInput, ToolsWanted};
+use super::{
+    told::At,
+    tools::dto::{ToolsInput, ToolsWanted},
+};
 use crate::{
     extract::{Fields, Rule},
     messages::dto::Message,
@@ -205,8 +208,21 @@ pub(super) struct ReadStream {
     /// The `id` of the last event that was seen; `Last-Event-ID` stands in for it. By default the stream is read from its
     /// beginning.
     #[deserr(default)]
-    #[param(value_type = Option<u64>, minimum = 0)]
-    pub(super) after: Option<crate::text::Param<u64>>,
+    #[param(value_type = Option<String>, pattern = "^[0-9]+([.][0-9]+)?$", example = "12")]
+    pub(super) after: Option<EventId>,
+}
+
+/// The id of an event.
+#[derive(Debug, Clone, Copy, Deserr)]
+#[deserr(error = Fields, try_from(&String) = EventId::parse -> Rule)]
+pub(super) struct EventId(pub(super) At);
+
+impl EventId {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        text.parse::<At>()
+            .map(Self)
+            .map_err(|_| Rule::new("must be the id of an event, as 12 or 12.1"))
+    }
 }
 
 /// An answer of a model.

@@ -1,8 +1,8 @@
 //! Answers as server-sent events (HTML Living Standard §9.2), or whole.
 //!
 //! The `id` of an event is the number of bytes of the answer up to it: 0 for `message.started`, and one more than the
-//! whole answer for the last event. So a stream can be read on from any event, at any instance, also when the answer has
-//! ended long ago.
+//! whole answer for the last event. What tools do comes between words: the first such event after 12 bytes is `12.1`, the
+//! next one `12.2`. So a stream can be read on from any event, at any instance, also when the answer has ended long ago.
 
 use std::{convert::Infallible, fmt::Write as _, sync::Arc};
 
@@ -24,7 +24,7 @@ use super::{
     LOOK, UNTIL_BACK,
     dto::{ChatCompletion, Delta, Last, Started, failure},
     relay,
-    told::{Heard, Listener},
+    told::{At, Heard, Listener},
 };
 use crate::{
     app::App,
@@ -47,7 +47,7 @@ pub(super) struct Reader {
     pub(super) listener: Listener,
 }
 
-/// Streams an answer; `started` is told first, with the position at which the stream begins.
+/// Streams an answer; `started` is told first, with the place at which the stream begins.
 pub(super) fn stream(reader: Reader, started: Option<Started>) -> Response {
     let mut first = String::new();
     if let Some(started) = started {
@@ -186,7 +186,7 @@ impl Reader {
         match tokio::time::timeout(silence, self.follow()).await {
             Err(_) => events.push_str(": keep-alive\n\n"),
             Ok(Ok(Heard::End(row))) => {
-                write_last(&mut events, self.listener.at(), &row);
+                write_last(&mut events, self.listener.at().bytes, &row);
                 return (events, true);
             }
             Ok(Ok(Heard::More(pieces))) => {
@@ -194,8 +194,8 @@ impl Reader {
                     write(&mut events, "message.delta", *at, &Delta { delta: text });
                 }
             }
-            Ok(Ok(Heard::Tool(note))) => {
-                write(&mut events, note.event(), self.listener.at(), &note);
+            Ok(Ok(Heard::Tool(noted))) => {
+                write(&mut events, noted.note.event(), noted.at, &noted.note);
             }
             // Whoever follows an answer is not told of it.
             Ok(Ok(Heard::Gone)) => {}
@@ -207,7 +207,7 @@ impl Reader {
                 write(
                     &mut events,
                     "error",
-                    self.listener.at().saturating_add(1),
+                    self.listener.at().bytes.saturating_add(1),
                     &gone,
                 );
                 return (events, true);
@@ -249,8 +249,8 @@ struct Lost {
     detail: &'static str,
 }
 
-/// Hears an answer from a position on, wherever it is made.
-pub(super) fn listen(app: &App, user: UserId, row: message::Model, at: usize) -> Listener {
+/// Hears an answer from a place on, wherever it is made.
+pub(super) fn listen(app: &App, user: UserId, row: message::Model, at: At) -> Listener {
     if row.status != Status::Streaming {
         return Listener::of(row, at);
     }
@@ -271,7 +271,8 @@ fn write_last(events: &mut String, length: usize, row: &Arc<message::Model>) {
     write(events, last.name(), length.saturating_add(1), &last);
 }
 
-fn write(events: &mut String, name: &str, id: usize, data: &impl Serialize) {
+fn write(events: &mut String, name: &str, id: impl Into<At>, data: &impl Serialize) {
+    let id = id.into();
     // JSON has no line breaks of its own.
     let data = serde_json::to_string(data).expect("events are plain data");
     write!(events, "id: {id}\nevent: {name}\ndata: {data}\n\n").expect("a text can be written");

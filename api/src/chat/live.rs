@@ -2,7 +2,8 @@
 //! here.
 //!
 //! A reader takes what was said since it last looked, at its own pace: a slow one gets more at once, and holds up nobody.
-//! A position in an answer is the number of its bytes so far, so any piece can be found again in the text that is stored.
+//! A place in an answer is the number of its bytes so far, so any piece can be found again in the text that is stored; what
+//! tools did there is counted.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    told::{Listener, Told},
+    told::{At, Listener, Noted, Told},
     tools::dto::ToolNote,
 };
 
@@ -104,15 +105,15 @@ impl Live {
         (speaker, stopped)
     }
 
-    /// Hears an answer that is known here, from a position on.
-    pub(super) fn listen(&self, id: MessageId, at: usize) -> Option<Listener> {
+    /// Hears an answer that is known here, from a place on.
+    pub(super) fn listen(&self, id: MessageId, at: At) -> Option<Listener> {
         let told = self.answers().get(&id)?.told.subscribe();
         Some(Listener::new(told, at))
     }
 
-    /// Hears an answer of another instance, from a position on. Whoever is the first to do so gets a speaker, and must
+    /// Hears an answer of another instance, from a place on. Whoever is the first to do so gets a speaker, and must
     /// repeat what is said elsewhere.
-    pub(super) fn repeat(&self, id: MessageId, at: usize) -> (Listener, Option<Speaker>) {
+    pub(super) fn repeat(&self, id: MessageId, at: At) -> (Listener, Option<Speaker>) {
         let mut answers = self.answers();
         if let Some(entry) = answers.get(&id) {
             let told = entry.told.subscribe();
@@ -254,12 +255,19 @@ impl Speaker {
         });
     }
 
-    /// Tells what a tool does, to those who hear it here: others find it in the messages.
+    /// Tells what a tool does.
     pub(super) fn note(&self, note: ToolNote) {
-        self.told.send_modify(|told| {
-            let at = told.text.len();
-            told.notes.push((at, note));
-        });
+        self.told.send_modify(|told| told.note(note));
+    }
+
+    /// Tells what a tool did, as it was told elsewhere: once, and only where what was said before it is known.
+    pub(super) fn repeat(&self, noted: Noted) {
+        self.told.send_if_modified(|told| told.repeat(noted));
+    }
+
+    /// The place up to which it is told.
+    pub(super) fn at(&self) -> At {
+        self.told.borrow().at()
     }
 
     /// Everything that was said.
@@ -282,8 +290,8 @@ impl Speaker {
         self.told.receiver_count() > 0
     }
 
-    /// Hears it from a position on.
-    pub(super) fn listener(&self, at: usize) -> Listener {
+    /// Hears it from a place on.
+    pub(super) fn listener(&self, at: At) -> Listener {
         Listener::new(self.told.subscribe(), at)
     }
 }
@@ -304,27 +312,27 @@ mod tests {
     use super::{super::told::Heard, *};
 
     #[tokio::test]
-    async fn a_listener_hears_every_piece_from_its_position_on() {
+    async fn a_listener_hears_every_piece_from_its_place_on() {
         let live = Live::default();
         let id = MessageId::new();
         let (speaker, _stopped) = live.begin(id, Uuid::nil(), String::new());
-        let mut early = live.listen(id, 0).unwrap();
+        let mut early = live.listen(id, At::default()).unwrap();
         speaker.say("नम");
         speaker.say("स्ते");
-        let mut late = live.listen(id, 3).unwrap();
+        let mut late = live.listen(id, At::from(3)).unwrap();
         let pieces = [("नम".to_owned(), 6), ("स्ते".to_owned(), 18)];
         assert_eq!(early.next().await, Heard::More(pieces.to_vec()));
         let rest = [("म".to_owned(), 6), ("स्ते".to_owned(), 18)];
         assert_eq!(late.next().await, Heard::More(rest.to_vec()));
         // Within a character: the whole of it comes again.
-        let mut within = live.listen(id, 17).unwrap();
+        let mut within = live.listen(id, At::from(17)).unwrap();
         let Heard::More(pieces) = within.next().await else {
             panic!("there is more");
         };
         assert_eq!(pieces, [("े".to_owned(), 18)]);
         drop(speaker);
         assert_eq!(early.next().await, Heard::Gone);
-        assert!(live.listen(id, 0).is_none());
+        assert!(live.listen(id, At::default()).is_none());
     }
 
     #[tokio::test]
@@ -332,9 +340,9 @@ mod tests {
         let live = Live::default();
         let (own, other) = (MessageId::new(), MessageId::new());
         let (speaker, mut stopped) = live.begin(own, Uuid::nil(), "so far".to_owned());
-        let (_listener, repeating) = live.repeat(other, 0);
+        let (_listener, repeating) = live.repeat(other, At::default());
         repeating.as_ref().unwrap().say("elsewhere");
-        assert!(live.repeat(other, 0).1.is_none());
+        assert!(live.repeat(other, At::default()).1.is_none());
         assert!(live.unsaved(&[Uuid::nil()]).is_empty());
         speaker.say(" and on");
         let unsaved = live.unsaved(&[Uuid::nil()]);

@@ -55,6 +55,7 @@ pub(super) fn turn(
         token_count,
         model: choice.id().to_owned(),
         provider: choice.first_provider().to_owned(),
+        with_tools: turn.tools.may_be_called(app),
         instance: app.chat.instance(),
         attempts: Attempts::default(),
         at: app.clock.now(),

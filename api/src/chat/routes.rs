@@ -23,7 +23,7 @@ use super::{
     },
     events::{stream, whole},
     live::Stop,
-    told::Heard,
+    told::{At, Heard},
     turn::{Begun, Target, Turn, begin, follow},
 };
 use crate::{
@@ -45,9 +45,10 @@ const STOPPING: Duration = Duration::from_secs(3);
 /// The message is stored, and then answered; a conversation is begun where none is named. With `stream`, the answer comes
 /// as server-sent events: `message.started` with the ids, `message.delta` with each piece, and last either
 /// `message.completed` with the same JSON as without `stream`, or `error` with `code`, `detail` and the message as far as
-/// it was made. Calls of tools are told as `tool.started` and `tool.finished`, and stored as messages before the answer. Ids
-/// of events grow; a stream that breaks can be read on at `GET /api/v1/chat/streams/{messageId}`. The answer
-/// is made to its end whether or not the client stays.
+/// it was made. Calls of tools are told as `tool.started` and `tool.finished`, and stored as messages before the answer; while
+/// an answer with tools is made, nothing can follow it (409 `answer_in_progress`). Ids of events grow: the bytes of the answer
+/// up to them and, of events of tools, a point and a number, as in `12.1`; a stream that breaks can be read on at
+/// `GET /api/v1/chat/streams/{messageId}`. The answer is made to its end whether or not the client stays.
 ///
 /// Without `stream`, the answer has the headers `X-BaatCheet-Provider`, `X-BaatCheet-Attempts`,
 /// `X-BaatCheet-Overhead-Ms` and, if the price is known, `X-BaatCheet-Cost-Microusd`.
@@ -214,7 +215,7 @@ async fn answer(begun: Begun, is_stream: bool) -> Result<Response> {
 }
 
 /// Reads the events of an answer, from the beginning or from an event on, at any instance: what was said is told again,
-/// and then what is said.
+/// and then what is said. What tools did is told again while the answer is made; later it is in the messages only.
 ///
 /// A client that has seen the last event gets a 204, which tells an `EventSource` not to connect again.
 #[utoipa::path(
@@ -238,7 +239,7 @@ pub(super) async fn read_chat_stream(
 ) -> Result<Response> {
     let last = headers.get(LAST_EVENT_ID).map(|value| {
         let text = value.to_str().unwrap_or_default().trim();
-        text.parse::<u64>().map_err(|_| {
+        text.parse::<At>().map_err(|_| {
             Error::Malformed(
                 "the Last-Event-ID must be the id of an event of this stream".to_owned(),
             )
@@ -247,21 +248,21 @@ pub(super) async fn read_chat_stream(
     // An `EventSource` that was begun with `after` sends both when it connects again.
     let after = input.after.map(|after| after.0).max(last.transpose()?);
     let row = message::get(&app.db, caller.user, id).await?;
-    let mut at = usize::try_from(after.unwrap_or_default()).unwrap_or(usize::MAX);
+    let mut at = after.unwrap_or_default();
     if row.status == Status::Streaming
         && let Some(making) = generation::find(&app.db, caller.user, id).await?
     {
         // The last event of what was said before has the number of the first byte of what is said now.
         let begun = usize::try_from(making.begun_bytes).unwrap_or_default();
-        if at == begun + 1 && making.text.len() <= at {
-            at = begun;
+        if at == At::from(begun + 1) && making.text.len() <= at.bytes {
+            at = At::from(begun);
         }
     }
     // Who has seen more than was stored of an answer that was interrupted has not seen its end.
     let is_seen = match row.status {
         Status::Streaming => false,
-        Status::Interrupted => at == row.content.text().len().saturating_add(1),
-        _ => at > row.content.text().len(),
+        Status::Interrupted => at.bytes == row.content.text().len().saturating_add(1),
+        _ => at.bytes > row.content.text().len(),
     };
     if is_seen {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -288,7 +289,7 @@ pub(super) async fn cancel_chat_stream(
 ) -> Result<Json<Message>> {
     let row = message::get(&app.db, caller.user, id).await?;
     if row.status == Status::Streaming {
-        let mut reader = follow(&app, &caller, row, 0)?.reader;
+        let mut reader = follow(&app, &caller, row, At::default())?.reader;
         if !app.chat.live().stop(id, Stop::Cancelled) {
             super::stop(&app, caller.user, Stopped::Message(id)).await?;
         }

@@ -59,6 +59,7 @@ pub(super) async fn write(
     let answer = NewAnswer {
         model: choice.id().to_owned(),
         provider: Some(choice.first_provider().to_owned()),
+        with_tools: turn.tools.may_be_called(app),
     };
     let mut new_question = None;
     match &turn.target {
@@ -128,6 +129,9 @@ pub(super) async fn write(
             }
             Target::Anew(_) | Target::Onward(_) => None,
         };
+        if let Some(parent) = parent {
+            message::check_followed(tx, conversation.id, parent).await?;
+        }
         let shown = content.attachments();
         if !shown.is_empty() {
             let unusable = attachment::find_unusable(tx, caller.user, conversation.id, &shown);

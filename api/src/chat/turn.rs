@@ -21,7 +21,7 @@ use super::{
     prompt, quick, relay,
     route::{self, Choice},
     store::{Stored, Written, store, write},
-    told::Listener,
+    told::{At, Listener},
     tools::dto::ToolsWanted,
     tries::Tries,
 };
@@ -205,7 +205,7 @@ impl Asking<'_> {
         let asked = match write(app, caller, &mut tx, turn, token_count, place, &choice).await? {
             Written::Known(row) => {
                 tx.answer(StatusCode::OK, &Known::of(&row, 0)).await?;
-                return follow(app, caller, *row, 0);
+                return follow(app, caller, *row, At::default());
             }
             Written::Begun(written) => *written,
         };
@@ -238,7 +238,7 @@ impl Asking<'_> {
         let text = stored.begun.clone().unwrap_or_default();
         let id = stored.generation;
         let (speaker, stopped) = app.chat.live().begin(row.id, id, text);
-        let at = speaker.len();
+        let at = At::from(speaker.len());
         let reader = reader(app, caller, row.id, speaker.listener(at));
         let telling = relay::tell(app.clone(), row.id, id, speaker.listener(at));
         app.tasks.spawn(telling);
@@ -338,13 +338,18 @@ async fn resume(app: &App, caller: &Caller, answer: &Answer) -> Result<Begun> {
     follow(app, caller, row, known.at)
 }
 
-/// Reads an answer from a position on, wherever it is made.
-pub(super) fn follow(app: &App, caller: &Caller, row: message::Model, at: usize) -> Result<Begun> {
+/// Reads an answer from a place on, wherever it is made.
+pub(super) fn follow(
+    app: &App,
+    caller: &Caller,
+    row: message::Model,
+    at: impl Into<At>,
+) -> Result<Begun> {
     let (id, started) = (row.id, Started::from(&row));
     if row.role != Role::Assistant {
         return Err(Error::NotFound("answer"));
     }
-    let listener = listen(app, caller.user, row, at);
+    let listener = listen(app, caller.user, row, at.into());
     Ok(Begun {
         reader: reader(app, caller, id, listener),
         started,

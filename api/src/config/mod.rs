@@ -26,6 +26,9 @@ const RATE_LIMIT_AUTH: Rate = Rate {
 /// Half of what a shutdown may take: requests that come at the end of the delay need time, too.
 const LONGEST_SHUTDOWN_DELAY_SECONDS: u64 = 10;
 
+/// Longest time in seconds for which a stream may be silent: clients are told that they may give it up then.
+const STREAM_SILENCE_MAX: u64 = 20;
+
 /// Serves `BaatCheet`'s API.
 #[derive(Debug, Parser)]
 #[command(name = "baatcheet-api", version)]
@@ -197,7 +200,7 @@ pub struct ApiArgs {
     /// Seconds that an answer may take, all tries together, 1 to 3600 [default: 600]
     #[arg(long, env = "ANSWER_MAX_SECONDS")]
     pub answer_max_seconds: Option<String>,
-    /// Seconds of silence after which a stream gets a byte, so that nothing on its way closes it, 1 to 60 [default: 15]
+    /// Seconds of silence after which a stream gets a byte, so that nothing on its way closes it, 1 to 20 [default: 15]
     #[arg(long, env = "STREAM_KEEP_ALIVE_SECONDS")]
     pub stream_keep_alive_seconds: Option<String>,
     /// Variables of the tools that models may call.
@@ -410,7 +413,7 @@ impl ApiArgs {
             "STREAM_KEEP_ALIVE_SECONDS",
             &self.stream_keep_alive_seconds,
             15,
-            1..=60,
+            1..=STREAM_SILENCE_MAX,
         );
         let lifetime = problems.number(
             "CONTEXT_CACHE_TTL_SECONDS",

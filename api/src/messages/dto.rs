@@ -208,7 +208,8 @@ impl From<message::Model> for Message {
             status,
             model,
             provider,
-            finish_reason,
+            // Before the end there is none: what is there then is ours.
+            finish_reason: finish_reason.filter(|_| status != Status::Streaming),
             error,
             feedback: rating.map(|rating| Feedback {
                 rating,
@@ -228,7 +229,8 @@ pub(super) struct ListedMessage {
     message: Message,
     /// Its position among its siblings, 0 for the oldest; null if it was deleted.
     sibling_index: Option<u64>,
-    /// How many messages have the same parent, including itself; null if it was deleted.
+    /// How many messages follow the same one, or answer it, including itself: what tools were asked and said for an answer is
+    /// stepped over, and has no siblings. Null if it was deleted.
     sibling_count: Option<u64>,
 }
 

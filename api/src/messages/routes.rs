@@ -115,7 +115,10 @@ pub(super) async fn get_message(
     preconditions.answer(row.version, &Message::from(row))
 }
 
-/// Lists the messages with the same parent as this one, including itself, newest first.
+/// Lists the messages that follow the same one as this, or answer it, including itself, newest first.
+///
+/// What tools were asked and said before an answer is stepped over, so answers to a question are siblings with tools and
+/// without.
 #[utoipa::path(
     get, path = "/api/v1/messages/{id}/siblings", tag = "messages",
     params(("id" = MessageId, Path, description = "The message"), ListSiblings),
@@ -132,8 +135,8 @@ pub(super) async fn list_siblings(
     let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
     let before = before.map(|cursor| (cursor.at, MessageId(cursor.id)));
     let row = message::get(&app.db, caller.user, id).await?;
-    let (conversation, parent) = (row.conversation_id, row.parent_id);
-    let listed = message::children(&app.db, conversation, parent, before, input.limit.0).await?;
+    let conversation = row.conversation_id;
+    let listed = message::list_siblings(&app.db, row, before, input.limit.0).await?;
     let siblings = message::count_siblings(&app.db, conversation, &listed.rows).await?;
     Ok(Json(page(listed, siblings)))
 }

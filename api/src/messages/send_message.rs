@@ -89,6 +89,9 @@ pub(super) async fn send_message(
             row.parent_id
         }
     };
+    if let Some(parent) = parent {
+        message::check_followed(&mut tx, conversation.id, parent).await?;
+    }
     check_attachments(&mut tx, caller, &conversation, &draft.content).await?;
     let new = New {
         parent,

@@ -97,6 +97,11 @@ pub enum Refusal {
     /// There is no question above it.
     #[error("only messages of the user and answers to them can be answered anew")]
     MessageNotAnswerable,
+    /// What tools say comes before it yet.
+    #[error(
+        "the answer before it is still being made, with tools: wait for its end, stop it, or name another message as `parentId`"
+    )]
+    AnswerInProgress,
     /// Only failed, cancelled and quarantined jobs can be run again.
     #[error("the job has not failed, so it cannot be retried")]
     JobNotFailed,
@@ -150,6 +155,7 @@ impl Refusal {
             Self::MessageNotContinuable => "message_not_continuable",
             Self::MessageNotRatable => "message_not_ratable",
             Self::MessageNotAnswerable => "message_not_answerable",
+            Self::AnswerInProgress => "answer_in_progress",
             Self::JobNotFailed => "job_not_failed",
             Self::JobDuplicate => "job_duplicate",
             Self::JobEnded => "job_ended",

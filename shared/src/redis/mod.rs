@@ -20,7 +20,10 @@ use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 use self::breaker::Breaker;
-pub use self::{script::Script, stream::Entry};
+pub use self::{
+    script::Script,
+    stream::{Entry, Number, READ_MAX},
+};
 use crate::{
     config::RedisConfig,
     ids::{AttachmentId, ConversationId, MessageId},
@@ -86,7 +89,8 @@ impl Keys {
         format!("{}providers:changed", self.0)
     }
 
-    /// Stream: an answer that is being made, numbered by the bytes said so far; each making has its own.
+    /// Stream: an answer that is being made, numbered by the bytes said so far and what tools did there; each making has its
+    /// own.
     pub fn answer(&self, message: MessageId, making: uuid::Uuid) -> String {
         format!("{}stream:{message}:{making}", self.0)
     }

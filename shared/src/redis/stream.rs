@@ -7,10 +7,13 @@ use fred::interfaces::{HashesInterface as _, KeysInterface as _, StreamsInterfac
 use super::{COMMAND_TIMEOUT, Error, Redis};
 
 /// Most entries that are read at once.
-const READ_MAX: u64 = 500;
+pub const READ_MAX: usize = 500;
+
+/// The number of an entry: the first part decides, then the second.
+pub type Number = (u64, u64);
 
 /// An entry of a stream: its number, and its fields.
-pub type Entry = (u64, HashMap<String, String>);
+pub type Entry = (Number, HashMap<String, String>);
 
 impl Redis {
     /// Appends an entry to a stream, which goes after a `lifetime` from now where one is told. Numbers must grow.
@@ -20,17 +23,14 @@ impl Redis {
     pub async fn append(
         &self,
         key: &str,
-        number: u64,
-        field: &str,
-        value: &str,
+        number: Number,
+        fields: Vec<(&'static str, String)>,
         lifetime: Option<Duration>,
     ) -> Result<(), Error> {
         let append = Box::pin(async {
             let pipeline = self.client.pipeline();
-            let id = format!("{number}-1");
-            let _: () = pipeline
-                .xadd(key, false, None, id, vec![(field, value)])
-                .await?;
+            let id = format!("{}-{}", number.0, number.1);
+            let _: () = pipeline.xadd(key, false, None, id, fields).await?;
             if let Some(lifetime) = lifetime {
                 let millis = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
                 let _: () = pipeline.pexpire(key, millis, None).await?;
@@ -49,20 +49,21 @@ impl Redis {
         self.bounded(COMMAND_TIMEOUT, read).await
     }
 
-    /// Reads what of a stream comes after a number.
+    /// Reads what of a stream comes after a number, [`READ_MAX`] entries at most.
     ///
     /// # Errors
     /// When Redis does not answer within 100 ms.
-    pub async fn read_after(&self, key: &str, number: u64) -> Result<Vec<Entry>, Error> {
-        let start = format!("({number}-1");
+    pub async fn read_after(&self, key: &str, number: Number) -> Result<Vec<Entry>, Error> {
+        let start = format!("({}-{}", number.0, number.1);
+        let most = Some(READ_MAX as u64);
         let read = Box::pin(
             self.client
-                .xrange_values::<String, String, String, _, _, _>(key, start, "+", Some(READ_MAX)),
+                .xrange_values::<String, String, String, _, _, _>(key, start, "+", most),
         );
         let entries = self.bounded(COMMAND_TIMEOUT, read).await?;
-        let number = |id: &str| {
-            id.split_once('-')
-                .and_then(|(number, _)| number.parse().ok())
+        let number = |id: &str| -> Option<Number> {
+            let (first, second) = id.split_once('-')?;
+            Some((first.parse().ok()?, second.parse().ok()?))
         };
         Ok(entries
             .into_iter()

@@ -170,11 +170,25 @@ async fn entry(
     let content = message.content.0.into_iter().map(|part| match part {
         Part::Text { text } => Piece::Text { text },
         Part::ToolCall {
-            name, arguments, ..
-        } => Piece::Text {
-            text: format!("{name}({arguments})"),
+            call_id,
+            name,
+            arguments,
+        } => Piece::ToolCall {
+            call_id,
+            name,
+            arguments,
         },
-        Part::ToolResult { output, .. } => Piece::Text { text: output },
+        Part::ToolResult {
+            call_id,
+            name,
+            status,
+            output,
+        } => Piece::ToolResult {
+            call_id,
+            name,
+            status,
+            output,
+        },
         Part::Attachment { attachment_id } => {
             Piece::Attachment(match shown.get_mut(&attachment_id) {
                 Some(known) => {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     clients::chat::ToolCall,
     tools::{Called, Tool},
@@ -71,6 +71,15 @@ impl Deserr<Fields> for ToolsWanted {
 }
 
 impl ToolsWanted {
+    /// Whether there is one that a model may call.
+    pub(in crate::chat) fn may_be_called(&self, app: &App) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Auto => !app.tools.offered().is_empty(),
+            Self::Named(names) => !names.is_empty(),
+        }
+    }
+
     /// The tools themselves, each once.
     ///
     /// # Errors
@@ -103,7 +112,7 @@ impl ToolsWanted {
 }
 
 /// What is told of a call while an answer is made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(in crate::chat) enum ToolNote {
     /// `tool.started`.
@@ -120,7 +129,7 @@ pub(in crate::chat) enum ToolNote {
         call_id: String,
         name: String,
         /// `completed`, `failed`, `invalid`, `unavailable`, or `unknown` where nobody knows what came of it.
-        status: &'static str,
+        status: String,
         /// Whether the result was remembered.
         cached: bool,
         duration_ms: u32,
@@ -138,7 +147,7 @@ impl ToolNote {
         Self::Finished {
             call_id: call_id.to_owned(),
             name: name.to_owned(),
-            status: called.outcome.as_str(),
+            status: called.outcome.as_str().to_owned(),
             cached: called.is_cached,
             duration_ms,
         }
@@ -149,7 +158,7 @@ impl ToolNote {
         Self::Finished {
             call_id: call.id.clone(),
             name: call.name.clone(),
-            status: UNKNOWN,
+            status: UNKNOWN.to_owned(),
             cached: false,
             duration_ms: millis(took),
         }

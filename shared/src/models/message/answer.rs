@@ -18,6 +18,10 @@ use crate::{
     models::{conversation, summary},
 };
 
+/// In `finish_reason` of an answer that is being made: tools may be called for it. No answer has a reason before its end, so
+/// there it says nothing else.
+pub(in crate::models) const WITH_TOOLS: &str = "tools";
+
 /// What is answered.
 #[derive(Debug, Clone)]
 pub enum Asked {
@@ -34,6 +38,15 @@ pub struct NewAnswer {
     pub model: String,
     /// Who has the model, as far as that is known.
     pub provider: Option<String>,
+    /// Whether tools may be called for it. Then nothing may follow it before its end.
+    pub with_tools: bool,
+}
+
+impl NewAnswer {
+    /// What is in the place of its reason until its end.
+    fn mark(&self) -> Option<String> {
+        self.with_tools.then(|| WITH_TOOLS.to_owned())
+    }
 }
 
 /// How an answer ended.
@@ -80,6 +93,7 @@ pub async fn begin_answer(
     };
     let mut begun = row(&conversation, New::answer(parent), at);
     begun.status = Set(Status::Streaming);
+    begun.finish_reason = Set(answer.mark());
     begun.model = Set(Some(answer.model));
     begun.provider = Set(answer.provider);
     let begun = begun.insert(tx.orm()).await?;
@@ -112,15 +126,38 @@ pub async fn begin_again(
     let version = message.version + 1;
     let mut row: ActiveModel = message.into();
     row.status = Set(Status::Streaming);
+    row.finish_reason = Set(answer.mark());
     row.model = Set(Some(answer.model));
     row.provider = Set(answer.provider);
-    row.finish_reason = Set(None);
     row.error = Set(None);
     row.version = Set(version);
     let row = row.update(tx.orm()).await?;
     // From now on it is not what it was.
     summary::forget(tx, conversation.id, row.id).await?;
     Ok(row)
+}
+
+/// Checks that something may follow a message, in a conversation whose row is locked. An answer for which tools are called
+/// moves behind what they say, so what follows it would be in the way.
+///
+/// # Errors
+/// [`Refusal::AnswerInProgress`], and as the database fails.
+pub async fn check_followed(
+    tx: &mut Tx,
+    conversation: ConversationId,
+    parent: MessageId,
+) -> Result<()> {
+    let making = Entity::find_by_id(parent)
+        .filter(Column::ConversationId.eq(conversation))
+        .filter(Column::Status.eq(Status::Streaming))
+        .filter(Column::FinishReason.eq(WITH_TOOLS))
+        .filter(Column::DeletedAt.is_null())
+        .one(tx.orm())
+        .await?;
+    match making {
+        Some(_) => Err(Refusal::AnswerInProgress.into()),
+        None => Ok(()),
+    }
 }
 
 /// Ends an answer, whose generation this transaction has taken; none where it is gone with its conversation.

@@ -260,3 +260,57 @@ pub(super) async fn below(
     let found = Found::find_by_statement(statement).all(db).await?;
     Ok(found.into_iter().map(|found| found.id).collect())
 }
+
+/// What was deleted with an answer.
+#[derive(Debug, Clone, Copy, Default, FromQueryResult)]
+pub(super) struct Deleted {
+    /// How many messages.
+    pub(super) messages: i64,
+    /// Tokens of them.
+    pub(super) tokens: i64,
+}
+
+/// Deletes what tools were asked and said for a message that is `deleted` now, as far as nothing else hangs on it: from the
+/// one `above` it upwards.
+///
+/// # Errors
+/// As the database fails.
+pub(super) async fn delete_up(
+    tx: &mut Tx,
+    (conversation, above): (ConversationId, MessageId),
+    deleted: MessageId,
+    now: DateTime<Utc>,
+) -> Result<Deleted> {
+    const SQL: &str = concat!(
+        "WITH RECURSIVE up AS (
+             SELECT m.id, m.parent_id FROM messages m
+              WHERE m.conversation_id = $1 AND m.id = $2 AND ",
+        is_exchange!("m."),
+        " AND NOT EXISTS (
+                        SELECT FROM messages c
+                         WHERE c.conversation_id = $1 AND c.parent_id = m.id AND NOT c.is_gone AND c.id <> $3)
+             UNION ALL
+             SELECT m.id, m.parent_id
+               FROM up u JOIN messages m ON m.conversation_id = $1 AND m.id = u.parent_id
+              WHERE ",
+        is_exchange!("m."),
+        " AND NOT EXISTS (
+                        SELECT FROM messages c
+                         WHERE c.conversation_id = $1 AND c.parent_id = m.id AND NOT c.is_gone AND c.id <> u.id)
+         ), gone AS (
+             UPDATE messages m SET deleted_at = $4, version = m.version + 1
+               FROM up WHERE m.id = up.id AND m.deleted_at IS NULL
+             RETURNING m.token_count
+         )
+         SELECT count(*) AS messages, coalesce(sum(token_count), 0)::bigint AS tokens FROM gone"
+    );
+    let values = [
+        conversation.into(),
+        above.into(),
+        deleted.into(),
+        now.into(),
+    ];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    let deleted = Deleted::find_by_statement(statement).one(tx.orm()).await?;
+    Ok(deleted.unwrap_or_default())
+}

@@ -1,6 +1,4 @@
-//! Lists of messages, newest first: of the whole tree, of one branch, of siblings.
-
-use std::collections::HashMap;
+//! Lists of messages, newest first: of the whole tree, and of one branch.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -15,15 +13,6 @@ use crate::{
 
 /// Bytes of text of one page: a page of a hundred messages of 5 MB would be half a gigabyte.
 const PAGE_BYTES: i64 = 8 * 1024 * 1024;
-
-/// Which of its siblings a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Siblings {
-    /// 0 for the oldest.
-    pub index: u64,
-    /// With itself.
-    pub count: u64,
-}
 
 /// A page of messages.
 #[derive(Debug, Clone)]
@@ -96,44 +85,15 @@ pub async fn list_branch(
     page(db, conversation, sql, vec![from.into()], limit).await
 }
 
-/// Lists messages that follow the same one, or that begin the conversation.
-///
-/// # Errors
-/// As the database fails.
-pub async fn children(
-    db: &impl ConnectionTrait,
-    conversation: ConversationId,
-    parent: Option<MessageId>,
-    before: Option<(DateTime<Utc>, MessageId)>,
-    limit: u64,
-) -> Result<Listed> {
-    let sql = format!(
-        "SELECT id, size_bytes FROM messages
-          WHERE conversation_id = $1 AND parent_id {} AND deleted_at IS NULL {}
-          ORDER BY created_at DESC, id DESC LIMIT $2",
-        if parent.is_some() {
-            "= $3"
-        } else {
-            "IS NULL AND $3::uuid IS NULL"
-        },
-        clause(before.is_some(), "AND (created_at, id) < ($4, $5)"),
-    );
-    let mut values = vec![Value::from(parent.map(|id| id.0))];
-    if let Some((at, id)) = before {
-        values.extend([at.into(), Value::from(id)]);
-    }
-    page(db, conversation, sql, values, limit).await
-}
-
 /// A condition that is there or not. With a parameter that may be null, a plan kept for all calls would read
 /// everything before the cursor.
-fn clause(is_there: bool, sql: &'static str) -> &'static str {
+pub(super) fn clause(is_there: bool, sql: &'static str) -> &'static str {
     if is_there { sql } else { "" }
 }
 
 /// Loads the messages that a statement names, as many as one answer may carry. Its parameters are the conversation,
 /// the number of rows, and `values`.
-async fn page(
+pub(super) async fn page(
     db: &impl ConnectionTrait,
     conversation: ConversationId,
     sql: String,
@@ -171,55 +131,4 @@ async fn page(
         row.content = Content::default();
     }
     Ok(Listed { rows, has_more })
-}
-
-#[derive(FromQueryResult)]
-struct Sibling {
-    id: MessageId,
-    index: i64,
-    count: i64,
-}
-
-/// Tells of each message which of its siblings it is; deleted ones do not count.
-///
-/// # Errors
-/// As the database fails.
-pub async fn count_siblings(
-    db: &impl ConnectionTrait,
-    conversation: ConversationId,
-    messages: &[Model],
-) -> Result<HashMap<MessageId, Siblings>> {
-    const SQL: &str = "
-        SELECT id, index, count FROM (
-            SELECT id, row_number() OVER (PARTITION BY parent_id ORDER BY created_at, id) - 1 AS index,
-                   count(*) OVER (PARTITION BY parent_id) AS count
-              FROM messages
-             WHERE conversation_id = $1 AND deleted_at IS NULL
-               AND (parent_id = ANY($2) OR parent_id IS NULL AND $3)
-        ) siblings WHERE id = ANY($4)";
-    let parents: Vec<Uuid> = messages
-        .iter()
-        .filter_map(|row| row.parent_id)
-        .map(|id| id.0)
-        .collect();
-    let has_first = messages.iter().any(|row| row.parent_id.is_none());
-    let ids: Vec<Uuid> = messages.iter().map(|row| row.id.0).collect();
-    let values = [
-        conversation.into(),
-        parents.into(),
-        has_first.into(),
-        ids.into(),
-    ];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
-    let rows = Sibling::find_by_statement(statement).all(db).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let siblings = Siblings {
-                index: row.index.unsigned_abs(),
-                count: row.count.unsigned_abs(),
-            };
-            (row.id, siblings)
-        })
-        .collect())
 }

@@ -9,6 +9,7 @@ mod exchange;
 mod figures;
 mod list;
 mod path;
+mod siblings;
 mod whole;
 mod write;
 
@@ -17,17 +18,18 @@ use sea_orm::{ConnectionTrait, QuerySelect as _, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub(super) use self::write::written;
+pub(super) use self::{answer::WITH_TOOLS, write::written};
 pub use self::{
     answer::{
-        Asked, Ended, NewAnswer, begin_again, begin_answer, end_answer, find_answer, find_sent,
-        hold_client_id, rate,
+        Asked, Ended, NewAnswer, begin_again, begin_answer, check_followed, end_answer,
+        find_answer, find_sent, hold_client_id, rate,
     },
     content::{Content, Part},
     exchange::{Exchanged, ToolMessage, add_exchange, get_question},
     figures::{AnswerContext, AnswerUsage, ContextWarning, Failure, Figures, MissingAttachment},
-    list::{Listed, Siblings, children, count_siblings, list, list_branch},
+    list::{Listed, list, list_branch},
     path::{Climbed, Step, climb, find_for_any_user, find_said},
+    siblings::{Siblings, count_siblings, list_siblings},
     whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
 };
@@ -159,7 +161,8 @@ pub struct Model {
     pub model: Option<String>,
     /// Who has the model.
     pub provider: Option<String>,
-    /// Why the model stopped: `stop`, `length`, `content_filter`, or the provider's own word.
+    /// Why the model stopped: `stop`, `length`, `content_filter`, or the provider's own word. Until then `tools` says that some
+    /// may be called.
     pub finish_reason: Option<String>,
     /// Why it could not be made to its end.
     #[sea_orm(column_type = "JsonBinary", nullable)]

@@ -6,7 +6,7 @@ use sea_orm::{
     QueryOrder, QuerySelect as _, Statement, entity::prelude::*,
 };
 
-use super::{ActiveModel, Column, Content, Entity, Model, Role, Status};
+use super::{ActiveModel, Column, Content, Entity, Model, Role, Status, exchange};
 use crate::{
     database::{Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
@@ -150,7 +150,8 @@ pub(super) async fn count(
     Ok(())
 }
 
-/// Deletes a message of a conversation whose row is locked. What follows it stays where it is.
+/// Deletes a message of a conversation whose row is locked. What follows it stays where it is; what tools were asked and said
+/// for it goes with it.
 ///
 /// # Errors
 /// [`Refusal::ConversationArchived`], and as the database fails.
@@ -163,14 +164,18 @@ pub async fn delete(
     if conversation.archived_at.is_some() {
         return Err(Refusal::ConversationArchived.into());
     }
-    let (id, parent) = (message.id, message.parent_id);
-    let place = conversation.id;
+    let (id, place) = (message.id, conversation.id);
     let tokens = i64::from(message.token_count);
+    let above = message.parent_id.filter(|_| !message.is_exchange());
     let version = message.version + 1;
     let mut row: ActiveModel = message.into();
     row.deleted_at = Set(Some(now));
     row.version = Set(version);
     row.update(tx.orm()).await?;
+    let of_tools = match above {
+        Some(above) => exchange::delete_up(tx, (place, above), id, now).await?,
+        None => exchange::Deleted::default(),
+    };
 
     let last: Option<(MessageId, DateTime<Utc>)> = Entity::find()
         .select_only()
@@ -183,17 +188,14 @@ pub async fn delete(
         .one(tx.orm())
         .await?;
     remove_empty_places(tx, id).await?;
-    let current = match conversation.current_message_id {
-        Some(current) if current == id => find_kept(tx.orm(), parent).await?,
-        current => current,
-    };
+    let current = find_kept(tx.orm(), conversation.current_message_id).await?;
     let (count, version) = (conversation.message_count, conversation.version);
-    let left = conversation.token_count - tokens;
+    let left = conversation.token_count - tokens - of_tools.tokens;
     let mut counted: conversation::ActiveModel = conversation.into();
     counted.current_message_id = Set(current);
     counted.last_message_id = Set(last.map(|(id, _)| id));
     counted.last_message_at = Set(last.map(|(_, created_at)| created_at));
-    counted.message_count = Set(count - 1);
+    counted.message_count = Set(count - 1 - of_tools.messages);
     counted.token_count = Set(left);
     counted.version = Set(version + 1);
     counted.updated_at = Set(now);

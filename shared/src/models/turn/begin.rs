@@ -37,6 +37,8 @@ pub struct NewTurn {
     pub model: String,
     /// Who has the model.
     pub provider: String,
+    /// Whether tools may be called for the answer.
+    pub with_tools: bool,
     /// Who makes the answer.
     pub instance: Uuid,
     /// What is asked for it first.
@@ -94,14 +96,17 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
         "WITH turn AS (
             SELECT t.* FROM json_to_recordset($1::json) AS t(
                        conversation uuid, is_new boolean, begun json, \"user\" uuid, content jsonb, token_count int,
-                       model text, provider text, instance uuid, attempts jsonb, at timestamptz, size_bytes int,
-                       question uuid, answer uuid, generation uuid)
+                       model text, provider text, with_tools boolean, instance uuid, attempts jsonb, at timestamptz,
+                       size_bytes int, question uuid, answer uuid, generation uuid)
              WHERE set_config('synchronous_commit', 'off', true) = 'off'
                AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = t.\"user\" AND w.is_active)
         ), held AS (
             SELECT c.id, c.project_id, c.current_message_id, c.last_message_at
               FROM turn t JOIN conversations c ON c.id = t.conversation AND c.user_id = t.\"user\"
              WHERE c.deleted_at IS NULL AND c.archived_at IS NULL
+               -- An answer with tools is not followed before its end. What is not seen yet may be one.
+               AND coalesce((SELECT NOT (m.status = 'streaming' AND m.finish_reason IS NOT DISTINCT FROM '{with_tools}')
+                               FROM messages m WHERE m.id = c.current_message_id), c.current_message_id IS NULL)
                FOR NO KEY UPDATE OF c SKIP LOCKED
         ), placed AS MATERIALIZED (
             SELECT t.*, h.current_message_id AS parent, h.project_id AS project,
@@ -124,13 +129,14 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
         ), said AS (
             INSERT INTO messages
                    (id, conversation_id, user_id, parent_id, role, content, size_bytes, token_count, is_gone, version,
-                    created_at, status, model, provider)
+                    created_at, status, model, provider, finish_reason)
             SELECT question, conversation, \"user\", parent, 'user', content, size_bytes, token_count, false, 1,
-                   asked_at, 'completed', NULL, NULL
+                   asked_at, 'completed', NULL, NULL, NULL
               FROM placed
              UNION ALL
             SELECT answer, conversation, \"user\", question, 'assistant', '[]', 0, 0, false, 1,
-                   asked_at + interval '1 microsecond', 'streaming', model, provider
+                   asked_at + interval '1 microsecond', 'streaming', model, provider,
+                   CASE WHEN with_tools THEN '{with_tools}' END
               FROM placed
             RETURNING 1
         ), making AS (
@@ -144,6 +150,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
         SELECT p.generation, p.parent, p.project, p.asked_at, coalesce(s.stamp, 0) AS stamp
           FROM placed p LEFT JOIN context_stamps s ON s.conversation_id = p.conversation",
         lease = generation::LEASE_UNTIL,
+        with_tools = message::WITH_TOOLS,
     )
 });
 
@@ -211,6 +218,7 @@ impl Beginning<'_> {
         let mut answer =
             message::written(place, self.answer, message::New::answer(self.question), at);
         answer.status = message::Status::Streaming;
+        answer.finish_reason = turn.with_tools.then(|| message::WITH_TOOLS.to_owned());
         answer.model = Some(turn.model.clone());
         answer.provider = Some(turn.provider.clone());
         Begun {

@@ -36,8 +36,13 @@ pub(super) fn write(_: &Head, entries: Entries, out: &mut impl Write) -> Result<
         let (mut texts, mut files) = (Vec::new(), Vec::new());
         for piece in &entry.content {
             match piece {
-                Piece::Text { text } => texts.push(text.as_str()),
+                Piece::Text { text } => texts.push(Cow::from(text)),
                 Piece::Attachment(shown) => files.push(shown.line()),
+                Piece::ToolCall { .. } | Piece::ToolResult { .. } => {
+                    if let Some((line, words)) = piece.of_tools() {
+                        texts.push(Cow::from(format!("{line}: {words}")));
+                    }
+                }
             }
         }
         let (text, files) = (texts.join("\n"), files.join("\n"));

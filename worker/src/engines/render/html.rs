@@ -77,12 +77,12 @@ fn write_entry(
     )?;
     for piece in &entry.content {
         match piece {
-            Piece::Text { text } => writeln!(
+            Piece::Attachment(shown) => write_attachment(shown, pictures, out)?,
+            said => writeln!(
                 out,
                 "<div class=\"text\" dir=\"auto\">\n{}</div>",
-                rendered(text)
+                rendered(&said.markdown())
             )?,
-            Piece::Attachment(shown) => write_attachment(shown, pictures, out)?,
         }
     }
     writeln!(out, "</article>")?;

@@ -2,8 +2,9 @@
 //!
 //! `{"format": "baatcheet.conversation", "version": 1, "exportedAt", "conversation": {…}, "from", "to", "branch",
 //! "includeAttachments", "messages": [{"id", "parentId", "role", "createdAt", "tokenCount", "content": [{"type": "text",
-//! "text"} or {"type": "attachment", "id", "fileName", …, "extractedText", "truncated"}]}]}`. The parent of a message may
-//! be one that was deleted, or is not in the export.
+//! "text"} or {"type": "attachment", "id", "fileName", …, "extractedText", "truncated"} or {"type": "toolCall", "callId", "name",
+//! "arguments"} or {"type": "toolResult", "callId", "name", "status", "output"}]}]}`. The parent of a message may be one that was
+//! deleted, or is not in the export.
 
 use std::io::Write;
 

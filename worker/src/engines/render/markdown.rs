@@ -56,8 +56,8 @@ fn write_entry(entry: &Entry, out: &mut impl Write) -> Result<(), RenderError> {
     writeln!(out, "\n---\n\n## {} · {}\n", entry.speaker(), entry.time())?;
     for piece in &entry.content {
         match piece {
-            Piece::Text { text } => write_text(text, out)?,
             Piece::Attachment(shown) => write_attachment(shown, out)?,
+            said => write_text(&said.markdown(), out)?,
         }
     }
     Ok(())
@@ -155,7 +155,7 @@ fn is_closed(text: &str) -> bool {
 }
 
 /// One line of plain text, as Markdown.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -2,6 +2,7 @@
 //! each message, oldest first.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, BufRead as _, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -9,6 +10,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use super::markdown::escaped;
 
 /// The file with the lines.
 const LINES: &str = "conversation.jsonl";
@@ -222,15 +225,79 @@ pub fn shown_time(at: DateTime<Utc>) -> String {
 
 /// A piece of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[serde(
+    tag = "type",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Piece {
     /// What was said.
     Text {
         /// Markdown, more or less.
         text: String,
     },
+    /// A call of a tool that the model asked for.
+    ToolCall {
+        /// By which its result is known.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// JSON, as the model wrote it.
+        arguments: String,
+    },
+    /// What came of a call.
+    ToolResult {
+        /// Of the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// `completed`, `failed`, `invalid` or `unavailable`.
+        status: String,
+        /// What the model was told.
+        output: String,
+    },
     /// What was shown.
     Attachment(Shown),
+}
+
+impl Piece {
+    /// What a tool was asked or said, for people: a line about it, and the words themselves.
+    pub fn of_tools(&self) -> Option<(String, &str)> {
+        match self {
+            Self::ToolCall {
+                name, arguments, ..
+            } => Some((format!("Call of {name}"), arguments)),
+            Self::ToolResult {
+                name,
+                status,
+                output,
+                ..
+            } => Some((format!("Result of {name} ({status})"), output)),
+            Self::Text { .. } | Self::Attachment(_) => None,
+        }
+    }
+
+    /// What was said, or what a tool was asked or said, as Markdown. Words of tools are code: nothing of them is markup.
+    pub fn markdown(&self) -> Cow<'_, str> {
+        if let Self::Text { text } = self {
+            return text.into();
+        }
+        let Some((line, words)) = self.of_tools() else {
+            return Cow::default();
+        };
+        let fence = fence(words);
+        format!("{}:\n\n{fence}\n{words}\n{fence}\n", escaped(&line)).into()
+    }
+}
+
+/// A line that begins and ends code, and is not in it.
+fn fence(code: &str) -> String {
+    let (mut longest, mut run) = (2, 0);
+    for letter in code.chars() {
+        run = if letter == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    "`".repeat(longest + 1)
 }
 
 /// An attachment.
@@ -288,7 +355,38 @@ fn shown_size(bytes: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pulldown_cmark::{Event, Parser};
+
     use super::*;
+
+    #[test]
+    fn words_of_tools_are_code_whatever_they_are() {
+        for words in [
+            "{\"location\":\"Lahore\"}",
+            "",
+            "```\n# not a heading\n````\n<script>",
+            "`a` ``b``",
+            "नमस्ते\n\n- no list",
+        ] {
+            let result = Piece::ToolResult {
+                call_id: "a".to_owned(),
+                name: "web_search*".to_owned(),
+                status: "completed".to_owned(),
+                output: words.to_owned(),
+            };
+            let markdown = result.markdown();
+            let texts: Vec<String> = Parser::new(&markdown)
+                .filter_map(|event| match event {
+                    Event::Text(text) => Some(text.into_string()),
+                    Event::Start(_) | Event::End(_) => None,
+                    other => panic!("{other:?} in {markdown}"),
+                })
+                .collect();
+            let said = texts.concat();
+            let expected = format!("Result of web_search* (completed):{words}");
+            assert_eq!(said.trim_end(), expected.trim_end());
+        }
+    }
 
     #[test]
     fn lengths_are_shown_in_powers_of_ten() {

@@ -114,8 +114,8 @@ fn write_entry(entry: &Entry, pictures: &mut Pictures, body: &mut Body) {
     body.heading("Heading2", &format!("{} · {time}", entry.speaker()));
     for piece in &entry.content {
         match piece {
-            Piece::Text { text } => write_text(text, body),
             Piece::Attachment(shown) => write_attachment(shown, pictures, body),
+            said => write_text(&said.markdown(), body),
         }
     }
 }

@@ -143,8 +143,8 @@ impl Book<'_, '_> {
         self.begin(entry, true);
         for piece in &entry.content {
             match piece {
-                Piece::Text { text } => self.push_blocks(entry, parse(text))?,
                 Piece::Attachment(shown) => self.push_file(entry, shown)?,
+                said => self.push_blocks(entry, parse(&said.markdown()))?,
             }
         }
         Ok(())
