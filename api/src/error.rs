@@ -107,6 +107,12 @@ pub(crate) enum Error {
         /// Which model.
         model: String,
     },
+    /// A tool that is asked for may be one of a server that is away.
+    #[error("the server of the tools {server}__… is away; try again in some seconds")]
+    ToolsAway {
+        /// Its name.
+        server: String,
+    },
     /// An answer was begun and not made to its end; what was said is kept.
     #[error("{}", .0.failure.detail)]
     AnswerFailed(Box<AnswerFailed>),
@@ -229,6 +235,11 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "provider_keys_retired",
                 "Provider unavailable",
+            ),
+            Self::ToolsAway { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tools_unavailable",
+                "Tools unavailable",
             ),
             Self::AnswerFailed(failed) => (failed.status, failed.code, "No answer"),
             Self::PreconditionFailed => (

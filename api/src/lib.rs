@@ -122,7 +122,11 @@ pub async fn serve(
         );
     }
     let tools = &config.tools;
-    let places = tools.google_places.is_some() || tools.nominatim.is_some();
+    // Google is asked where there is a key for it, else Nominatim.
+    let (places, places_variable) = match &tools.google_places {
+        Some(_) => (true, "GOOGLE_PLACES_API_KEY"),
+        None => (tools.nominatim.is_some(), "NOMINATIM_BASE_URL"),
+    };
     for (feature, is_on, variable) in [
         (
             "the tool weather",
@@ -140,8 +144,14 @@ pub async fn serve(
             tools.web_search.is_some(),
             "TAVILY_API_KEY",
         ),
-        ("the tool places", places, "NOMINATIM_BASE_URL"),
+        ("the tool places", places, places_variable),
         ("tools of MCP servers", !tools.mcp.is_empty(), "MCP_SERVERS"),
+        ("naming conversations", config.chat.auto_title, "AUTO_TITLE"),
+        (
+            "summarising conversations",
+            config.chat.auto_summary,
+            "AUTO_SUMMARY",
+        ),
     ] {
         log_feature(feature, is_on, variable);
     }
@@ -179,7 +189,8 @@ pub async fn serve(
     let interrupted = app
         .tasks
         .spawn(ended.clone().run_until_cancelled_owned(interrupted));
-    app.providers.ready().await;
+    // Requests may name tools of servers, and each may come here first.
+    tokio::join!(app.providers.ready(), app.tools.ready());
     tracing::info!("listening on {}", listener.local_addr()?);
     let router: Router = router::router(app.clone());
     let serving = axum::serve(

@@ -1,7 +1,13 @@
 //! What was asked of tools for an answer, and what they said, in what follows it.
 
 use serde_json::{Value, json};
-use tests::fakes::provider::{Asked, Provider, calling, delta, end, stream, words_of};
+use shared::config::ProviderArgs;
+use tests::{
+    Options, TestApp,
+    fakes::provider::{
+        Asked, Provider, calling, delta, end, event, refusal, stream, tool_call, words_of,
+    },
+};
 
 use crate::{
     chat::id,
@@ -169,5 +175,66 @@ async fn after_an_answer_that_went_on_with_tools_all_of_its_calls_go_along() {
         "user",
     ];
     assert_eq!(roles(&asked), expected);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_thought_before_a_call_goes_back_to_who_wants_it() {
+    // As DeepSeek does: calls without what was thought before them are refused.
+    let provider = Provider::start(|asked| {
+        let messages = asked.body["messages"].as_array().unwrap();
+        let is_thoughtless = |message: &Value| {
+            message["tool_calls"].is_array() && !message["reasoning_content"].is_string()
+        };
+        if messages.iter().any(is_thoughtless) {
+            let told =
+                "The `reasoning_content` in the thinking mode must be passed back to the API.";
+            return refusal(400, told);
+        }
+        if !results(asked).is_empty() {
+            return words_of(&["Mild."]);
+        }
+        let think = |text: &str| {
+            event(&json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": text } }] }))
+        };
+        let mut steps = vec![think("Is it"), think(" cold?")];
+        steps.extend(tool_call(0, "a", "weather", r#"{"location":"Lahore"}"#));
+        steps.extend(end("tool_calls", 20, 9));
+        stream(steps)
+    })
+    .await;
+    let services = sunny().await;
+    let app = TestApp::with(Options {
+        providers: ProviderArgs {
+            deepseek_api_keys: Some("sk-1".to_owned()),
+            deepseek_base_url: Some(provider.base_url.clone()),
+            ..ProviderArgs::default()
+        },
+        api: api::config::ApiArgs {
+            tools: services.args(),
+            ..Default::default()
+        },
+        ..Options::default()
+    })
+    .await;
+    let ana = app.user("ana").await;
+    let body =
+        json!({ "message": "How is Lahore?", "model": "deepseek-flash", "tools": ["weather"] });
+    let answer = ana.chat(body).await.expect(200);
+    assert_eq!(answer["message"]["content"][0]["text"], "Mild.");
+    let said = &provider.asked()[1].body["messages"];
+    assert_eq!(said[1]["reasoning_content"], "Is it cold?");
+    // Of an earlier turn nobody knows it any more.
+    let more = json!({ "message": "Thanks", "conversationId": answer["conversationId"],
+                       "model": "deepseek-flash", "tools": ["weather"] });
+    ana.chat(more).await.expect(200);
+    let said = &provider.asked()[2].body["messages"];
+    assert_eq!(
+        (
+            &said[1]["tool_calls"][0]["id"],
+            &said[1]["reasoning_content"]
+        ),
+        (&json!("a"), &json!(""))
+    );
     app.finish().await;
 }

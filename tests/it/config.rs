@@ -1,8 +1,9 @@
-//! The environment: `.env.example` and `--help` name the same variables.
+//! The environment: `.env.example` and `--help` name the same variables, and a start tells what they switch on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory as _;
+use tests::{TestApp, process::free_port};
 
 const EXAMPLE: &str = include_str!("../../.env.example");
 
@@ -177,4 +178,25 @@ fn the_help_is_the_reviewed_one() {
     };
     insta::assert_snapshot!("help_api", help(api::config::Args::command()));
     insta::assert_snapshot!("help_worker", help(worker::config::Args::command()));
+}
+
+#[tokio::test]
+async fn a_start_tells_what_is_on_and_by_which_variable() {
+    let app = TestApp::spawn_live().await;
+    let port = free_port().to_string();
+    let more = [
+        ("PORT", port.as_str()),
+        ("HOST", "127.0.0.1"),
+        ("GOOGLE_PLACES_API_KEY", "key-of-google"),
+        ("AUTO_SUMMARY", "true"),
+    ];
+    let api = app.start_program("baatcheet-api", &more);
+    for line in [
+        "the tool places is on (GOOGLE_PLACES_API_KEY)",
+        "naming conversations is off (AUTO_TITLE)",
+        "summarising conversations is on (AUTO_SUMMARY)",
+    ] {
+        api.wait_for_line(line).await;
+    }
+    app.finish().await;
 }

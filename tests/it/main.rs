@@ -100,6 +100,7 @@ mod titles;
 mod token_factors;
 mod tokens;
 mod tools;
+mod tools_flights;
 mod tools_mcp;
 mod transcription_engines;
 mod transcription_ledger;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many tools the servers of these tests offer that can be called.
-const OFFERED: usize = 6;
+const OFFERED: usize = 8;
 
 fn args(servers: &str) -> ToolArgs {
     ToolArgs {
@@ -64,7 +64,7 @@ async fn tools_of_a_server_are_offered_by_its_name_and_called() {
         let tools = followed(&app, &format!("my-own={}", server.url), &end).await;
         let offered = tools.offered();
         let names: Vec<&str> = offered.iter().map(|tool| tool.name.as_str()).collect();
-        // Too large a schema and one that is not whole are left out; names are those that models take.
+        // Left out are schemas that are too large, not whole, too much work, and no objects; names are those that models take.
         let expected = [
             "my-own__shout",
             "my-own__long",
@@ -72,8 +72,21 @@ async fn tools_of_a_server_are_offered_by_its_name_and_called() {
             "my-own__crash",
             "my-own__huge",
             "my-own__slow",
+            "my-own__bare",
+            "my-own__either",
         ];
         assert_eq!(names, expected);
+        // What providers refuse is added or not told, and checked all the same.
+        let empty = json!({ "type": "object", "properties": {} });
+        assert_eq!(
+            (&offered[6].parameters, &offered[7].parameters),
+            (&empty, &empty)
+        );
+        let bare = call(&tools, "my-own__bare", &json!({})).await;
+        assert_eq!(bare.text, "done");
+        let neither = call(&tools, "my-own__either", &json!({})).await;
+        assert_eq!(neither.outcome, Outcome::Invalid);
+        assert_eq!(server.calls().len(), 1);
         assert_eq!(offered[0].source.to_string(), "mcp:my-own");
 
         let words = json!({ "words": "salt" });
@@ -85,18 +98,18 @@ async fn tools_of_a_server_are_offered_by_its_name_and_called() {
         // What does something is done each time.
         let again = call(&tools, "my-own__shout", &words).await;
         assert!(!again.is_cached);
-        assert_eq!(server.calls().len(), 2);
+        assert_eq!(server.calls().len(), 3);
         let failed = call(&tools, "my-own__fail_with_text", &words).await;
         assert_eq!(
             (failed.outcome, failed.text.as_str()),
             (Outcome::Failed, "no salt")
         );
-        assert_eq!(server.calls()[2].0, "fail.with/text");
+        assert_eq!(server.calls()[3].0, "fail.with/text");
         let long = call(&tools, "my-own__long", &words).await;
         assert!(long.text.len() <= 16 * 1024 && long.text.ends_with("[cut: there is more]"));
         let wrong = call(&tools, "my-own__shout", &json!({ "words": 7 })).await;
         assert_eq!(wrong.outcome, Outcome::Invalid);
-        assert_eq!(server.calls().len(), 4, "nobody was asked");
+        assert_eq!(server.calls().len(), 5, "nobody was asked");
         end.cancel();
     }
     app.finish().await;
@@ -109,21 +122,30 @@ async fn a_server_that_fails_is_left_alone_and_tells_nothing_of_its_inside() {
     let end = CancellationToken::new();
     let tools = followed(&app, &format!("docs={}", server.url), &end).await;
     let words = json!({ "words": "salt" });
-    for _ in 0..3 {
+    // What it does not do for one is no reason to do nothing for others.
+    for _ in 0..4 {
         let crashed = call(&tools, "docs__crash", &words).await;
-        assert_eq!(crashed.text, "Service temporarily unavailable");
+        assert_eq!(
+            (crashed.outcome, crashed.text.as_str()),
+            (Outcome::Failed, "The tool reports an error (-32603).")
+        );
+    }
+    let shout = async || call(&tools, "docs__shout", &words).await.outcome;
+    assert_eq!(shout().await, Outcome::Completed);
+    server.go_away(true);
+    for _ in 0..3 {
+        let called = call(&tools, "docs__shout", &words).await;
+        assert_eq!(called.text, "Service temporarily unavailable");
     }
     // One breaker for the server.
-    let called = call(&tools, "docs__shout", &words).await;
-    assert_eq!(called.outcome, Outcome::Unavailable);
-    assert_eq!(server.calls().len(), 3);
+    server.go_away(false);
+    assert_eq!(shout().await, Outcome::Unavailable);
+    assert_eq!(server.calls().len(), 5);
     app.advance(Duration::from_secs(61)).await;
-    let called = call(&tools, "docs__shout", &words).await;
-    assert_eq!(called.outcome, Outcome::Completed, "{}", called.text);
+    assert_eq!(shout().await, Outcome::Completed);
     // What it offered stays known while it is away.
     server.go_away(true);
-    let called = call(&tools, "docs__shout", &words).await;
-    assert_eq!(called.outcome, Outcome::Unavailable);
+    assert_eq!(shout().await, Outcome::Unavailable);
     assert_eq!(tools.offered().len(), OFFERED);
     end.cancel();
     app.finish().await;
@@ -246,6 +268,49 @@ async fn an_answer_has_a_tool_of_a_server_called() {
 }
 
 #[tokio::test]
+async fn a_tool_that_is_named_is_looked_for_before_it_is_unknown() {
+    let server = McpServer::start(true, None).await;
+    let provider = Provider::saying(&["Hi."]).await;
+    let start = async || {
+        let servers = format!("docs={}", server.url);
+        let app = TestApp::with(Options {
+            providers: provider.args("sk-1"),
+            api: api::config::ApiArgs {
+                tools: args(&servers),
+                ..Default::default()
+            },
+            ..Options::default()
+        })
+        .await;
+        let ana = app.user("ana").await;
+        (app, ana)
+    };
+    let body = |tool: &str| json!({ "message": "Hi", "tools": [tool] });
+    // Whoever is asked first knows it.
+    let (app, ana) = start().await;
+    ana.chat(body("docs__shout")).await.expect(200);
+    let unknown = ana.chat(body("docs__nothing")).await;
+    assert_eq!(unknown.expect_bad_fields(), ["/tools/0"]);
+    app.finish().await;
+
+    server.go_away(true);
+    let (app, ana) = start().await;
+    let away = ana.chat(body("docs__shout")).await;
+    let told = away.expect_problem(503, "tools_unavailable");
+    assert!(told["detail"].as_str().unwrap().contains("docs"), "{told}");
+    let unknown = ana.chat(body("other__shout")).await;
+    assert_eq!(unknown.expect_bad_fields(), ["/tools/0"]);
+    let asked = provider.asked().len();
+    server.go_away(false);
+    eventually("it is looked for again", async || {
+        ana.chat(body("docs__shout")).await.status == 200
+    })
+    .await;
+    assert_eq!(provider.asked().len(), asked + 1);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_server_is_opened_by_its_bearer() {
     let server = McpServer::start(true, Some("hush")).await;
     let servers = json!([{ "name": "docs", "url": server.url, "bearer": "hush" },
@@ -259,8 +324,9 @@ async fn a_server_is_opened_by_its_bearer() {
     })
     .await;
     let ana = app.user("ana").await;
-    offered(&ana).await;
+    // They are known before anybody asks.
     let list = ana.get("/api/v1/tools").await.expect(200);
+    assert_eq!(list["data"].as_array().unwrap().len(), OFFERED);
     assert_eq!(list["data"][0]["source"], "mcp:docs");
     assert!(!list.to_string().contains("hush"), "{list}");
     app.finish().await;

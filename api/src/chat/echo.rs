@@ -46,6 +46,7 @@ impl Tries {
             finish: "stop".to_owned(),
             usage: Some(usage),
             calls: Vec::new(),
+            thoughts: String::new(),
         })
     }
 }

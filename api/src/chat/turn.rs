@@ -123,6 +123,8 @@ impl Asking<'_> {
             ..
         } = self;
         check_length(&turn.target)?;
+        // A server of tools may be waited for, so this comes before anything is held; what is wrong with them is told later.
+        let tools = turn.tools.find(app).await;
         let place = place(app, caller, &turn.target).await;
         let choice = place.as_ref().ok().map(|place| {
             let of_conversation = place.conversation.as_ref();
@@ -142,11 +144,10 @@ impl Asking<'_> {
         // Picked at most once: whoever takes turns must not be passed over.
         let mut first = None;
         if let (Ok(place), Some(Ok(choice))) = (&place, &choice)
+            && let Ok(tools) = &tools
             && let Some(new) = quick::turn(app, caller, &turn, token_count, place, choice)
             && request.repeatable.is_none()
         {
-            // It repeats nothing, so what is refused comes first.
-            let tools = turn.tools.find(app)?;
             let picked = choice.pick(app).await?;
             match quick::begin(app, new, choice, picked.as_ref()).await {
                 Ok(Some(begun)) => {
@@ -155,7 +156,7 @@ impl Asking<'_> {
                         ..begun
                     };
                     let setting = setting(app, &turn, place, choice);
-                    let begun = self.make(choice.clone(), &turn, tools, stored, setting);
+                    let begun = self.make(choice.clone(), &turn, tools.clone(), stored, setting);
                     // Whoever waits for the whole answer is told of nothing before its end is stored, and this with it.
                     if turn.is_streamed {
                         app.chat.flush(begun.started.message_id).await?;
@@ -171,7 +172,7 @@ impl Asking<'_> {
                 }
             }
         }
-        let begun = self.begin_alone(&turn, place, choice, token_count, &mut first);
+        let begun = self.begin_alone(&turn, place, choice, token_count, tools, &mut first);
         let begun = begun.await;
         if let Some(Early(Some(picked))) = first {
             app.providers.unused(&picked).await;
@@ -186,6 +187,7 @@ impl Asking<'_> {
         place: Result<Place>,
         choice: Option<Result<Choice>>,
         token_count: u32,
+        tools: Result<Vec<Arc<Tool>>>,
         first: &mut Option<Early>,
     ) -> Result<Begun> {
         let Self {
@@ -209,7 +211,7 @@ impl Asking<'_> {
             }
             Written::Begun(written) => *written,
         };
-        let tools = turn.tools.find(app)?;
+        let tools = tools?;
         let first = match first.take() {
             Some(Early(first)) => first,
             None => choice.pick(app).await?,

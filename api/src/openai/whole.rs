@@ -86,6 +86,7 @@ pub(super) fn finish_of(reason: Option<&str>) -> &'static str {
         finish: reason.unwrap_or_default().to_owned(),
         usage: None,
         calls: Vec::new(),
+        thoughts: String::new(),
     })
 }
 

@@ -29,6 +29,8 @@ pub enum Extra {
     DeveloperRole,
     /// That vectors are wanted as base64, which is shorter.
     Base64Embeddings,
+    /// What the model thought before it asked for calls of tools, back with these: without it, all that follows is refused.
+    Thoughts,
 }
 
 impl Default for Quirks {

@@ -55,7 +55,8 @@ pub struct ToolArgs {
     /// like `[{"name": "docs", "url": "URL", "bearer": "TOKEN"}]` [default: none]
     #[arg(long, env = "MCP_SERVERS", hide_env_values = true)]
     pub mcp_servers: Option<String>,
-    /// Seconds that a call of a tool may take, 1 to 30 [default: 10]
+    /// Seconds that a call of a tool may take in all, also where another instance is waited for that asks the same, 1 to 30
+    /// [default: 10]
     #[arg(long, env = "TOOL_TIMEOUT_SECONDS")]
     pub tool_timeout_seconds: Option<String>,
 }

@@ -9,12 +9,17 @@ use std::{panic::PanicHookInfo, sync::Arc, time::Duration};
 
 use sentry_core::Client;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use self::filter::EachLine;
 pub use self::trace::{Ended, Trace, report_failed, report_step, report_user};
 use crate::config::TelemetryConfig;
 
+/// Whose lines are not wanted, unless `RUST_LOG` names it: what the library says of each try to reach a server of tools, whoever
+/// asks that server says once.
+const QUIET: &str = "rmcp";
 /// Longest wait for error reports that are still on their way when the program ends.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
 
@@ -49,14 +54,13 @@ pub fn init(config: &TelemetryConfig, program: &'static str) -> anyhow::Result<T
     } else {
         tracing_subscriber::fmt::layer().boxed()
     };
-    let filter = EnvFilter::builder().parse_lossy(&config.filter);
     // Without a DSN there is no layer, so it costs nothing.
     let reports = config
         .sentry
         .is_some()
-        .then(|| reports::Reports.with_filter(EachLine(LevelFilter::INFO)));
+        .then(|| reports::Reports.with_filter(EachLine(reported())));
     if tracing_subscriber::registry()
-        .with(layer.with_filter(EachLine(filter)))
+        .with(layer.with_filter(EachLine(logged(&config.filter))))
         .with(reports)
         .try_init()
         .is_err()
@@ -72,6 +76,19 @@ pub fn init(config: &TelemetryConfig, program: &'static str) -> anyhow::Result<T
     Ok(Telemetry(client))
 }
 
+/// Which lines are logged.
+fn logged(filter: &str) -> EnvFilter {
+    // Of two words on the same target the later counts.
+    EnvFilter::builder().parse_lossy(format!("{QUIET}=off,{filter}"))
+}
+
+/// Which lines are reported, or go with a report.
+fn reported() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target(QUIET, LevelFilter::OFF)
+}
+
 /// A panic is a log line like any other, with its place.
 fn log_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -83,4 +100,41 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 pub fn log_feature(feature: &str, on: bool, variable: &str) {
     let state = if on { "on" } else { "off" };
     tracing::info!(feature, variable, "{feature} is {state} ({variable})");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::Context;
+
+    use super::*;
+
+    /// Counts lines.
+    #[derive(Clone, Default)]
+    struct Count(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Count {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_a_library_says_of_servers_is_neither_logged_nor_reported() {
+        let lines = |filter: &str| {
+            let (logs, reports) = (Count::default(), Count::default());
+            let subscriber = tracing_subscriber::registry()
+                .with(logs.clone().with_filter(EachLine(logged(filter))))
+                .with(reports.clone().with_filter(EachLine(reported())));
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "rmcp::transport::worker", "worker quit with fatal");
+                tracing::warn!(target: "shared::tools", "a server of tools does not answer");
+            });
+            [logs, reports].map(|count| count.0.load(Ordering::SeqCst))
+        };
+        assert_eq!(lines("info"), [1, 1]);
+        assert_eq!(lines("info,rmcp=error"), [2, 1]);
+    }
 }

@@ -1,10 +1,12 @@
 //! Results of tools, remembered in Redis; and asking once, however many want the same.
 //!
 //! In a process, whoever comes while a tool is asked waits for that answer. Over all processes, whoever holds a key of Redis
-//! asks, and the others look for the result. Without Redis each process asks by itself.
+//! asks, and the others look for the result; where its process dies, the key goes soon, and one of the others has it next.
+//! Without Redis each process asks by itself.
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, MutexGuard},
     time::Duration,
 };
@@ -24,11 +26,16 @@ pub(super) type Flight = Shared<BoxFuture<'static, Called>>;
 
 /// How often it is looked whether another process has the result.
 const LOOK: Duration = Duration::from_millis(50);
-/// What is added to the longest time of a call, until its process is taken for dead.
-const SPARE: Duration = Duration::from_secs(2);
+/// How long who asks is taken for alive without a sign of life, and how often there is one.
+const LEASE: Duration = Duration::from_secs(3);
+const RENEW: Duration = Duration::from_secs(1);
 /// Removes a key that is still one's own.
 pub(super) const RELEASE: &str = "
     if redis.call('GET', KEYS[1]) == ARGV[1] then return { redis.call('DEL', KEYS[1]) } end
+    return { 0 }";
+/// Keeps one for longer.
+pub(super) const RENEW_KEY: &str = "
+    if redis.call('GET', KEYS[1]) == ARGV[1] then return { redis.call('PEXPIRE', KEYS[1], ARGV[2]) } end
     return { 0 }";
 
 /// Removes a flight, however it ends.
@@ -50,6 +57,7 @@ impl Tools {
         tool: &Arc<Tool>,
         arguments: Map<String, Value>,
         lifetime: Duration,
+        until: Instant,
     ) -> Called {
         let keys = self.0.redis.keys();
         let key = keys.tool_result(&tool.name, &fingerprint(&arguments));
@@ -60,7 +68,7 @@ impl Tools {
             let mut flights = self.flights();
             let known = flights.get(&key).cloned();
             known.unwrap_or_else(|| {
-                let flight = self.begin(tool.clone(), key.clone(), arguments, lifetime);
+                let flight = self.begin(tool.clone(), key.clone(), arguments, lifetime, until);
                 flights.insert(key, flight.clone());
                 flight
             })
@@ -75,6 +83,7 @@ impl Tools {
         key: String,
         arguments: Map<String, Value>,
         lifetime: Duration,
+        until: Instant,
     ) -> Flight {
         let tools = self.clone();
         let landed = async move {
@@ -82,7 +91,9 @@ impl Tools {
             let flying = tasks.spawn(async move {
                 let landing = Landing { tools, key };
                 let tools = &landing.tools;
-                tools.fly(&tool, &landing.key, &arguments, lifetime).await
+                tools
+                    .fly(&tool, &landing.key, &arguments, lifetime, until)
+                    .await
             });
             flying.await.unwrap_or_else(|_| Called::unavailable())
         };
@@ -95,26 +106,32 @@ impl Tools {
         key: &str,
         arguments: &Map<String, Value>,
         lifetime: Duration,
+        until: Instant,
     ) -> Called {
         let redis = &self.0.redis;
         let own = redis.keys().tool_flight(key);
         let token = hex::encode(random::<16>());
-        let longest = self.0.timeout + SPARE;
-        let until = Instant::now() + longest;
-        loop {
-            match redis.claim(&own, token.clone().into_bytes(), longest).await {
-                Ok(false) if Instant::now() < until => tokio::time::sleep(LOOK).await,
-                // It is ours; or nobody knows; or whoever asks does not come to an end.
-                Ok(_) | Err(_) => break,
+        // Until it is ours, or nobody knows.
+        while let Ok(false) = redis.claim(&own, token.clone().into_bytes(), LEASE).await {
+            if Instant::now() >= until {
+                return Called::unavailable();
             }
+            tokio::time::sleep(LOOK).await;
             if let Some(called) = self.remembered(key).await {
                 return called;
             }
         }
         // Another process may have come to its end just before.
-        let called = match self.remembered(key).await {
-            Some(called) => called,
-            None => self.ask(tool, arguments).await,
+        let called = if let Some(called) = self.remembered(key).await {
+            called
+        } else {
+            let mut asking = pin!(self.ask(tool, arguments, until));
+            loop {
+                match tokio::time::timeout(RENEW, &mut asking).await {
+                    Ok(called) => break called,
+                    Err(_) => self.renew(&own, &token).await,
+                }
+            }
         };
         if called.outcome == Outcome::Completed && !called.is_cached {
             let text = called.text.clone().into_bytes();
@@ -127,6 +144,16 @@ impl Tools {
             tracing::debug!(error = %error, "who asks a tool is not forgotten yet");
         }
         called
+    }
+
+    /// Says that whoever asks is alive.
+    async fn renew(&self, own: &str, token: &str) {
+        let redis = &self.0.redis;
+        let arguments = vec![token.to_owned(), LEASE.as_millis().to_string()];
+        let renewed = redis.run(&self.0.renew, vec![own.to_owned()], arguments);
+        if let Err(error) = renewed.await {
+            tracing::debug!(error = %error, "others may ask a tool for the same");
+        }
     }
 
     /// What is remembered in Redis; nothing where that cannot be what we left there.

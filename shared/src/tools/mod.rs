@@ -5,11 +5,14 @@
 //! configured is offered.
 
 mod breaker;
+mod call;
 mod currency;
+mod effort;
 mod flight;
 mod http;
 mod mcp;
 mod news;
+mod offer;
 mod output;
 mod places;
 mod schema;
@@ -18,19 +21,19 @@ mod web_search;
 mod weight;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
-pub use self::schema::ARGUMENTS_MAX_BYTES;
 use self::{breaker::ToolBreakers, flight::Flight, http::Http, mcp::Server, schema::Schema};
+pub use self::{offer::NotOffered, schema::ARGUMENTS_MAX_BYTES};
 use crate::{
     clock::Clock,
     config::ToolsConfig,
@@ -52,10 +55,13 @@ struct Inner {
     timeout: Duration,
     redis: Redis,
     release: Script,
+    renew: Script,
     /// Those that ask: what they hear is remembered, also where nobody waits for it any more.
     tasks: TaskTracker,
     /// Calls whose results are waited for here, by what they are called in Redis.
     flights: Mutex<BTreeMap<String, Flight>>,
+    /// What was left out last where nobody named any, as it was logged.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 /// A tool that is offered.
@@ -66,6 +72,8 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema of its arguments.
     pub parameters: Value,
+    /// Bytes of that.
+    bytes: usize,
     /// Whose it is.
     pub source: Source,
     schema: Schema,
@@ -94,7 +102,7 @@ pub struct Called {
     pub text: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether it was remembered.
+    /// Whether it was remembered; told only where that says nothing of whoever asked before.
     pub is_cached: bool,
 }
 
@@ -137,6 +145,9 @@ enum ToolError {
     /// It is asked by too many now, which says nothing of how it is.
     #[error("too many wait for it")]
     Busy,
+    /// It had hardly any time, as another instance was waited for: that says nothing of how it is, either.
+    #[error("there was not enough time left")]
+    Late,
 }
 
 impl fmt::Display for Source {
@@ -207,6 +218,7 @@ impl Tool {
             name: name.to_owned(),
             description: description.to_owned(),
             schema: Schema::new(&parameters).expect("a test makes them all"),
+            bytes: parameters.to_string().len(),
             parameters,
             source: Source::Builtin,
             service: name.to_owned(),
@@ -251,109 +263,11 @@ impl Tools {
             timeout: config.timeout,
             redis: redis.clone(),
             release: Script::new(flight::RELEASE),
+            renew: Script::new(flight::RENEW_KEY),
             tasks: tasks.clone(),
             flights: Mutex::default(),
+            left_out: Mutex::default(),
         })))
-    }
-
-    /// Looks what servers offer, now and every few minutes, until the end.
-    pub fn follow(&self, end: &CancellationToken) {
-        for index in 0..self.0.servers.len() {
-            let tools = self.clone();
-            let following = async move { tools.0.servers[index].follow(tools.0.timeout).await };
-            self.0
-                .tasks
-                .spawn(end.clone().run_until_cancelled_owned(following));
-        }
-    }
-
-    /// All tools that are offered now: ours first, then those of each server.
-    pub fn offered(&self) -> Vec<Arc<Tool>> {
-        let of_servers = self.0.servers.iter().flat_map(Server::tools);
-        self.0.builtin.iter().cloned().chain(of_servers).collect()
-    }
-
-    /// Carries out a call, as a model writes it: never fails, as the model hears what came of it.
-    pub async fn call(&self, tool: &Arc<Tool>, arguments: &str) -> Called {
-        let began = Instant::now();
-        let called = match tool.schema.read(arguments) {
-            Ok(arguments) => match tool.lifetime {
-                Some(lifetime) => self.shared(tool, arguments, lifetime).await,
-                None => self.alone(tool, arguments).await,
-            },
-            Err(problem) => Called::invalid(&format!("The arguments are not valid: {problem}")),
-        };
-        tracing::debug!(
-            tool = tool.name,
-            outcome = called.outcome.as_str(),
-            cached = called.is_cached,
-            durationMs = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "a tool was called"
-        );
-        called
-    }
-
-    /// Asks, whoever else asks the same. A stop of whoever waits does not reach it, so that it is known what came of it.
-    async fn alone(&self, tool: &Arc<Tool>, arguments: Map<String, Value>) -> Called {
-        let (tools, tool) = (self.clone(), tool.clone());
-        let asking = async move { tools.ask(&tool, &arguments).await };
-        let asked = self.0.tasks.spawn(asking).await;
-        asked.unwrap_or_else(|_| Called::unavailable())
-    }
-
-    /// Asks a tool, if its breaker lets it.
-    async fn ask(&self, tool: &Tool, arguments: &Map<String, Value>) -> Called {
-        let breakers = &self.0.breakers;
-        let pass = match breakers.pass(&tool.service).await {
-            Ok(pass) => pass,
-            Err(wait) => {
-                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                tracing::debug!(tool = tool.name, waitMs = wait_ms, "a tool is left alone");
-                return Called::unavailable();
-            }
-        };
-        let ran = tokio::time::timeout(self.0.timeout, tool.executor.run(arguments)).await;
-        let ran =
-            ran.unwrap_or_else(|_| Err(ToolError::Unavailable("it takes too long".to_owned())));
-        match ran {
-            Ok(answer) => {
-                breakers.answered(pass).await;
-                Called {
-                    text: output::cap(&answer.text),
-                    outcome: if answer.is_error {
-                        Outcome::Failed
-                    } else {
-                        Outcome::Completed
-                    },
-                    is_cached: false,
-                }
-            }
-            Err(error @ ToolError::Refused { .. }) => {
-                breakers.answered(pass).await;
-                tracing::warn!(tool = tool.name, error = %error, "a tool does not take a question");
-                Called {
-                    text: "The service does not take these arguments.".to_owned(),
-                    outcome: Outcome::Failed,
-                    is_cached: false,
-                }
-            }
-            Err(error @ ToolError::Busy) => {
-                breakers.unknown(pass).await;
-                tracing::warn!(tool = tool.name, error = %error, "a tool was not asked");
-                Called::unavailable()
-            }
-            Err(error @ ToolError::Unavailable(_)) => {
-                breakers.failed(pass).await;
-                tracing::warn!(tool = tool.name, error = %error, "a tool does not answer");
-                if let Source::Mcp(name) = &tool.source {
-                    let mut servers = self.0.servers.iter();
-                    if let Some(server) = servers.find(|server| server.is_called(name)) {
-                        server.look_again();
-                    }
-                }
-                Called::unavailable()
-            }
-        }
     }
 }
 

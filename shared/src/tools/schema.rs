@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::output::cut;
+use super::{effort::Effort, output::cut};
 use crate::keyring::sha256;
 
 /// Longest arguments of a call, in bytes: whoever writes longer ones is told so.
@@ -14,8 +14,16 @@ pub const ARGUMENTS_MAX_BYTES: usize = 32 * 1024;
 const PROBLEMS_MAX: usize = 8;
 const PROBLEM_MAX: usize = 200;
 
+/// Largest regular expression, made ready, and what may be remembered of where one has looked, in bytes.
+const PATTERN_BYTES: usize = 256 * 1024;
+/// So many steps of checking take no time worth mentioning.
+const QUICK: u64 = 1 << 15;
+
 /// What arguments must keep to.
-pub(super) struct Schema(Validator);
+pub(super) struct Schema {
+    validator: Validator,
+    effort: Effort,
+}
 
 impl Schema {
     /// Reads a JSON Schema. What it refers to must be in it: nothing is fetched.
@@ -23,12 +31,23 @@ impl Schema {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn new(schema: &Value) -> Result<Self, String> {
-        // Patterns of others must not take for ever.
-        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let effort = Effort::of(schema)?;
+        // Patterns of others must not take for ever, nor the whole memory.
+        let patterns = PatternOptions::regex()
+            .size_limit(PATTERN_BYTES)
+            .dfa_size_limit(PATTERN_BYTES);
+        // What is said to be an address or a date is for whoever reads it to judge.
+        let options = jsonschema::options()
+            .with_pattern_options(patterns)
+            .should_validate_formats(false);
         let built = options.build(schema);
-        built
-            .map(Self)
-            .map_err(|error| cut(&error.to_string(), PROBLEM_MAX))
+        let validator = built.map_err(|error| cut(&error.to_string(), PROBLEM_MAX))?;
+        Ok(Self { validator, effort })
+    }
+
+    /// Whether arguments of this length are read in no time.
+    pub(super) fn is_quick(&self, text: &str) -> bool {
+        self.effort.of_bytes(text.len()) <= QUICK
     }
 
     /// Reads arguments, as a model writes them.
@@ -45,8 +64,11 @@ impl Schema {
         let text = if text.trim().is_empty() { "{}" } else { text };
         let value: Value =
             serde_json::from_str(text).map_err(|error| format!("they are no JSON: {error}"))?;
+        if !self.effort.allows(&value) {
+            return Err("they are too many, or nested too deep".to_owned());
+        }
         let problems: Vec<String> = self
-            .0
+            .validator
             .iter_errors(&value)
             .take(PROBLEMS_MAX)
             .map(|error| {
@@ -128,6 +150,24 @@ mod tests {
         }
         let within = json!({ "$defs": { "a": { "type": "object" } }, "$ref": "#/$defs/a" });
         assert!(Schema::new(&within).is_ok());
+    }
+
+    #[test]
+    fn what_would_take_for_ever_is_not_checked() {
+        let both = json!({ "anyOf": [
+            { "properties": { "a": { "$ref": "#" } }, "required": ["b"] },
+            { "properties": { "a": { "$ref": "#" } }, "required": ["c"] } ] });
+        let schema = Schema::new(&both).unwrap();
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        let began = std::time::Instant::now();
+        let told = schema.read(&nested(3)).unwrap_err();
+        assert!(told.contains("anyOf"), "{told}");
+        let told = schema.read(&nested(60)).unwrap_err();
+        assert!(told.contains("nested too deep"), "{told}");
+        let long = json!({ "properties": { "a": { "pattern": "(a{1,500}){1,500}" } } });
+        assert!(Schema::new(&long).is_err());
+        assert!(began.elapsed().as_secs() < 5);
+        assert!(schema.is_quick("{}") && !schema.is_quick(&nested(60).repeat(20)));
     }
 
     #[test]

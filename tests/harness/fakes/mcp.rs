@@ -61,6 +61,17 @@ impl ServerHandler for Handler {
         let large = json!({ "type": "object", "description": "x".repeat(40_000) });
         let elsewhere =
             json!({ "type": "object", "properties": { "x": { "$ref": "http://127.0.0.1:9/x" } } });
+        // Looked at 2^24 times.
+        let definitions = (0..24).map(|at| {
+            let next = json!({ "$ref": format!("#/$defs/a{}", at + 1) });
+            (format!("a{at}"), json!({ "allOf": [next, next] }))
+        });
+        let last = ("a24".to_owned(), json!({ "type": "object" }));
+        let definitions: JsonObject = definitions.chain([last]).collect();
+        let twice =
+            json!({ "type": "object", "$ref": "#/$defs/a0", "$defs": Value::Object(definitions) });
+        let either =
+            json!({ "type": "object", "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] });
         Ok(ListToolsResult::with_all_items(vec![
             tool("shout", words.clone()),
             tool("long", words.clone()),
@@ -70,6 +81,10 @@ impl ServerHandler for Handler {
             tool("slow", words),
             tool("large", large),
             tool("elsewhere", elsewhere),
+            tool("twice", twice),
+            tool("list", json!({ "type": "array" })),
+            tool("bare", json!({})),
+            tool("either", either),
         ]))
     }
 
@@ -84,6 +99,7 @@ impl ServerHandler for Handler {
         self.0.calls.lock().unwrap().push(call);
         let text = |text: String| vec![ContentBlock::text(text)];
         match &*request.name {
+            "bare" | "either" => Ok(CallToolResult::success(text("done".to_owned())).into()),
             "shout" => Ok(CallToolResult::success(text(words.to_uppercase())).into()),
             "long" => Ok(CallToolResult::success(text(words.repeat(20_000))).into()),
             "fail.with/text" => Ok(CallToolResult::error(text(format!("no {words}"))).into()),

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use shared::{
     clients::chat::ToolCall,
-    tools::{Called, Tool},
+    tools::{Called, NotOffered, Tool},
 };
 use utoipa::ToSchema;
 
@@ -27,7 +28,7 @@ pub(in crate::chat) enum ToolsWanted {
     /// None.
     #[default]
     Nothing,
-    /// All that are offered.
+    /// All that are offered, as far as providers take so many.
     Auto,
     /// These.
     Named(Vec<String>),
@@ -38,7 +39,7 @@ pub(in crate::chat) enum ToolsWanted {
 #[serde(untagged)]
 #[expect(dead_code, reason = "it documents what ToolsWanted reads")]
 pub(in crate::chat) enum ToolsInput {
-    /// All tools that are offered, or none.
+    /// All tools that are offered (the first 128, and 64 KiB of their schemas), or none.
     #[schema(example = "auto")]
     Word(String),
     /// Names of up to 32 tools of `GET /api/v1/tools`.
@@ -80,33 +81,36 @@ impl ToolsWanted {
         }
     }
 
-    /// The tools themselves, each once.
+    /// The tools themselves, each once. A server that may have one is waited for, some seconds at most.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where one is not offered.
-    pub(in crate::chat) fn find(&self, app: &App) -> Result<Vec<Arc<Tool>>> {
+    /// [`Error::Invalid`] where one is not offered, [`Error::ToolsAway`] where nobody knows.
+    pub(in crate::chat) async fn find(&self, app: &App) -> Result<Vec<Arc<Tool>>> {
         let names = match self {
             Self::Nothing => return Ok(Vec::new()),
-            Self::Auto => return Ok(app.tools.offered()),
+            Self::Auto => return Ok(app.tools.automatic()),
             Self::Named(names) => names,
         };
-        let offered = app.tools.offered();
+        let finding = names.iter().map(|name| app.tools.find(name));
         let mut found: Vec<Arc<Tool>> = Vec::with_capacity(names.len());
-        let mut problems = Vec::new();
-        for (index, name) in names.iter().enumerate() {
-            match offered.iter().find(|tool| tool.name == *name) {
-                Some(_) if found.iter().any(|known| known.name == *name) => {}
-                Some(tool) => found.push(tool.clone()),
-                None => problems.push(FieldProblem {
+        let (mut problems, mut away) = (Vec::new(), None);
+        for (index, tool) in join_all(finding).await.into_iter().enumerate() {
+            match tool {
+                Ok(tool) if found.iter().any(|known| known.name == tool.name) => {}
+                Ok(tool) => found.push(tool),
+                Err(NotOffered::Unknown) => problems.push(FieldProblem {
                     pointer: format!("/tools/{index}"),
                     detail: "is no tool that is offered: see GET /api/v1/tools".to_owned(),
                 }),
+                Err(NotOffered::Away(server)) => away = Some(server),
             }
         }
-        if problems.is_empty() {
-            Ok(found)
-        } else {
-            Err(Error::Invalid(problems))
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        match away {
+            Some(server) => Err(Error::ToolsAway { server }),
+            None => Ok(found),
         }
     }
 }
@@ -130,7 +134,7 @@ pub(in crate::chat) enum ToolNote {
         name: String,
         /// `completed`, `failed`, `invalid`, `unavailable`, or `unknown` where nobody knows what came of it.
         status: String,
-        /// Whether the result was remembered.
+        /// Whether the result was remembered; of tools whose questions may say something of people, this is never told.
         cached: bool,
         duration_ms: u32,
     },

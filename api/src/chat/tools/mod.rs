@@ -41,6 +41,7 @@ impl Making {
             return Box::pin(asking).await;
         }
         let most = self.most_stored(model);
+        let has_thoughts = self.takes_thoughts(routes);
         let mut bounds = Bounds::new(tools);
         loop {
             bounds.tell(&mut prompt);
@@ -52,7 +53,12 @@ impl Making {
             }
             match bounds.stage() {
                 Stage::Free => {
-                    let has_called = self.begin_round(ending.calls, most).await;
+                    let thoughts = if has_thoughts {
+                        ending.thoughts
+                    } else {
+                        String::new()
+                    };
+                    let has_called = self.begin_round(ending.calls, thoughts, most).await;
                     if has_called {
                         // Before anything is called that may do something.
                         self.keep_round().await;

@@ -1,7 +1,7 @@
 //! How much room tools have in what a model is asked: what it is told of them, the calls, and what they say.
 
 use shared::{
-    catalogue::Model,
+    catalogue::{Extra, Model, Route},
     clients::chat::{Prompt, ToolCall},
     context::count,
     models::message::AnswerContext,
@@ -75,15 +75,33 @@ impl Making {
         most.saturating_sub(self.tries.stored_tokens)
     }
 
-    /// Begins a round of calls; false where there is no room for them and for what tools would say.
-    pub(super) async fn begin_round(&mut self, calls: Vec<ToolCall>, most: u32) -> bool {
-        let round = Round::new(calls);
+    /// Whether anybody who may be asked wants back what the model thought before its calls.
+    pub(super) fn takes_thoughts(&self, routes: &[Route]) -> bool {
+        let catalogue = &self.app.config.common.ai.catalogue;
+        routes.iter().any(|route| {
+            let provider = catalogue.provider(&route.provider);
+            provider.is_some_and(|provider| provider.quirks.takes(Extra::Thoughts))
+        })
+    }
+
+    /// Begins a round of calls; false where there is no room for them, for what was thought and said before them, and for
+    /// what tools would say.
+    pub(super) async fn begin_round(
+        &mut self,
+        calls: Vec<ToolCall>,
+        thoughts: String,
+        most: u32,
+    ) -> bool {
         let measures = &self.app.tokens;
         let before = self.said_before();
-        let mut tokens = round.tokens(measures).await;
-        if !before.is_empty() {
-            tokens = tokens.saturating_add(measures.count_text(before).await);
+        let mut tokens = 0_u32;
+        for text in [&thoughts, &before] {
+            if !text.is_empty() {
+                tokens = tokens.saturating_add(measures.count_text(text.clone()).await);
+            }
         }
+        let round = Round::new(calls, thoughts);
+        tokens = tokens.saturating_add(round.tokens(measures).await);
         let needed = tokens.saturating_add(round.least().max(LEAST_ROOM));
         if self.left(most) < needed {
             return false;

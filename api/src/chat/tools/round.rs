@@ -1,6 +1,6 @@
 //! A round of calls: what a model wants of tools at once, and what is known so far of what came of it.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{iter, sync::OnceLock, time::Duration};
 
 use shared::{
     clients::chat::{Part, Said, Speaker, ToolCall},
@@ -29,6 +29,8 @@ const RESULT_LEAST: u32 = 32;
 pub(in crate::chat) struct Round {
     /// The message that has the calls.
     id: MessageId,
+    /// What the model thought before it asked for them. It is shown that again, and nobody else is.
+    thoughts: String,
     pub(super) calls: Vec<Call>,
     /// When they were begun, and how long they took.
     began: OnceLock<Instant>,
@@ -79,10 +81,11 @@ impl Call {
 }
 
 impl Round {
-    pub(super) fn new(calls: Vec<ToolCall>) -> Self {
+    pub(super) fn new(calls: Vec<ToolCall>, thoughts: String) -> Self {
         let id = MessageId::new();
         Self {
             id,
+            thoughts,
             calls: calls.into_iter().map(Call::new).collect(),
             began: OnceLock::new(),
             took: OnceLock::new(),
@@ -188,11 +191,13 @@ impl Round {
         messages
     }
 
-    /// As the model is shown it, after what it said before its calls.
+    /// As the model is shown it, after what it thought, and said before its calls.
     pub(super) fn said(self, before: &str) -> Vec<Said> {
+        let Self {
+            calls, thoughts, ..
+        } = self;
         let before = (!before.is_empty()).then(|| Part::Text(before.to_owned()));
-        let results: Vec<Said> = self
-            .calls
+        let results: Vec<Said> = calls
             .iter()
             .map(|one| Said {
                 by: Speaker::Tool,
@@ -202,10 +207,11 @@ impl Round {
                 }],
             })
             .collect();
-        let calls = self.calls.into_iter().map(|one| Part::Call(one.asked));
+        let calls = calls.into_iter().map(|one| Part::Call(one.asked));
+        let thoughts = iter::once(Part::Thoughts(thoughts));
         let asked = Said {
             by: Speaker::Assistant,
-            parts: before.into_iter().chain(calls).collect(),
+            parts: thoughts.chain(before).chain(calls).collect(),
         };
         [asked].into_iter().chain(results).collect()
     }
@@ -263,7 +269,8 @@ mod tests {
     #[tokio::test]
     async fn what_tools_said_has_the_room_that_there_is() {
         let measures = Measures::new(Encoding::O200k);
-        let mut round = Round::new(vec![call("a", "{}"), call("b", "{}"), call("c", "{}")]);
+        let calls = vec![call("a", "{}"), call("b", "{}"), call("c", "{}")];
+        let mut round = Round::new(calls, String::new());
         let long = "नमस्ते दुनिया hello ".repeat(500);
         for (one, text) in round
             .calls
@@ -292,9 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_shown_what_it_thought_and_said_before_its_calls() {
+        let round = || Round::new(vec![call("a", "{}")], "Cold?".to_owned());
+        let thoughts = || Part::Thoughts("Cold?".to_owned());
+        let asked = || Part::Call(call("a", "{}"));
+        let said = round().said("Wait.");
+        let before = Part::Text("Wait.".to_owned());
+        assert_eq!(said[0].parts, [thoughts(), before, asked()]);
+        assert_eq!(said[1].by, Speaker::Tool);
+        assert_eq!(round().said("")[0].parts, [thoughts(), asked()]);
+    }
+
+    #[test]
     fn long_arguments_are_left_out_and_refused() {
         let long = format!(r#"{{"location":"{}"}}"#, "x".repeat(ARGUMENTS_MAX_BYTES));
-        let round = Round::new(vec![call("a", &long), call("b", r#"{"location":"x"}"#)]);
+        let calls = vec![call("a", &long), call("b", r#"{"location":"x"}"#)];
+        let round = Round::new(calls, String::new());
         let [first, second] = &round.calls[..] else {
             panic!("there are two");
         };
@@ -308,7 +328,8 @@ mod tests {
     #[tokio::test]
     async fn of_a_call_that_was_stopped_nobody_knows_what_came() {
         let measures = Measures::new(Encoding::O200k);
-        let round = Round::new(vec![call("a", "{}"), call("b", "{}")]);
+        let calls = vec![call("a", "{}"), call("b", "{}")];
+        let round = Round::new(calls, String::new());
         assert_eq!(round.unknown().count(), 0, "nothing was begun");
         round.begin();
         round.calls[0].result.set(completed("Cold.")).unwrap();

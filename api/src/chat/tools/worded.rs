@@ -21,8 +21,8 @@ pub(super) fn worded(said: Vec<Said>) -> Vec<Said> {
         for part in one.parts {
             match part {
                 Part::Text(text) => texts.push(text),
-                // Neither a model nor a tool shows one.
-                Part::Picture(_) => {}
+                // Neither a model nor a tool shows a picture, and thoughts go back with calls only.
+                Part::Picture(_) | Part::Thoughts(_) => {}
                 Part::Call(call) => {
                     texts.push(format!("[Calls {} with {}]", call.name, call.arguments));
                     names.insert(call.id, call.name);
@@ -81,6 +81,7 @@ mod tests {
             ],
         };
         let calls = vec![
+            Part::Thoughts("Is it cold?".to_owned()),
             Part::Text("Wait.".to_owned()),
             call("a", "weather"),
             call("b", "news"),

@@ -152,6 +152,7 @@ fn every_end_is_one_that_clients_know() {
             finish: word.to_owned(),
             usage: None,
             calls: vec![ToolCall::default(); calls],
+            thoughts: String::new(),
         };
         finish(&ending)
     };

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::calls::ToolCall;
-use crate::catalogue::Quirks;
+use crate::catalogue::{Extra, Quirks};
 
 /// The only kind of tools that there is.
 const FUNCTION: &str = "function";
@@ -77,6 +77,8 @@ pub enum Part {
     Text(String),
     /// A picture, as a `data:` URL (RFC 2397).
     Picture(String),
+    /// What the model thought before it asked for calls. Only who wants it back is told of it.
+    Thoughts(String),
     /// A call that the model asks for.
     Call(ToolCall),
     /// What came of a call: a tool says nothing else.
@@ -101,7 +103,7 @@ impl Said {
     pub fn words(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Picture(_) | Part::Call(_) | Part::Result { .. } => None,
+            Part::Picture(_) | Part::Thoughts(_) | Part::Call(_) | Part::Result { .. } => None,
         });
         texts.collect::<Vec<_>>().join("\n")
     }
@@ -149,6 +151,9 @@ struct Message<'a> {
     role: Speaker,
     /// Null where there are only calls: some want it to be there.
     content: Option<Content<'a>>,
+    /// With calls, for who wants it; nothing where nobody knows what was thought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +207,11 @@ pub(super) fn body<'a>(prompt: &'a Prompt, quirks: &Quirks) -> Body<'a> {
     };
     Body {
         model: &prompt.model,
-        messages: prompt.said.iter().map(message).collect(),
+        messages: prompt
+            .said
+            .iter()
+            .map(|said| message(said, quirks))
+            .collect(),
         temperature,
         max_tokens,
         max_completion_tokens,
@@ -227,20 +236,23 @@ fn tool(spec: &ToolSpec) -> Tool<'_> {
     }
 }
 
-fn message(said: &Said) -> Message<'_> {
+fn message<'a>(said: &'a Said, quirks: &Quirks) -> Message<'a> {
     let mut message = Message {
         role: said.by,
         content: None,
+        reasoning_content: None,
         tool_calls: Vec::new(),
         tool_call_id: None,
     };
     let mut shown = Vec::with_capacity(said.parts.len());
+    let mut thoughts = "";
     for part in &said.parts {
         match part {
             Part::Text(text) => shown.push(ContentPart::Text { text }),
             Part::Picture(url) => shown.push(ContentPart::ImageUrl {
                 image_url: ImageUrl { url },
             }),
+            Part::Thoughts(text) => thoughts = text,
             Part::Call(call) => message.tool_calls.push(Call {
                 id: &call.id,
                 r#type: FUNCTION,
@@ -255,6 +267,9 @@ fn message(said: &Said) -> Message<'_> {
                 shown.push(ContentPart::Text { text });
             }
         }
+    }
+    if quirks.takes(Extra::Thoughts) && !message.tool_calls.is_empty() {
+        message.reasoning_content = Some(thoughts);
     }
     let only = match shown.as_slice() {
         [ContentPart::Text { text }] => Some(*text),
@@ -273,6 +288,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn thoughts_go_back_with_calls_to_who_wants_them() {
+        let call = || Part::Call(ToolCall::default());
+        let by = Speaker::Assistant;
+        let said = |parts: Vec<Part>| Said { by, parts };
+        let prompt = Prompt {
+            said: vec![
+                said(vec![Part::Thoughts("Cold?".to_owned()), call()]),
+                said(vec![call()]),
+                said(vec![
+                    Part::Thoughts("Done.".to_owned()),
+                    Part::Text("Cold.".to_owned()),
+                ]),
+            ],
+            ..Prompt::default()
+        };
+        let told = |quirks: &Quirks| {
+            let body = serde_json::to_value(body(&prompt, quirks)).unwrap();
+            let messages = body["messages"].as_array().unwrap().iter();
+            let told = messages.map(|message| message.get("reasoning_content").cloned());
+            told.collect::<Vec<_>>()
+        };
+        let wanted = Quirks {
+            takes: vec![Extra::Thoughts],
+            ..Quirks::default()
+        };
+        assert_eq!(told(&wanted), [Some(json!("Cold?")), Some(json!("")), None]);
+        assert_eq!(told(&Quirks::default()), [None, None, None]);
+        let table = crate::catalogue::Catalogue::built_in();
+        for provider in table.providers {
+            let takes = provider.quirks.takes(Extra::Thoughts);
+            assert_eq!(takes, provider.name == "deepseek", "{}", provider.name);
+        }
+    }
 
     #[test]
     fn tools_and_what_came_of_them_are_worded_as_providers_want_them() {

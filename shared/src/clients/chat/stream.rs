@@ -48,6 +48,8 @@ pub struct Answer {
     ready: VecDeque<Piece>,
     /// Calls of tools that it asks for.
     calls: Calls,
+    /// What was thought.
+    thoughts: String,
     finish: Option<String>,
     /// Until when figures are waited for, once the answer has ended.
     figures_until: Option<Instant>,
@@ -94,6 +96,8 @@ pub struct Ending {
     pub usage: Option<TokenCounts>,
     /// Tools that the model wants to be called before it goes on.
     pub calls: Vec<ToolCall>,
+    /// What it thought before it wanted that; nothing where it wants none.
+    pub thoughts: String,
 }
 
 /// Why an answer was not made to its end.
@@ -140,6 +144,7 @@ impl Answer {
             open: String::new(),
             ready: VecDeque::new(),
             calls: Calls::default(),
+            thoughts: String::new(),
             finish: None,
             figures_until: None,
             usage: None,
@@ -281,8 +286,9 @@ impl Answer {
         }
         if !said.thoughts.is_empty() {
             self.bytes += said.thoughts.len();
-            self.ready
-                .push_back(Piece::Thought(said.thoughts.replace('\0', "")));
+            let thought = said.thoughts.replace('\0', "");
+            self.thoughts.push_str(&thought);
+            self.ready.push_back(Piece::Thought(thought));
         }
         if !said.refusal.is_empty() {
             self.bytes += said.refusal.len();
@@ -319,10 +325,15 @@ impl Answer {
 
     fn end(&mut self) {
         self.ended = true;
+        let (calls, mut thoughts) = (self.calls.take(), std::mem::take(&mut self.thoughts));
+        if calls.is_empty() {
+            thoughts.clear();
+        }
         self.ready.push_back(Piece::End(Ending {
             finish: self.finish.clone().unwrap_or_default(),
             usage: self.usage,
-            calls: self.calls.take(),
+            calls,
+            thoughts,
         }));
     }
 
@@ -414,6 +425,20 @@ mod tests {
         let end = end.unwrap().unwrap();
         assert_eq!((text.as_str(), end.finish.as_str()), ("Hello", "stop"));
         assert_eq!(end.usage.unwrap().output, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_thought_before_calls_comes_with_them() {
+        let thought = "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"Is it\"}}]}\n\n\
+             data: {\"choices\":[{\"delta\":{\"reasoning_content\":\" cold?\\u0000\"}}]}\n\n";
+        let call = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"weather\"}}]}}]}\n\n";
+        let end =
+            "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        for (call, thoughts) in [(call, "Is it cold?"), ("", "")] {
+            let body: &'static str = Box::leak(format!("{thought}{call}{end}").into_boxed_str());
+            let (_, ended) = read(STREAM, body).await;
+            assert_eq!(ended.unwrap().unwrap().thoughts, thoughts, "{call}");
+        }
     }
 
     #[tokio::test]

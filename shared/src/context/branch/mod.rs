@@ -158,6 +158,7 @@ impl OfTools {
             tokens: count::of_stored(self.tokens),
             calls: u32::try_from(calls.count()).unwrap_or(u32::MAX),
             is_result: parts.any(|part| matches!(part, Part::ToolResult { .. })),
+            is_question: false,
         }
     }
 }
@@ -195,6 +196,7 @@ impl Branch {
             let extra = extra.get(at.message).copied().unwrap_or_default();
             Said {
                 tokens: count::of_stored(one.tokens).saturating_add(extra),
+                is_question: one.role == Role::User,
                 ..Said::default()
             }
         };

@@ -203,8 +203,8 @@ fn the_plan_sends_a_whole_exchange_or_nothing_of_it() {
         sent
     };
     assert_eq!(sent(&branch, 1_000).len(), 8);
-    // The newer exchange has room, and the older one has not.
-    let newer = [(0, None), (1, None), (1, Some(0)), (1, Some(1))];
+    // The newer exchange has room beside its question, and the older one has not.
+    let newer = [(0, None), (1, None), (1, Some(0)), (1, Some(1)), (2, None)];
     assert_eq!(sent(&branch, 70), newer);
     assert_eq!(sent(&branch, 50), newer[..2]);
     // Of one that is not whole nothing is sent.

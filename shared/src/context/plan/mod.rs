@@ -6,13 +6,17 @@
 //! 2. the summary of what came before;
 //! 3. older messages, newest first, where all of the newest were sent.
 //!
-//! A call of tools and its results are sent together or not at all. The first message that does not fit is cut if it is one of
-//! the newest and no summary tells of it. Where it is one of the last, it leaves the others of these up to half of the room;
-//! nothing older than that is sent.
+//! A call of tools and its results are sent together or not at all, and not without the question before them. The first
+//! message that does not fit is cut if it is one of the newest and no summary tells of it. Where it is one of the last, it
+//! leaves the others of these up to half of the room; nothing older than that is sent.
+
+mod filling;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use self::filling::Filling;
 
 /// Less than this is left of no message that is cut.
 pub const LEAST_CUT: u32 = 50;
@@ -82,6 +86,8 @@ pub struct Said {
     pub calls: u32,
     /// Whether it is what a tool answered.
     pub is_result: bool,
+    /// Whether a person said it.
+    pub is_question: bool,
 }
 
 /// The summary of what came before.
@@ -153,21 +159,17 @@ pub fn plan(asked: &Asked<'_>) -> Plan {
     let (system, question) = (asked.system.unwrap_or(0), asked.question.unwrap_or(0));
     let needed = system.saturating_add(question);
     let room = limits.tokens.saturating_sub(needed);
-    let groups = groups(asked.earlier);
-    let mut filling = Filling {
-        earlier: asked.earlier,
-        room,
-        places: (limits.messages as usize).saturating_sub(1),
-        kept: Vec::new(),
-        reached: 0,
-    };
-    let summary = if asked.is_whole && filling.has_room_for(&groups) {
-        for group in groups.iter().filter(|group| group.is_sendable) {
-            filling.take(group);
+    let mut groups = groups(asked.earlier);
+    let (filling, summary) = loop {
+        let (filling, summary) = fill(asked, room, &groups);
+        let parted = parted(asked.earlier, &groups, &filling.kept);
+        if parted.is_empty() {
+            break (filling, summary);
         }
-        None
-    } else {
-        filling.fill(&groups, limits.recent, asked.summary)
+        // Without it, what the others follow may have room.
+        for group in parted {
+            groups[group].is_sendable = false;
+        }
     };
     let sent = filling.kept.len();
     let earlier = filling
@@ -190,6 +192,54 @@ pub fn plan(asked: &Asked<'_>) -> Plan {
         sent,
         reached: filling.reached,
     }
+}
+
+/// Takes as much as there is room for, with as much of the summary.
+fn fill<'a>(asked: &Asked<'a>, room: u32, groups: &[Group]) -> (Filling<'a>, Option<Size>) {
+    let mut filling = Filling {
+        earlier: asked.earlier,
+        room,
+        places: (asked.limits.messages as usize).saturating_sub(1),
+        kept: Vec::new(),
+        reached: 0,
+    };
+    if asked.is_whole && filling.has_room_for(groups) {
+        for group in groups.iter().filter(|group| group.is_sendable) {
+            filling.take(group);
+        }
+        return (filling, None);
+    }
+    let summary = filling.fill(groups, asked.limits.recent, asked.summary);
+    (filling, summary)
+}
+
+/// Calls that must be left out, as they or newer ones would be sent without what they follow: a question, or what came of calls
+/// before them. Gemini refuses all that goes with such ("function call turn comes immediately after a user turn or after a
+/// function response turn").
+fn parted(earlier: &[Said], groups: &[Group], kept: &[(usize, Size)]) -> Vec<usize> {
+    let mut is_sent = vec![false; earlier.len()];
+    for (place, _) in kept {
+        is_sent[*place] = true;
+    }
+    // What the next one would follow, and calls right before it that are not sent.
+    let (mut may_call, mut missing) = (false, None);
+    let mut parted = Vec::new();
+    let groups = groups.iter().enumerate().rev();
+    for (number, group) in groups.filter(|(_, group)| group.is_sendable) {
+        let oldest = earlier[group.places.end - 1];
+        let is_call = oldest.calls > 0;
+        if !is_sent[group.places.start] {
+            missing = is_call.then_some(number);
+            may_call = false;
+            continue;
+        }
+        if is_call && !may_call {
+            // The newer of two is sent, as it is else.
+            parted.push(missing.unwrap_or(number));
+        }
+        (may_call, missing) = (is_call || oldest.is_question, None);
+    }
+    parted
 }
 
 /// Messages that are sent together.
@@ -234,132 +284,7 @@ fn groups(earlier: &[Said]) -> Vec<Group> {
     groups
 }
 
-/// What is in so far.
-struct Filling<'a> {
-    earlier: &'a [Said],
-    /// Tokens that are left.
-    room: u32,
-    /// Messages that are left.
-    places: usize,
-    /// Newest first.
-    kept: Vec<(usize, Size)>,
-    reached: usize,
-}
-
-impl Filling<'_> {
-    fn has_room_for(&self, groups: &[Group]) -> bool {
-        let sendable = groups.iter().filter(|group| group.is_sendable);
-        let (tokens, messages) = sendable.fold((0, 0), |(tokens, messages), group| {
-            (tokens + group.tokens, messages + group.places.len())
-        });
-        tokens <= u64::from(self.room) && messages <= self.places
-    }
-
-    /// Takes messages whole, if they fit.
-    fn take(&mut self, group: &Group) -> bool {
-        let tokens = u32::try_from(group.tokens).ok();
-        let left = tokens.and_then(|tokens| self.room.checked_sub(tokens));
-        let (Some(room), Some(places)) = (left, self.places.checked_sub(group.places.len())) else {
-            return false;
-        };
-        (self.room, self.places) = (room, places);
-        let whole = group.places.clone().map(|place| (place, Size::Whole));
-        self.kept.extend(whole);
-        self.reached = group.places.end;
-        true
-    }
-
-    /// Takes as much of messages as fits, and tells whether that is anything: the longest of them is cut, but no call, of which
-    /// the beginning is none. `reserved` tokens stay, if enough is left of it.
-    fn cut(&mut self, group: &Group, reserved: u32) -> bool {
-        let places = self.places.checked_sub(group.places.len());
-        let longest = group
-            .places
-            .clone()
-            .filter(|place| self.earlier[*place].calls == 0)
-            .max_by_key(|place| self.earlier[*place].tokens);
-        let (Some(places), Some(longest)) = (places, longest) else {
-            return false;
-        };
-        let others = group.tokens - u64::from(self.earlier[longest].tokens);
-        let others = u32::try_from(others).unwrap_or(u32::MAX);
-        let room = self.room.saturating_sub(others);
-        if room < LEAST_CUT {
-            return false;
-        }
-        let left = room.saturating_sub(reserved).max(LEAST_CUT);
-        let cut = group.places.clone().map(|place| {
-            let size = if place == longest {
-                Size::Cut(left)
-            } else {
-                Size::Whole
-            };
-            (place, size)
-        });
-        self.kept.extend(cut);
-        (self.room, self.places) = (room - left, places);
-        self.reached = group.places.end;
-        true
-    }
-
-    /// Takes what fits, and tells how much of the summary does.
-    fn fill(&mut self, groups: &[Group], recent: u32, summary: Option<Summary>) -> Option<Size> {
-        // The question is the newest.
-        let recent = (recent as usize).saturating_sub(1);
-        let groups: Vec<&Group> = groups.iter().filter(|group| group.is_sendable).collect();
-        let newest = groups.partition_point(|group| group.places.start < recent);
-        let (newest, older) = groups.split_at(newest);
-        let is_all = self.take_recent(newest, summary);
-        let size = summary.and_then(|summary| {
-            if let Some(room) = self.room.checked_sub(summary.tokens) {
-                self.room = room;
-                return Some(Size::Whole);
-            }
-            let cut = std::mem::take(&mut self.room);
-            if cut < LEAST_CUT {
-                self.room = cut;
-                return None;
-            }
-            Some(Size::Cut(cut))
-        });
-        if is_all {
-            for group in older {
-                if !self.take(group) {
-                    break;
-                }
-            }
-        }
-        size
-    }
-
-    /// Takes the newest messages, and tells whether all of them are in, whole.
-    fn take_recent(&mut self, newest: &[&Group], summary: Option<Summary>) -> bool {
-        let mut is_all = true;
-        for (number, group) in newest.iter().enumerate() {
-            // Once one is cut, only others of the last have room.
-            if !is_all && !group.is_last() {
-                break;
-            }
-            if self.take(group) {
-                continue;
-            }
-            is_all = false;
-            let is_told = summary.is_some_and(|summary| group.places.start >= summary.since);
-            // Several in part are better than one.
-            let waiting = newest[number + 1..]
-                .iter()
-                .take_while(|group| group.is_last());
-            let waiting: u64 = waiting.map(|group| group.tokens).sum();
-            let wanted = waiting + summary.map_or(0, |summary| u64::from(summary.tokens));
-            let half = self.room / 2;
-            let reserved = u32::try_from(wanted).map_or(half, |wanted| wanted.min(half));
-            if is_told || !self.cut(group, reserved) {
-                break;
-            }
-        }
-        is_all
-    }
-}
-
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

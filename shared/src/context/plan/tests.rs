@@ -1,15 +1,20 @@
-use proptest::prelude::*;
-
 use super::*;
 
-fn plain(tokens: u32) -> Said {
+pub(super) fn plain(tokens: u32) -> Said {
     Said {
         tokens,
         ..Said::default()
     }
 }
 
-fn limits(tokens: u32, messages: u32, recent: u32) -> Limits {
+fn question(tokens: u32) -> Said {
+    Said {
+        is_question: true,
+        ..plain(tokens)
+    }
+}
+
+pub(super) fn limits(tokens: u32, messages: u32, recent: u32) -> Limits {
     Limits {
         tokens,
         messages,
@@ -30,7 +35,7 @@ fn asked(limits: Limits, earlier: &[Said]) -> Asked<'_> {
 }
 
 /// The places of what is sent whole, and of what is cut, newest first.
-fn places(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
+pub(super) fn places(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
     let mut earlier: Vec<(usize, Size)> = plan
         .pieces
         .iter()
@@ -200,12 +205,12 @@ fn a_call_and_its_results_are_not_parted() {
         calls: 2,
         ..Said::default()
     };
-    let earlier = [plain(50), result, result, call, plain(50)];
-    let mut asked = asked(limits(280, 50, 20), &earlier);
-    assert_eq!(places(&plan(&asked)), (vec![0, 1, 2, 3], vec![]));
+    let earlier = [plain(50), result, result, call, question(20)];
+    let mut asked = asked(limits(300, 50, 20), &earlier);
+    assert_eq!(places(&plan(&asked)), ((0..5).collect(), vec![]));
     // One result is cut to what is left.
-    asked.limits.tokens = 250;
-    assert_eq!(places(&plan(&asked)), (vec![0, 1, 3], vec![2]));
+    asked.limits.tokens = 260;
+    assert_eq!(places(&plan(&asked)), (vec![0, 1, 3, 4], vec![2]));
     asked.limits.tokens = 150;
     assert_eq!(places(&plan(&asked)), (vec![0], vec![]));
     // A call is not cut, however long it is.
@@ -213,7 +218,7 @@ fn a_call_and_its_results_are_not_parted() {
         tokens: 500,
         ..call
     };
-    let earlier = [plain(50), result, result, long, plain(50)];
+    let earlier = [plain(50), result, result, long, question(20)];
     let asked_long = self::asked(limits(600, 50, 20), &earlier);
     assert_eq!(places(&plan(&asked_long)), (vec![0], vec![]));
     // No more than three messages.
@@ -239,103 +244,40 @@ fn a_call_and_its_results_are_not_parted() {
     assert_eq!(plan(&asked).pieces, [whole, Piece::Question]);
 }
 
-prop_compose! {
-    /// A call, and results of it, of which some may be missing or too many, newest first.
-    fn called()(call in 0u32..400, calls in 0u32..4, results in prop::collection::vec(0u32..2_000, 0..4)) -> Vec<Said> {
-        let results = results.into_iter().map(|tokens| Said { tokens, calls: 0, is_result: true });
-        results.chain([Said { tokens: call, calls, is_result: false }]).collect()
-    }
-}
-
-fn history() -> impl Strategy<Value = Vec<Said>> {
-    let one = (0u32..3_000).prop_map(|tokens| vec![plain(tokens)]);
-    let piece = prop_oneof![6 => one, 1 => called()];
-    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
-}
-
-proptest! {
-    #[test]
-    fn any_history_and_any_limit(
-        earlier in history(),
-        tokens in 0u32..20_000,
-        messages in 0u32..80,
-        recent in 0u32..30,
-        system in prop::option::of(0u32..2_000),
-        question in prop::option::of(0u32..9_000),
-        is_whole: bool,
-        summary in prop::option::of((0u32..1_500, 0usize..80)),
-    ) {
-        let asked = Asked {
-            limits: limits(tokens, messages, recent),
-            system,
-            question,
-            earlier: &earlier,
-            is_whole,
-            summary: summary.map(|(tokens, since)| Summary { tokens, since }),
-        };
-        let sent = plan(&asked);
-
-        // Within the limit, unless that is not to be had; then nothing goes along.
-        let needed = system.unwrap_or(0) + question.unwrap_or(0);
-        prop_assert_eq!(sent.is_exceeded, needed > tokens);
-        prop_assert!(sent.tokens <= tokens.max(needed));
-        prop_assert!(sent.sent < messages.max(1) as usize);
-        let sum: u32 = sent.pieces.iter().map(|piece| match piece {
-            Piece::System => system.unwrap(),
-            Piece::Question => question.unwrap(),
-            Piece::Summary(Size::Whole) => asked.summary.unwrap().tokens,
-            Piece::Earlier(place, Size::Whole) => earlier[*place].tokens,
-            Piece::Summary(Size::Cut(tokens)) | Piece::Earlier(_, Size::Cut(tokens)) => *tokens,
-        }).sum();
-        prop_assert_eq!(sum, sent.tokens);
-
-        // Instructions first, then the summary, then what was said in its order, and last the question.
-        let rank = |piece: &Piece| match piece {
-            Piece::System => 0,
-            Piece::Summary(_) => 1,
-            Piece::Earlier(place, _) => 2 + earlier.len() - place,
-            Piece::Question => 3 + earlier.len(),
-        };
-        let ranks: Vec<usize> = sent.pieces.iter().map(rank).collect();
-        prop_assert!(ranks.windows(2).all(|two| two[0] < two[1]), "{:?}", sent.pieces);
-        prop_assert_eq!(sent.pieces.contains(&Piece::System), system.is_some());
-        prop_assert_eq!(sent.pieces.contains(&Piece::Question), question.is_some());
-
-        // Newer before older: what is sent has no gap, but for calls that are not whole. And no call is parted.
-        let (whole, cut) = places(&sent);
-        let all: Vec<usize> = {
-            let mut all = [whole.clone(), cut.clone()].concat();
-            all.sort_unstable();
-            all
-        };
-        let sendable: Vec<Group> = groups(&earlier).into_iter().filter(|group| group.is_sendable).collect();
-        let (mut is_over, mut is_cut) = (false, false);
-        for group in &sendable {
-            let in_it = all.iter().filter(|place| group.places.contains(place)).count();
-            prop_assert!(in_it == 0 || in_it == group.places.len(), "a call is parted");
-            prop_assert!(in_it == 0 || !is_over, "an older one is sent and a newer one is not");
-            prop_assert!(in_it == 0 || !is_cut || group.places.start < LAST, "one is cut for an older one");
-            is_over |= in_it == 0;
-            let cuts = cut.iter().filter(|place| group.places.contains(place)).count();
-            prop_assert!(cuts <= 1);
-            is_cut |= cuts > 0;
-        }
-        let known: usize = sendable.iter().map(|group| group.places.len()).sum();
-        prop_assert!(all.len() <= known, "a call that is not whole is sent");
-        prop_assert_eq!(all.len(), sent.sent);
-
-        // The newest before all else: nothing older is sent, and nothing is cut, unless all of them are in.
-        let newest = (recent as usize).saturating_sub(1);
-        let is_newest = |group: &&Group| group.places.start < newest;
-        let all_newest = sendable.iter().filter(is_newest).all(|group| {
-            group.places.clone().all(|place| whole.contains(&place))
-        });
-        let has_older = sendable.iter().filter(|group| !is_newest(group)).any(|group| {
-            group.places.clone().any(|place| all.contains(&place))
-        });
-        prop_assert!(all_newest || !has_older);
-        for place in &cut {
-            prop_assert!(sendable.iter().filter(is_newest).any(|group| group.places.contains(place)));
-        }
+#[test]
+fn a_call_is_not_sent_without_what_it_follows() {
+    let result = Said {
+        tokens: 100,
+        is_result: true,
+        ..Said::default()
+    };
+    let call = Said {
+        tokens: 20,
+        calls: 1,
+        ..Said::default()
+    };
+    // Two calls, one after the other.
+    let earlier = [plain(50), result, call, result, call, question(40)];
+    let mut asked = asked(limits(340, 50, 20), &earlier);
+    assert_eq!(places(&plan(&asked)), ((0..6).collect(), vec![]));
+    // For both there is room, but not for the question as well: the older one goes, and then the newer.
+    asked.limits.tokens = 300;
+    assert_eq!(places(&plan(&asked)), (vec![0, 1, 2, 5], vec![]));
+    asked.limits = limits(1_000, 6, 20);
+    let sent = plan(&asked);
+    assert_eq!(places(&sent), (vec![0, 1, 2, 5], vec![]));
+    assert_eq!((sent.tokens, sent.sent, sent.reached), (220, 4, 6));
+    asked.limits = limits(200, 50, 20);
+    assert_eq!(places(&plan(&asked)), (vec![0, 5], vec![]));
+    // The question is not there any more, with others before and without.
+    for earlier in [
+        vec![plain(50), result, call, plain(30), question(40)],
+        vec![plain(50), result, call],
+    ] {
+        let whole = self::asked(limits(1_000, 50, 20), &earlier);
+        let (whole, _) = places(&plan(&whole));
+        let is_of_tools = |place: &usize| earlier[*place].calls > 0 || earlier[*place].is_result;
+        assert!(!whole.iter().any(is_of_tools), "{whole:?}");
+        assert_eq!(whole.len(), earlier.len() - 2);
     }
 }

@@ -6,7 +6,7 @@ use rmcp::{
     RoleClient, ServiceError,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig,
-        ContentBlock, ErrorCode, Implementation, PaginatedRequestParams, Tool,
+        ContentBlock, ErrorCode, ErrorData, Implementation, PaginatedRequestParams, Tool,
     },
     serve_client,
     service::RunningService,
@@ -94,15 +94,12 @@ impl Endpoint {
         self.end(session);
         match called {
             Ok(CallToolResponse::Complete(result)) => Ok(answer(&result)),
-            Ok(_) => Err(ToolError::Unavailable(
-                "it wants more than arguments".to_owned(),
-            )),
-            Err(ServiceError::McpError(error)) if OF_THE_QUESTION.contains(&error.code) => {
-                Ok(Answer {
-                    text: error.message.to_string(),
-                    is_error: true,
-                })
+            // Nobody is here who could be asked, or wait.
+            Ok(_) | Err(ServiceError::UnexpectedResponse) => {
+                Ok(failed("The tool wants more than arguments."))
             }
+            // It is there: what it does not do for one says nothing of what it does for others.
+            Err(ServiceError::McpError(error)) => Ok(refused(name, &error)),
             Err(error) => Err(unavailable(&error)),
         }
     }
@@ -137,6 +134,23 @@ fn unavailable(error: &impl std::fmt::Display) -> ToolError {
     ToolError::Unavailable(reason(error))
 }
 
+fn failed(text: impl Into<String>) -> Answer {
+    Answer {
+        text: text.into(),
+        is_error: true,
+    }
+}
+
+/// What a model is told of an error: what is wrong with its question, but nothing of the server's inside.
+fn refused(tool: &str, error: &ErrorData) -> Answer {
+    tracing::debug!(tool, error = reason(error), "a tool reports an error");
+    if OF_THE_QUESTION.contains(&error.code) {
+        failed(error.message.clone())
+    } else {
+        failed(format!("The tool reports an error ({}).", error.code.0))
+    }
+}
+
 /// The texts of a result; of anything else, that it was there.
 fn answer(result: &CallToolResult) -> Answer {
     let texts: Vec<String> = result
@@ -167,6 +181,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_error_is_told_as_far_as_it_is_of_the_question() {
+        let told = |error: ErrorData| refused("x", &error).text;
+        let wrong = ErrorData::invalid_params("no such page", None);
+        assert_eq!(told(wrong), "no such page");
+        for (error, code) in [
+            (ErrorData::internal_error("a secret", None), "-32603"),
+            (ErrorData::new(ErrorCode(-7), "a secret", None), "-7"),
+        ] {
+            let told = told(error);
+            assert!(told.contains(code) && !told.contains("secret"), "{told}");
+        }
+    }
 
     #[test]
     fn a_result_is_its_texts() {

@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Extra, Quirks};
 
 /// What the SDKs' own helpers add to answers that they read.
 const OF_HELPERS: [&str; 2] = ["parsed", "parsed_arguments"];
+/// What a model thought before it answered, or asked for calls.
+const THOUGHTS: &str = "reasoning_content";
 
 /// A value, of which something may be left out.
 pub(super) enum Shown<'a> {
@@ -62,14 +64,19 @@ fn message<'a>(value: &'a Value, quirks: &Quirks) -> Shown<'a> {
         .get("refusal")
         .filter(|refusal| refusal.is_string() && quirks.strips_of_messages("refusal"))
         .filter(|_| fields.get("content").is_none_or(Value::is_null));
+    let is_thoughtless = is_thoughtless(fields, quirks);
     let mut kept = Vec::with_capacity(fields.len());
     if let Some(refusal) = refusal {
         kept.push(("content", Shown::same(refusal)));
+    }
+    if is_thoughtless {
+        kept.push((THOUGHTS, Shown::own(json!(""))));
     }
     for (name, value) in fields {
         let name = name.as_str();
         let is_out = match name {
             "content" => refusal.is_some(),
+            THOUGHTS if is_thoughtless => true,
             _ => is_for_nobody(name, value) || quirks.strips_of_messages(name),
         };
         if is_out {
@@ -87,6 +94,17 @@ fn message<'a>(value: &'a Value, quirks: &Quirks) -> Shown<'a> {
         kept.push((name, shown));
     }
     Shown::Fields(kept)
+}
+
+/// Whether it has calls without what the model thought before them, where that must be there: its client may know nothing of
+/// it.
+fn is_thoughtless(fields: &Map<String, Value>, quirks: &Quirks) -> bool {
+    let calls = fields.get("tool_calls").and_then(Value::as_array);
+    quirks.takes(Extra::Thoughts)
+        && calls.is_some_and(|calls| !calls.is_empty())
+        && fields
+            .get(THOUGHTS)
+            .is_none_or(|thoughts| !thoughts.is_string())
 }
 
 /// A call that the model has asked for.

@@ -218,6 +218,42 @@ mod tests {
     }
 
     #[test]
+    fn calls_have_thoughts_where_they_must() {
+        let call = json!({ "id": "a", "type": "function", "function": { "name": "look", "arguments": "{}" } });
+        let answer = |thoughts: Value| json!({ "role": "assistant", "content": null, "reasoning_content": thoughts, "tool_calls": [call] });
+        let thoughtless = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+        let plain = json!({ "role": "assistant", "content": "Hi" });
+        let none = json!({ "role": "assistant", "content": "Hi", "tool_calls": [] });
+        let fields = json!({ "messages": [
+            thoughtless, answer(json!("Look.")), answer(Value::Null), answer(json!(7)), plain, none,
+        ] });
+        let asked = body("deepseek", fields.clone());
+        assert_eq!(
+            asked["messages"],
+            json!([
+                answer(json!("")),
+                answer(json!("Look.")),
+                answer(json!("")),
+                answer(json!("")),
+                plain,
+                none
+            ])
+        );
+        let asked = body("openai", fields);
+        assert_eq!(
+            asked["messages"],
+            json!([
+                thoughtless,
+                thoughtless,
+                thoughtless,
+                thoughtless,
+                plain,
+                none
+            ])
+        );
+    }
+
+    #[test]
     fn a_temperature_is_no_higher_than_a_provider_takes() {
         let value = json!(1.5);
         let quirks = Quirks {
