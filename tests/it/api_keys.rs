@@ -240,6 +240,12 @@ async fn a_key_does_what_its_scopes_allow_on_every_route() {
             .send(refused.request(method.clone(), &path).json(&body))
             .await;
         let problem: Value = serde_json::from_str(&reply.text).unwrap();
+        // There problems are as OpenAI's clients read them.
+        let problem = if path.starts_with("/v1/") {
+            &problem["error"]
+        } else {
+            &problem
+        };
         let code = problem["code"].as_str().unwrap_or_default();
         assert!(
             reply.status == 403 && matches!(code, "insufficient_scope" | "session_required"),
