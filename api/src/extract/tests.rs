@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::{body::Time, *};
 use crate::error::Problem;
@@ -96,26 +97,37 @@ fn within(time: Duration) -> Bounds {
     }
 }
 
-/// A body of one byte each 20 ms.
-fn slowly(bytes: usize) -> Request {
-    let pieces = futures::stream::iter(0..bytes).then(|_| async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok::<_, std::io::Error>(Bytes::from_static(b"x"))
-    });
-    Request::new(axum::body::Body::from_stream(pieces))
+/// A body of which one byte comes at once, and the others when it is told.
+fn slowly(bytes: usize) -> (Request, oneshot::Sender<()>) {
+    let (go_on, told) = oneshot::channel();
+    let piece = || Ok::<_, std::io::Error>(Bytes::from_static(b"x"));
+    let others = futures::stream::once(told)
+        .map(move |_| futures::stream::iter((1..bytes).map(move |_| piece())))
+        .flatten();
+    let pieces = futures::stream::iter([piece()]).chain(others);
+    (Request::new(axum::body::Body::from_stream(pieces)), go_on)
 }
 
 #[tokio::test]
 async fn a_body_that_is_paced_may_take_its_time() {
-    let short = within(Duration::from_millis(50));
-    let error = read_body(slowly(8), &short).await.unwrap_err();
+    let limit = Duration::from_millis(50);
+    let short = within(limit);
+    let (body, _waits) = slowly(8);
+    let error = read_body(body, &short).await.unwrap_err();
     assert!(matches!(error, Error::SlowBody { .. }), "{error:?}");
     let paced = Bounds {
         time: Time::Paced,
         ..short
     };
-    assert_eq!(read_body(slowly(8), &paced).await.unwrap(), "xxxxxxxx");
-    let error = read_body(slowly(17), &paced).await.unwrap_err();
+    let (body, go_on) = slowly(8);
+    let mut reading = pin!(read_body(body, &paced));
+    let in_time = tokio::time::timeout(2 * limit, &mut reading).await;
+    assert!(in_time.is_err(), "it is waited for");
+    go_on.send(()).unwrap();
+    assert_eq!(reading.await.unwrap(), "xxxxxxxx");
+    let (body, go_on) = slowly(17);
+    go_on.send(()).unwrap();
+    let error = read_body(body, &paced).await.unwrap_err();
     assert!(
         matches!(error, Error::TooLarge { limit_bytes: 16 }),
         "{error:?}"
