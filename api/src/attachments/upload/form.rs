@@ -3,13 +3,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use axum::{
-    extract::{
-        Multipart,
-        multipart::{Field, MultipartError},
-    },
-    http::StatusCode,
-};
+use axum::extract::{Multipart, multipart::Field};
 use bytes::{Bytes, BytesMut};
 use shared::{
     clients::storage::{self, Storage, Unclaimed, Upload},
@@ -17,10 +11,9 @@ use shared::{
     keyring::Sha256,
     models::attachment::{self, Kind},
 };
-use tokio::time::Instant;
 
 use super::{
-    Limits, Note, Uploaded, content::Content, file_name::file_name, fits, pace::Pace,
+    Limits, Note, Uploaded, arrival::Arrival, content::Content, file_name::file_name, fits,
     unread::Unread,
 };
 use crate::{
@@ -51,8 +44,7 @@ pub(super) struct Reading<'a> {
     limits: &'a Limits,
     /// Of the whole form, as the client says.
     length: Option<u64>,
-    pace: Pace,
-    unread: Unread,
+    arrival: Arrival,
 }
 
 impl<'a> Reading<'a> {
@@ -71,8 +63,7 @@ impl<'a> Reading<'a> {
             user,
             limits,
             length,
-            pace: Pace::new(limits.speed),
-            unread,
+            arrival: Arrival::new(limits.largest(), limits.speed, unread),
         }
     }
 
@@ -83,7 +74,7 @@ impl<'a> Reading<'a> {
     pub(super) async fn form(mut self, form: &mut Multipart) -> Result<Uploaded> {
         let (mut file, mut languages, mut conversation) = (None, None, None);
         let mut problems = Vec::new();
-        while let Some(field) = self.in_time(form.next_field(), |_| 0).await? {
+        while let Some(field) = self.arrival.field(form).await? {
             let name = field.name().unwrap_or_default().to_owned();
             match name.as_str() {
                 "file" if file.is_none() => {
@@ -148,12 +139,12 @@ impl<'a> Reading<'a> {
         let mut head = BytesMut::new();
         let mut ended = false;
         while head.len() < HEAD_BYTES && !ended {
-            match self.piece(&mut field).await? {
+            match self.arrival.piece(&mut field).await? {
                 Some(chunk) => head.extend_from_slice(&chunk),
                 None => ended = true,
             }
             if head.len() as u64 > self.limits.largest() {
-                return Err(self.too_large());
+                return Err(self.arrival.too_large());
             }
         }
         let head = head.freeze();
@@ -174,7 +165,7 @@ impl<'a> Reading<'a> {
         };
         stored.write(head).await?;
         while !ended {
-            match self.piece(&mut field).await? {
+            match self.arrival.piece(&mut field).await? {
                 Some(chunk) => stored.write(chunk).await?,
                 None => ended = true,
             }
@@ -202,7 +193,7 @@ impl<'a> Reading<'a> {
         parse: impl FnOnce(&str) -> Result<T, Rule>,
     ) -> Result<Result<T, Rule>> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.piece(&mut field).await? {
+        while let Some(chunk) = self.arrival.piece(&mut field).await? {
             // One byte more tells that it is too long.
             let room = TEXT_MAX + 1 - bytes.len();
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -215,40 +206,8 @@ impl<'a> Reading<'a> {
     }
 
     async fn pass_over(&mut self, mut field: Field<'_>) -> Result<()> {
-        while self.piece(&mut field).await?.is_some() {}
+        while self.arrival.piece(&mut field).await?.is_some() {}
         Ok(())
-    }
-
-    async fn piece(&mut self, field: &mut Field<'_>) -> Result<Option<Bytes>> {
-        let length = |piece: &Option<Bytes>| piece.as_ref().map_or(0, Bytes::len);
-        self.in_time(field.chunk(), length).await
-    }
-
-    /// Waits for what comes next, as long as the upload is fast enough.
-    async fn in_time<T>(
-        &mut self,
-        next: impl Future<Output = Result<T, MultipartError>>,
-        length: impl FnOnce(&T) -> usize,
-    ) -> Result<T> {
-        let asked = Instant::now();
-        let next = tokio::time::timeout(self.pace.patience(), next)
-            .await
-            .map_err(|_| Error::SlowUpload)?;
-        let next = next.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => self.too_large(),
-            _ if self.unread.is_too_much() => self.too_large(),
-            _ => Error::Malformed(format!("the form cannot be read: {}", error.body_text())),
-        })?;
-        let length = length(&next);
-        self.pace.count(asked.elapsed(), length);
-        self.unread.take(length);
-        Ok(next)
-    }
-
-    fn too_large(&self) -> Error {
-        Error::TooLarge {
-            limit_bytes: self.limits.largest(),
-        }
     }
 }
 

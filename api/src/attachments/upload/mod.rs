@@ -1,5 +1,6 @@
 //! Uploads: streamed to the storage, typed by content, measured before anything decodes them.
 
+mod arrival;
 mod content;
 mod file_name;
 mod form;
@@ -24,6 +25,7 @@ use shared::{
 
 use self::form::Reading;
 pub(crate) use self::{
+    arrival::Arrival,
     pace::{Pace, SPEED, Speed},
     rest::Rest,
     sound::is_audible,

@@ -6,20 +6,16 @@ mod tests;
 use std::path::PathBuf;
 
 use axum::{
-    extract::{
-        DefaultBodyLimit, FromRequest as _, Multipart, Request,
-        multipart::{Field, MultipartError},
-    },
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, multipart::Field},
+    http::header,
 };
-use bytes::Bytes;
 use shared::{clients::transcriber::Sound, scratch::Scratch};
 use tempfile::TempDir;
-use tokio::{fs::File, io::AsyncWriteExt as _, time::Instant};
+use tokio::{fs::File, io::AsyncWriteExt as _};
 
 use super::format::Format;
 use crate::{
-    attachments::upload::{Pace, Rest, SPEED, Unread, is_audible},
+    attachments::upload::{Arrival, Rest, SPEED, Unread, is_audible},
     error::{self, Error},
     openai::{
         fault::{self, Fault, Result},
@@ -143,9 +139,8 @@ pub(super) async fn receive(
         })?;
         let reading = Reading {
             limit_bytes,
-            pace: Pace::new(SPEED),
+            arrival: Arrival::new(limit_bytes, SPEED, unread),
             scratch: scratch.clone(),
-            unread,
             fields: Fields::default(),
         };
         reading.form(&mut form).await
@@ -161,9 +156,8 @@ pub(super) async fn receive(
 /// A form that is being read.
 struct Reading {
     limit_bytes: u64,
-    pace: Pace,
+    arrival: Arrival,
     scratch: Scratch,
-    unread: Unread,
     fields: Fields,
 }
 
@@ -190,7 +184,7 @@ struct Stored {
 
 impl Reading {
     async fn form(mut self, form: &mut Multipart) -> Result<Form> {
-        while let Some(field) = self.in_time(form.next_field(), |_| 0).await? {
+        while let Some(field) = self.arrival.field(form).await? {
             let name = field.name().unwrap_or_default().to_owned();
             if name == "file" {
                 let stored = self.file(field).await?;
@@ -216,10 +210,10 @@ impl Reading {
         let mut writer = File::create(&file).await.map_err(ours)?;
         let mut size_bytes = 0;
         let mut head = Vec::new();
-        while let Some(piece) = self.piece(&mut field).await? {
+        while let Some(piece) = self.arrival.piece(&mut field).await? {
             size_bytes += piece.len() as u64;
             if size_bytes > self.limit_bytes {
-                return Err(self.too_large().into());
+                return Err(self.arrival.too_large().into());
             }
             let missing = HEAD_BYTES.saturating_sub(head.len());
             head.extend_from_slice(&piece[..piece.len().min(missing)]);
@@ -242,7 +236,7 @@ impl Reading {
 
     async fn text(&mut self, name: &str, mut field: Field<'_>) -> Result<String> {
         let mut bytes = Vec::new();
-        while let Some(piece) = self.piece(&mut field).await? {
+        while let Some(piece) = self.arrival.piece(&mut field).await? {
             bytes.extend_from_slice(&piece);
             if bytes.len() > TEXT_MAX {
                 let name = error::repeat(name);
@@ -252,38 +246,6 @@ impl Reading {
         }
         // Nobody can read others, or keep U+0000.
         Ok(String::from_utf8_lossy(&bytes).replace('\0', ""))
-    }
-
-    async fn piece(&mut self, field: &mut Field<'_>) -> Result<Option<Bytes>> {
-        let length = |piece: &Option<Bytes>| piece.as_ref().map_or(0, Bytes::len);
-        Ok(self.in_time(field.chunk(), length).await?)
-    }
-
-    /// Waits for what comes next, as long as it comes fast enough.
-    async fn in_time<T>(
-        &mut self,
-        next: impl Future<Output = std::result::Result<T, MultipartError>>,
-        length: impl FnOnce(&T) -> usize,
-    ) -> error::Result<T> {
-        let asked = Instant::now();
-        let next = tokio::time::timeout(self.pace.patience(), next)
-            .await
-            .map_err(|_| Error::SlowUpload)?;
-        let next = next.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => self.too_large(),
-            _ if self.unread.is_too_much() => self.too_large(),
-            _ => Error::Malformed(format!("the form cannot be read: {}", error.body_text())),
-        })?;
-        let length = length(&next);
-        self.pace.count(asked.elapsed(), length);
-        self.unread.take(length);
-        Ok(next)
-    }
-
-    fn too_large(&self) -> Error {
-        Error::TooLarge {
-            limit_bytes: self.limit_bytes,
-        }
     }
 }
 
