@@ -8,12 +8,12 @@ use serde::Serialize;
 use shared::{
     ids::{ConversationId, MessageId},
     models::message::{
-        self, AnswerContext, AnswerUsage, Failure, Listed, Rating, Siblings, Status,
+        self, AnswerContext, AnswerUsage, Failure, Listed, Part, Rating, Siblings, Status,
     },
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::content::{Content, ContentPart, MessagePart};
+use super::content::{Content, ContentPart};
 use crate::{
     extract::{Fields, Rule},
     page::{Cursor, Limit, Page, Pagination},
@@ -126,7 +126,7 @@ pub(crate) struct Message {
     #[schema(example = "user", pattern = "^(system|user|assistant|tool)$")]
     role: &'static str,
     /// Empty if it was deleted.
-    content: Vec<MessagePart>,
+    content: Vec<Part>,
     /// The id chosen by the client.
     client_id: Option<String>,
     /// Tokens of the role and the content, plus 4 for the message.
@@ -199,7 +199,7 @@ impl From<message::Model> for Message {
             conversation_id,
             parent_id,
             role: role.as_str(),
-            content: content.0.into_iter().map(Into::into).collect(),
+            content: content.0,
             client_id,
             token_count,
             deleted_at,

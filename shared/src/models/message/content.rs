@@ -2,29 +2,30 @@
 
 use sea_orm::FromJsonQueryResult;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::ids::AttachmentId;
 
-/// A piece of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A piece of a message, as it is stored and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(
     tag = "type",
-    rename_all = "lowercase",
+    rename_all = "camelCase",
     rename_all_fields = "camelCase"
 )]
+#[schema(as = MessagePart, example = json!({ "type": "text", "text": "It says so." }))]
 pub enum Part {
-    /// What was said.
+    /// A piece of text.
     Text {
-        /// Any text but U+0000.
+        /// Any text without U+0000.
         text: String,
     },
-    /// What was shown.
+    /// An attachment.
     Attachment {
         /// An upload of the same user.
         attachment_id: AttachmentId,
     },
-    /// A call of a tool that the model asked for.
-    #[serde(rename = "toolCall")]
+    /// A call of a tool that the model asked for, in a message of the model before its answer.
     ToolCall {
         /// By which its result is known.
         call_id: String,
@@ -33,8 +34,7 @@ pub enum Part {
         /// JSON, as the model wrote it.
         arguments: String,
     },
-    /// What came of a call. It is data, and not found by the search.
-    #[serde(rename = "toolResult")]
+    /// What came of a call, in a message of the role `tool`. It is data, and not found by the search.
     ToolResult {
         /// Of the call.
         call_id: String,
