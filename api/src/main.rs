@@ -8,8 +8,14 @@ use api::{
     config::{ApiConfig, Args, Command, UserCommand},
 };
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 use shared::{clock::Clock, shutdown, telemetry};
 use tokio::{net::TcpListener, runtime::Runtime};
+
+/// What the C library's allocator is given back of large blocks, as hashed passwords and large questions need them, stays with
+/// the thread that had them.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Longest wait for work on threads that cannot be stopped, once everything else has ended.
 const LAST_THREADS: Duration = Duration::from_millis(500);
