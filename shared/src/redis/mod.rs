@@ -1,6 +1,8 @@
 //! Redis: speed, never truth. Every call is short, bounded and allowed to fail.
 
 mod breaker;
+mod channels;
+mod keys;
 mod script;
 mod stream;
 mod tls;
@@ -8,138 +10,30 @@ mod tls;
 use std::{sync::Arc, time::Duration};
 
 use fred::{
-    clients::SubscriberClient,
-    interfaces::{ClientLike, EventInterface, KeysInterface, LuaInterface, PubsubInterface},
+    interfaces::{ClientLike, KeysInterface, LuaInterface},
     prelude::{Builder, Client, Config, ReconnectPolicy},
     types::{
-        Expiration, Message, SetOptions,
+        Expiration, SetOptions,
         config::{TlsConnector, UnresponsiveConfig},
     },
 };
 use secrecy::ExposeSecret;
-use tokio::sync::broadcast;
 
 use self::breaker::Breaker;
 pub use self::{
+    channels::{Heard, Subscription},
+    keys::Keys,
     script::Script,
     stream::{Entry, Number, READ_MAX},
 };
-use crate::{
-    config::RedisConfig,
-    ids::{AttachmentId, ConversationId, MessageId},
-    telemetry::report_step,
-};
+use crate::{config::RedisConfig, telemetry::report_step};
 
 /// Longest wait for one command.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest wait that anybody may ask for.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest wait for a message to be published: the commit it follows is done, the caller waits for an answer.
-const PUBLISH_TIMEOUT: Duration = Duration::from_millis(50);
 /// Longest wait for a script: it stands before work that must not wait for it.
 const SCRIPT_TIMEOUT: Duration = Duration::from_millis(50);
-
-/// Names of keys and channels; nothing else builds them.
-#[derive(Debug, Clone)]
-pub struct Keys(Arc<str>);
-
-impl Keys {
-    /// Makes the names of one deployment.
-    pub fn new(prefix: &str) -> Self {
-        Self(prefix.into())
-    }
-
-    /// ZSET of dispatched job ids of one queue.
-    pub fn queue(&self, queue: crate::queue::Queue) -> String {
-        format!("{}jobs:q:{queue}", self.0)
-    }
-
-    /// Channel: these queues have new rows in Postgres (names, comma-separated).
-    pub fn enqueued(&self) -> String {
-        format!("{}jobs:enqueued", self.0)
-    }
-
-    /// Channel: these queues have new ids in Redis (names, comma-separated).
-    pub fn dispatched(&self) -> String {
-        format!("{}jobs:dispatched", self.0)
-    }
-
-    /// Channel: these jobs shall be cancelled (ids, comma-separated).
-    pub fn cancel(&self) -> String {
-        format!("{}jobs:cancel", self.0)
-    }
-
-    /// Channel: these jobs have changed (ids, comma-separated).
-    pub fn changed(&self) -> String {
-        format!("{}jobs:changed", self.0)
-    }
-
-    /// Hash: what is counted of a provider's keys, and what is left alone.
-    pub fn provider(&self, name: &str) -> String {
-        format!("{}providers:{name}", self.0)
-    }
-
-    /// When a provider was probed last, and how it was.
-    pub fn provider_health(&self, name: &str) -> String {
-        format!("{}providers:health:{name}", self.0)
-    }
-
-    /// Channel: keys were retired, revived or set.
-    pub fn providers_changed(&self) -> String {
-        format!("{}providers:changed", self.0)
-    }
-
-    /// Stream: an answer that is being made, numbered by the bytes said so far and what tools did there; each making has its
-    /// own.
-    pub fn answer(&self, message: MessageId, making: uuid::Uuid) -> String {
-        format!("{}stream:{message}:{making}", self.0)
-    }
-
-    /// Channel: these answers shall be stopped (ids, comma-separated).
-    pub fn stop_answer(&self) -> String {
-        format!("{}stream:stop", self.0)
-    }
-
-    /// What goes along with the next question of a conversation.
-    pub fn context(&self, conversation: ConversationId) -> String {
-        format!("{}context:{conversation}", self.0)
-    }
-
-    /// Text that was read in an attachment.
-    pub fn attachment_text(&self, attachment: AttachmentId) -> String {
-        format!("{}cache:attachment-text:{attachment}", self.0)
-    }
-
-    /// What a tool said; `hash` is of its arguments.
-    pub fn tool_result(&self, tool: &str, hash: &[u8]) -> String {
-        format!("{}cache:tool:{tool}:{}", self.0, hex::encode(hash))
-    }
-
-    /// Who asks a tool for a result that others wait for.
-    pub fn tool_flight(&self, result: &str) -> String {
-        format!("{result}:asking")
-    }
-
-    /// Hash: which tools are left alone.
-    pub fn tool_breakers(&self) -> String {
-        format!("{}tools:breakers", self.0)
-    }
-
-    /// Whose turn it is to ask a service that takes one question at a time.
-    pub fn tool_turn(&self, service: &str) -> String {
-        format!("{}tools:turn:{service}", self.0)
-    }
-
-    /// Who the owner of an access token or API key is; `hash` is its SHA-256.
-    pub fn session(&self, hash: &[u8]) -> String {
-        format!("{}cache:session:{}", self.0, hex::encode(hash))
-    }
-
-    /// Sorted set: what was spent of one budget of a rate limit.
-    pub fn limit(&self, policy: &str, subject: &str) -> String {
-        format!("{}rl:{policy}:{subject}", self.0)
-    }
-}
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -326,43 +220,6 @@ impl Redis {
         self.bounded(limit.min(LONGEST_TIMEOUT), run).await
     }
 
-    /// Tells a channel something, within 50 ms. A message that is lost costs its receivers a second, so an error
-    /// is not told.
-    pub async fn publish(&self, channel: String, message: String) {
-        let publish = Box::pin(self.client.publish::<(), _, _>(channel, message));
-        if let Err(error) = self.bounded(PUBLISH_TIMEOUT, publish).await {
-            tracing::debug!(error = %error, "could not publish");
-        }
-    }
-
-    /// Listens to channels, again after each reconnect.
-    ///
-    /// # Errors
-    /// When the client cannot be built.
-    pub fn subscribe(&self, channels: &[String]) -> anyhow::Result<Subscription> {
-        let client = self.builder.build_subscriber_client()?;
-        let messages = client.message_rx();
-        let resubscribing = client.manage_subscriptions();
-        let _connecting = client.connect();
-        let (subscriber, channels) = (client.clone(), channels.to_vec());
-        // Before the first connection the command waits in the client; after it, `manage_subscriptions` takes over.
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the task is owned by the Subscription, which aborts it"
-        )]
-        let subscribing = tokio::spawn(async move {
-            while let Err(error) = subscriber.subscribe(channels.clone()).await {
-                tracing::debug!(error = %error, "could not subscribe yet");
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        });
-        Ok(Subscription {
-            client,
-            messages,
-            tasks: [resubscribing, subscribing],
-        })
-    }
-
     /// Ends the connection.
     pub async fn quit(&self) {
         let _ = tokio::time::timeout(COMMAND_TIMEOUT, Box::pin(self.client.quit())).await;
@@ -387,46 +244,5 @@ impl Redis {
             report_step("redis", true, || error.to_string());
         }
         result
-    }
-}
-
-/// Messages of some channels.
-pub struct Subscription {
-    client: SubscriberClient,
-    messages: broadcast::Receiver<Message>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
-}
-
-/// What a [`Subscription`] hears.
-pub enum Heard {
-    /// Channel and text.
-    Message(String, String),
-    /// Messages were lost, by a reconnect or because they came too fast: look at everything.
-    Gap,
-}
-
-impl Subscription {
-    /// Waits for the next message. It never ends: while Redis is away there is silence.
-    pub async fn next(&mut self) -> Heard {
-        match self.messages.recv().await {
-            Ok(message) => Heard::Message(
-                message.channel.to_string(),
-                message.value.as_string().unwrap_or_default(),
-            ),
-            Err(broadcast::error::RecvError::Lagged(_)) => Heard::Gap,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-        let client = self.client.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { client.quit().await });
-        }
     }
 }
