@@ -5,14 +5,15 @@ use std::time::Duration;
 use shared::{
     database::Error,
     ids::JobId,
-    queue::{self, End, Enqueue, LiveJob, Priority},
+    queue::{self, End, Enqueue, Priority},
 };
 use tests::{
     Options, TestApp,
     work::{self, Act, Effect, What, numbers},
 };
 
-async fn spawn() -> TestApp {
+/// A product whose worker knows jobs for tests.
+pub(crate) async fn spawn() -> TestApp {
     let app = TestApp::with(Options {
         registry: Some(work::registry()),
         ..Options::default()
@@ -22,12 +23,12 @@ async fn spawn() -> TestApp {
     app
 }
 
-fn act(number: i64, what: What) -> Act {
+pub(crate) fn act(number: i64, what: What) -> Act {
     Act { number, what }
 }
 
 /// State, attempt, public error and number of kept errors of a job.
-async fn look(app: &TestApp, id: JobId) -> (String, i32, Option<String>, i32) {
+pub(crate) async fn look(app: &TestApp, id: JobId) -> (String, i32, Option<String>, i32) {
     sqlx::query_as(
         "SELECT state, attempt, last_error, coalesce(jsonb_array_length(errors), 0) FROM jobs WHERE id = $1",
     )
@@ -239,149 +240,6 @@ async fn an_unreadable_payload_and_an_unknown_kind_fail_alone() {
     app.finish().await;
 }
 
-/// Claims a job as a worker would that then dies.
-async fn claim_and_die(app: &TestApp, id: JobId) {
-    sqlx::query(
-        "UPDATE jobs SET state = 'running', attempt = attempt + 1, epoch = epoch + 1, worker_id = 'dead',
-                lease_until = job_now() + interval '30 seconds' WHERE id = $1",
-    )
-    .bind(id.0)
-    .execute(app.database.pool())
-    .await
-    .unwrap();
-}
-
-#[tokio::test]
-async fn the_jobs_of_a_dead_worker_run_again_after_their_lease() {
-    let app = spawn().await;
-    let job = app.enqueue(Effect { number: 1 }).await;
-    claim_and_die(&app, job.id).await;
-    app.advance(Duration::from_secs(30)).await;
-    assert_eq!(app.sweep().await, 0, "the lease still holds");
-    app.advance(Duration::from_millis(1)).await;
-    assert_eq!(app.sweep().await, 1);
-    assert_eq!(
-        look(&app, job.id).await,
-        (
-            "queued".to_owned(),
-            1,
-            Some("the worker that ran it died".to_owned()),
-            1
-        )
-    );
-    app.run_jobs().await;
-    assert_eq!(numbers(&app.database, "effects").await, [1]);
-    assert_eq!(look(&app, job.id).await.0, "succeeded");
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_job_on_which_three_workers_died_is_quarantined() {
-    let app = spawn().await;
-    let job = app.enqueue(act(1, What::Hold)).await;
-    sqlx::query("UPDATE jobs SET max_attempts = 10")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    for _ in 0..3 {
-        claim_and_die(&app, job.id).await;
-        app.advance(Duration::from_secs(31)).await;
-        assert_eq!(app.sweep().await, 1);
-    }
-    assert_eq!(look(&app, job.id).await.0, "quarantined");
-    assert_eq!(app.run_due_jobs().await, 0);
-    app.expect_failed(1);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_dead_workers_last_attempt_ends_the_job() {
-    let app = spawn().await;
-    let job = app.enqueue(act(1, What::Hold)).await;
-    sqlx::query("UPDATE jobs SET max_attempts = 1")
-        .execute(app.database.pool())
-        .await
-        .unwrap();
-    claim_and_die(&app, job.id).await;
-    app.advance(Duration::from_secs(31)).await;
-    app.sweep().await;
-    assert_eq!(look(&app, job.id).await.0, "failed");
-    app.expect_failed(1);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_run_that_lost_its_job_changes_nothing() {
-    let app = spawn().await;
-    let job = app.enqueue(Effect { number: 1 }).await;
-    claim_and_die(&app, job.id).await;
-    let tx = app.begin().await;
-    assert!(
-        LiveJob::lock_run(&tx, job.id, 2).await.unwrap().is_none(),
-        "another epoch is another run"
-    );
-    assert!(LiveJob::lock_run(&tx, job.id, 1).await.unwrap().is_some());
-    drop(tx);
-    app.advance(Duration::from_secs(31)).await;
-    app.sweep().await;
-    let tx = app.begin().await;
-    assert!(
-        LiveJob::lock_run(&tx, job.id, 1).await.unwrap().is_none(),
-        "a swept run owns nothing"
-    );
-    drop(tx);
-    app.run_jobs().await;
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_live_job_with_a_key_is_not_made_twice() {
-    let app = spawn().await;
-    let first = app
-        .enqueue(Enqueue::new(Effect { number: 1 }).unique("k"))
-        .await;
-    let second = app
-        .enqueue(Enqueue::new(Effect { number: 2 }).unique("k"))
-        .await;
-    assert!(first.new && !second.new);
-    assert_eq!(first.id, second.id);
-    app.run_jobs().await;
-    let third = app
-        .enqueue(Enqueue::new(Effect { number: 3 }).unique("k"))
-        .await;
-    assert!(third.new, "an ended job leaves its key free");
-    app.run_jobs().await;
-    assert_eq!(numbers(&app.database, "effects").await, [1, 3]);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_job_asked_for_while_it_runs_runs_once_more() {
-    let app = spawn().await;
-    let job = app
-        .enqueue(Enqueue::new(Effect { number: 1 }).unique("k"))
-        .await;
-    claim_and_die(&app, job.id).await; // it runs, somewhere
-    for _ in 0..3 {
-        let again = app
-            .enqueue(Enqueue::new(Effect { number: 1 }).unique("k"))
-            .await;
-        assert_eq!((again.id, again.new), (job.id, false));
-    }
-    let mut tx = app.begin().await;
-    let run = LiveJob::lock_run(&tx, job.id, 1).await.unwrap().unwrap();
-    run.succeed(&mut tx, None).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(look(&app, job.id).await, ("queued".to_owned(), 0, None, 0));
-    app.run_jobs().await;
-    assert_eq!(
-        numbers(&app.database, "effects").await,
-        [1],
-        "once more, not three times more"
-    );
-    app.finish().await;
-}
-
 #[tokio::test]
 async fn a_waiting_job_is_ended_once() {
     let app = spawn().await;
@@ -433,36 +291,5 @@ async fn an_error_text_that_postgres_refuses_ends_the_job_all_the_same() {
         ("failed".to_owned(), 3, Some("internal error".to_owned()), 3)
     );
     app.expect_failed(1);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_job_asked_for_after_its_cancel_runs_again() {
-    let app = spawn().await;
-    let user = shared::ids::UserId::new();
-    let ask = async || {
-        let mut tx = app.begin().await;
-        tx.origin.user = Some(user);
-        let job = queue::enqueue(&mut tx, Enqueue::new(Effect { number: 1 }).unique("k"))
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        job.id
-    };
-    let job = ask().await;
-    claim_and_die(&app, job).await; // it runs, somewhere
-    let mut tx = app.begin().await;
-    queue::cancel(&mut tx, user, job).await.unwrap().unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(ask().await, job);
-    let mut tx = app.begin().await;
-    let run = LiveJob::lock_run(&tx, job, 1).await.unwrap().unwrap();
-    queue::end(&mut tx, &run, &End::Cancelled, None)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(look(&app, job).await.0, "queued");
-    app.run_jobs().await;
-    assert_eq!(numbers(&app.database, "effects").await, [1]);
     app.finish().await;
 }

@@ -1,5 +1,8 @@
 //! What the API reads from the environment.
 
+mod chat;
+mod commands;
+mod cors;
 #[cfg(test)]
 mod tests;
 
@@ -8,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use shared::config::{CommonArgs, CommonConfig, Problems, ToolArgs, ToolsConfig, given};
 use url::Url;
 
+pub use self::{
+    chat::ChatConfig,
+    commands::{Account, Command, TierName, UserCommand},
+};
 use crate::{
     client::TrustedProxies,
     limits::{MaybeRate, Rate},
@@ -26,9 +33,6 @@ const RATE_LIMIT_AUTH: Rate = Rate {
 /// Half of what a shutdown may take: requests that come at the end of the delay need time, too.
 const LONGEST_SHUTDOWN_DELAY_SECONDS: u64 = 10;
 
-/// Longest time in seconds for which a stream may be silent: clients are told that they may give it up then.
-const STREAM_SILENCE_MAX: u64 = 20;
-
 /// Serves `BaatCheet`'s API.
 #[derive(Debug, Parser)]
 #[command(name = "baatcheet-api", version)]
@@ -42,76 +46,6 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// What the API program can do.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Command {
-    /// Serves until SIGTERM or SIGINT (default)
-    Serve,
-    /// Prints the OpenAPI document; needs no configuration
-    Openapi,
-    /// Makes accounts, and changes what they may do; needs the same variables as `serve`
-    #[command(subcommand)]
-    User(UserCommand),
-}
-
-/// What an operator can do with accounts.
-#[derive(Debug, Clone, Subcommand)]
-pub enum UserCommand {
-    /// Makes an account, also where registration is closed, and prints its id
-    Create {
-        /// Its e-mail address
-        #[arg(long)]
-        email: String,
-        /// What others see, 2 to 50 characters
-        #[arg(long)]
-        name: Option<String>,
-        /// Makes it an operator's
-        #[arg(long)]
-        admin: bool,
-        /// Reads the password from standard input up to the end of its first line, instead of asking for it
-        #[arg(long)]
-        password_stdin: bool,
-    },
-    /// Makes an account an operator's
-    Promote(Account),
-    /// Makes an operator's account like any other
-    Demote(Account),
-    /// Bars an account, at once
-    Suspend(Account),
-    /// Lets a suspended account in again
-    Reinstate(Account),
-    /// Says that the address of an account is its owner's
-    Verify(Account),
-    /// Gives an account the limits and features of a tier
-    SetTier {
-        /// Which account
-        #[command(flatten)]
-        account: Account,
-        /// Its tier
-        #[arg(long)]
-        tier: TierName,
-    },
-}
-
-/// A tier, as an operator writes it.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub enum TierName {
-    /// The smallest limits
-    Free,
-    /// Larger ones
-    Pro,
-    /// The largest ones
-    Enterprise,
-}
-
-/// Which account.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Account {
-    /// Its e-mail address
-    #[arg(long)]
-    pub email: String,
 }
 
 /// Variables of the API.
@@ -267,35 +201,6 @@ pub struct ApiConfig {
     pub tools: ToolsConfig,
 }
 
-/// How answers of models are made.
-#[derive(Debug, Clone)]
-pub struct ChatConfig {
-    /// The model that answers those who name none.
-    pub default_model: Option<String>,
-    /// What models are told first, where nobody says anything else.
-    pub default_system_prompt: Option<String>,
-    /// Most tokens of what is sent along with a question.
-    pub context_max_tokens: u32,
-    /// Most messages that are sent, the question included.
-    pub context_max_messages: u32,
-    /// How many of these go before a summary.
-    pub context_keep_recent: u32,
-    /// How long Redis keeps what goes along with the next question.
-    pub context_lifetime: Duration,
-    /// Whether what does not go along any more is summarised.
-    pub auto_summary: bool,
-    /// Whether models name conversations.
-    pub auto_title: bool,
-    /// How long attachments that are being read are waited for.
-    pub attachment_wait: Duration,
-    /// Longest silence of a provider.
-    pub provider_silence: Duration,
-    /// Longest time for an answer, all tries together.
-    pub answer_time: Duration,
-    /// Longest silence of a stream.
-    pub keep_alive: Duration,
-}
-
 impl Args {
     /// Checks everything at once.
     ///
@@ -328,7 +233,7 @@ impl Args {
         );
         let health_redis_required =
             problems.parse("HEALTH_REDIS_REQUIRED", &api.health_redis_required, false);
-        let cors_origins = origins(&mut problems, given(&api.cors_origins));
+        let cors_origins = cors::origins(&mut problems, given(&api.cors_origins));
         let mut bytes = |name, value: &Option<String>, mebibytes: u64| {
             problems.number(name, value, mebibytes << 20, 1..=1 << 30)
         };
@@ -384,74 +289,6 @@ impl Args {
 }
 
 impl ApiArgs {
-    fn check_chat(&self, common: Option<&CommonConfig>, problems: &mut Problems) -> ChatConfig {
-        let default_model = given(&self.default_model).map(str::to_owned);
-        if let (Some(model), Some(common)) = (&default_model, common)
-            && common.ai.catalogue.find(model).is_none()
-        {
-            problems.add("DEFAULT_MODEL", format!("there is no model {model:?}"));
-        }
-        let wait = problems.number(
-            "ATTACHMENT_WAIT_SECONDS",
-            &self.attachment_wait_seconds,
-            20,
-            0..=60,
-        );
-        let silence = problems.number(
-            "PROVIDER_SILENCE_SECONDS",
-            &self.provider_silence_seconds,
-            60,
-            1..=600,
-        );
-        let answer_time = problems.number(
-            "ANSWER_MAX_SECONDS",
-            &self.answer_max_seconds,
-            600,
-            1..=3600,
-        );
-        let keep_alive = problems.number(
-            "STREAM_KEEP_ALIVE_SECONDS",
-            &self.stream_keep_alive_seconds,
-            15,
-            1..=STREAM_SILENCE_MAX,
-        );
-        let lifetime = problems.number(
-            "CONTEXT_CACHE_TTL_SECONDS",
-            &self.context_cache_ttl_seconds,
-            86_400,
-            1..=2_592_000,
-        );
-        ChatConfig {
-            default_model,
-            default_system_prompt: given(&self.default_system_prompt).map(str::to_owned),
-            context_max_tokens: problems.number(
-                "CONTEXT_MAX_TOKENS",
-                &self.context_max_tokens,
-                8_000,
-                100..=1_000_000,
-            ),
-            context_max_messages: problems.number(
-                "CONTEXT_MAX_MESSAGES",
-                &self.context_max_messages,
-                50,
-                1..=500,
-            ),
-            context_keep_recent: problems.number(
-                "CONTEXT_KEEP_RECENT",
-                &self.context_keep_recent,
-                20,
-                1..=500,
-            ),
-            context_lifetime: Duration::from_secs(lifetime),
-            auto_summary: problems.parse("AUTO_SUMMARY", &self.auto_summary, true),
-            auto_title: problems.parse("AUTO_TITLE", &self.auto_title, true),
-            attachment_wait: Duration::from_secs(wait),
-            provider_silence: Duration::from_secs(silence),
-            answer_time: Duration::from_secs(answer_time),
-            keep_alive: Duration::from_secs(keep_alive),
-        }
-    }
-
     fn check_proxies(&self, problems: &mut Problems) -> TrustedProxies {
         let mut proxies = TrustedProxies::default();
         let texts = given(&self.trusted_proxies).unwrap_or_default().split(',');
@@ -462,44 +299,4 @@ impl ApiArgs {
         }
         proxies
     }
-}
-
-fn origins(problems: &mut Problems, value: Option<&str>) -> Vec<String> {
-    let mut origins = Vec::new();
-    for text in value.unwrap_or_default().split(',').map(str::trim) {
-        if text.is_empty() {
-            continue;
-        }
-        match origin(text) {
-            Ok(()) => origins.push(text.to_owned()),
-            Err(problem) => problems.add("CORS_ORIGINS", format!("{text:?} {problem}")),
-        }
-    }
-    origins
-}
-
-/// Whether it is an origin exactly as browsers write it (RFC 6454 §6.2), so that comparing texts is enough.
-///
-/// Pages of apps have schemes of their own, such as `capacitor://localhost`.
-fn origin(text: &str) -> Result<(), String> {
-    if text.contains('*') || text == "null" {
-        return Err("would let too many pages in; name each origin".to_owned());
-    }
-    let url: Url = text
-        .parse()
-        .map_err(|error| format!("is no origin like https://app.example.com: {error}"))?;
-    let written = if url.origin().is_tuple() {
-        url.origin().ascii_serialization()
-    } else {
-        let port = url.port().map(|port| format!(":{port}"));
-        let host = url.host_str().unwrap_or_default();
-        format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
-    };
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("is no origin like https://app.example.com: it has no host".to_owned());
-    }
-    if written != text {
-        return Err(format!("is not how browsers write an origin: {written}"));
-    }
-    Ok(())
 }

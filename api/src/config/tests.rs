@@ -1,4 +1,4 @@
-use super::origin;
+use super::cors::origin;
 
 #[test]
 fn origins_are_exact() {

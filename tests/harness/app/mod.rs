@@ -1,18 +1,20 @@
 //! The product under test, in this process: its API, and a worker whose jobs run when a test says so.
 
+mod jobs;
+mod options;
+mod people;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use api::config::{ApiArgs, ApiConfig};
-use chrono::{DateTime, Utc};
-use serde_json::json;
+use chrono::DateTime;
 use shared::{
     clock::Clock,
-    config::{CommonArgs, ProviderArgs},
+    config::CommonArgs,
     database::{Origin, Tx},
-    queue::{self, Enqueue, Enqueued, Job},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -20,47 +22,17 @@ use worker::{
     config::{WorkerArgs, WorkerConfig},
     context::Context,
     registry::Registry,
-    runner::{Inline, Runner},
+    runner::Inline,
 };
 
-use crate::{Actor, TestDatabase, database, process};
+pub use self::options::Options;
+use crate::{TestDatabase, database, process};
 
 /// Longest wait for Redis where a key is picked: a machine that is busy with tests is no outage.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(2);
 
 /// For tests only; it is no secret.
 pub const SECRET_KEY: &str = "a key for tests that is thirty-two bytes and more";
-
-/// How a product under test differs from the usual one.
-#[derive(Default)]
-pub struct Options {
-    /// The clock runs, and so do workers that are started.
-    pub live: bool,
-    /// A Redis of the test's own, which may go away: it is waited for no longer than usual.
-    pub redis_url: Option<String>,
-    /// A Postgres of the test's own.
-    pub postgres_url: Option<String>,
-    /// More jobs than the product's.
-    pub registry: Option<Registry>,
-    /// Changes to the worker's variables.
-    pub worker: WorkerArgs,
-    /// Changes to the API's variables.
-    pub api: ApiArgs,
-    /// Networks that webhooks may reach; loopback unless told otherwise.
-    pub outbound_allow: Option<String>,
-    /// What a reader of the metrics must know.
-    pub metrics_token: Option<String>,
-    /// Where uploads are kept; the product's own folder unless told otherwise.
-    pub storage_url: Option<String>,
-    /// Who can be asked for answers and transcripts.
-    pub providers: ProviderArgs,
-    /// Longest time for one request of a transcript; the product's own unless told otherwise.
-    pub transcription_timeout: Option<Duration>,
-    /// `test` unless told otherwise.
-    pub environment: Option<String>,
-    /// What tokens are counted in that are stored; the product's own unless told otherwise.
-    pub token_fallback_encoding: Option<String>,
-}
 
 /// The product.
 pub struct TestApp {
@@ -224,110 +196,10 @@ impl TestApp {
         base
     }
 
-    /// Somebody without an account.
-    pub fn anonymous(&self) -> Actor {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .expect("a client");
-        Actor {
-            http,
-            base: self.base.clone(),
-            token: None,
-            email: String::new(),
-        }
-    }
-
-    /// Somebody with an account, logged in.
-    pub async fn user(&self, name: &str) -> Actor {
-        let mut actor = self.anonymous();
-        actor.email = format!("{name}@example.com");
-        let body = json!({ "email": actor.email, "password": "correct horse battery", "displayName": name });
-        let session = actor
-            .post_json("/api/v1/auth/register", body)
-            .await
-            .expect(201);
-        actor.token = session["accessToken"].as_str().map(str::to_owned);
-        actor
-    }
-
-    /// The same person, logged in anew.
-    pub async fn login(&self, actor: &Actor) -> Actor {
-        let body = json!({ "email": actor.email, "password": "correct horse battery" });
-        let session = actor
-            .post_json("/api/v1/auth/login", body)
-            .await
-            .expect(200);
-        Actor {
-            token: session["accessToken"].as_str().map(str::to_owned),
-            ..actor.clone()
-        }
-    }
-
     /// Moves the clock of the API, the jobs and the database.
     pub async fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.database.set_clock(self.clock.now()).await;
-    }
-
-    /// Runs what is due now, and tells how many runs that were.
-    pub async fn run_due_jobs(&self) -> usize {
-        self.inline.lock().await.run_due().await
-    }
-
-    /// Runs jobs until the queues are empty, moving the clock over backoffs.
-    pub async fn run_jobs(&self) {
-        for _ in 0..1000 {
-            self.run_due_jobs().await;
-            let next: Option<DateTime<Utc>> =
-                sqlx::query_scalar("SELECT min(run_at) FROM jobs WHERE state = 'queued'")
-                    .fetch_one(self.database.pool())
-                    .await
-                    .expect("the next job");
-            let Some(next) = next else { return };
-            let wait = (next - self.clock.now()).to_std().unwrap_or_default();
-            self.advance(wait).await;
-        }
-        panic!("the jobs never end");
-    }
-
-    /// Looks once for jobs of dead workers.
-    pub async fn sweep(&self) -> usize {
-        self.inline.lock().await.sweep().await
-    }
-
-    /// Looks once for objects of uploads that came to nothing.
-    pub async fn sweep_objects(&self) -> usize {
-        self.inline.lock().await.sweep_objects().await
-    }
-
-    /// Starts a worker in this process.
-    pub fn start_worker(&self) -> Runner {
-        self.start_worker_with(|_| {})
-    }
-
-    pub fn start_worker_with(&self, change: impl FnOnce(&mut worker::runner::Settings)) -> Runner {
-        self.start_worker_as(self.registry.clone(), change)
-    }
-
-    /// Starts a worker that knows other jobs.
-    pub fn start_worker_as(
-        &self,
-        registry: Registry,
-        change: impl FnOnce(&mut worker::runner::Settings),
-    ) -> Runner {
-        let mut settings = self.worker.settings.clone();
-        settings.worker_id = format!("test:{}", uuid::Uuid::new_v4());
-        change(&mut settings);
-        let direct = &self.worker.common.database.direct;
-        Runner::start(
-            settings,
-            self.context.clone(),
-            registry,
-            direct,
-            &self.worker.common.redis,
-        )
-        .expect("a worker")
     }
 
     /// Begins a transaction, as a handler would.
@@ -335,14 +207,6 @@ impl TestApp {
         Tx::begin(&self.context.db, &self.context.redis, Origin::default())
             .await
             .expect("a transaction")
-    }
-
-    /// Asks for a job, in a transaction of its own.
-    pub async fn enqueue<J: Job>(&self, job: impl Into<Enqueue<J>>) -> Enqueued {
-        let mut tx = self.begin().await;
-        let enqueued = queue::enqueue(&mut tx, job).await.expect("a job");
-        tx.commit().await.expect("a commit");
-        enqueued
     }
 
     /// Allows for jobs that end without success.
