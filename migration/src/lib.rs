@@ -30,6 +30,7 @@ mod m20261128_000021_create_token_factors;
 mod m20261128_000022_create_summaries;
 mod m20261128_000023_create_calls;
 mod m20261128_000024_account_for_unkept_answers;
+mod m20261129_000025_bound_job_groups;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000022_create_summaries::Migration),
             Box::new(m20261128_000023_create_calls::Migration),
             Box::new(m20261128_000024_account_for_unkept_answers::Migration),
+            Box::new(m20261129_000025_bound_job_groups::Migration),
         ]
     }
 }

@@ -15,7 +15,7 @@ impl TestApp {
     /// How many jobs have not ended.
     pub async fn count_live_jobs(&self) -> i64 {
         sqlx::query_scalar(
-            "SELECT count(*) FROM jobs WHERE state IN ('queued', 'dispatched', 'running')",
+            "SELECT count(*) FROM jobs WHERE state IN ('queued', 'parked', 'dispatched', 'running')",
         )
         .fetch_one(self.database.pool())
         .await

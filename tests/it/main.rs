@@ -50,6 +50,7 @@ mod documents;
 mod downloads;
 mod engine;
 mod engine_deaths;
+mod engine_groups;
 mod engine_unique;
 mod export_ends;
 mod export_files;

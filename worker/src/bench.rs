@@ -186,7 +186,7 @@ pub async fn run(
 
 async fn prepare(pool: &PgPool, args: &BenchArgs) -> anyhow::Result<()> {
     let waiting: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM jobs WHERE state IN ('queued', 'dispatched', 'running') AND kind <> $1",
+        "SELECT count(*) FROM jobs WHERE state IN ('queued', 'parked', 'dispatched', 'running') AND kind <> $1",
     )
     .bind(Noop::NAME)
     .fetch_one(pool)
@@ -250,6 +250,7 @@ async fn warm_up(pool: &PgPool, seen: &Seen) -> anyhow::Result<()> {
 /// Waits until all jobs have ended, in the database too.
 async fn drained(pool: &PgPool, seen: &Seen, jobs: u64, bar: &ProgressBar) -> anyhow::Result<()> {
     const LIVE: &str = "SELECT EXISTS (SELECT FROM jobs WHERE state = 'queued')
+                            OR EXISTS (SELECT FROM jobs WHERE state = 'parked')
                             OR EXISTS (SELECT FROM jobs WHERE state IN ('dispatched', 'running'))";
     loop {
         let started = seen.started.load(Ordering::Relaxed);

@@ -299,8 +299,31 @@ impl FencedTx {
     ///
     /// # Errors
     /// As the database fails; then nothing is stored and the run is tried again.
-    pub async fn fail(mut self, failure: &Failure) -> anyhow::Result<Outcome> {
-        let fate = FailedRun::from(failure)
+    pub async fn fail(self, failure: &Failure) -> anyhow::Result<Outcome> {
+        self.write_failed(&FailedRun::from(failure)).await
+    }
+
+    /// The same, and the next try waits so long.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing is stored and the run is tried again.
+    pub async fn fail_for(self, failure: &Failure, wait: Duration) -> anyhow::Result<Outcome> {
+        let failed = FailedRun::from(failure).after(wait);
+        self.write_failed(&failed).await
+    }
+
+    /// Puts the job back for so long, as if it had not run.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing is stored and the run is tried again.
+    pub async fn postpone(mut self, wait: Duration) -> anyhow::Result<Outcome> {
+        self.job.postpone(&mut self.tx, wait).await?;
+        self.tx.commit().await?;
+        Ok(Outcome::Written)
+    }
+
+    async fn write_failed(mut self, failed: &FailedRun) -> anyhow::Result<Outcome> {
+        let fate = failed
             .write(&mut self.tx, &self.job, self.tries, self.random)
             .await?;
         self.tx.commit().await?;

@@ -27,6 +27,8 @@ pub struct Kind {
     pub backoff: Backoff,
     /// Where it waits; nothing for work that is only measured.
     pub queue: Option<Queue>,
+    /// Where it waits for later tries, if that is elsewhere.
+    pub late: Option<Queue>,
     runner: Box<Runner>,
 }
 
@@ -45,6 +47,7 @@ impl Kind {
         Self {
             backoff: J::BACKOFF,
             queue: Some(J::QUEUE),
+            late: J::LATE_QUEUE,
             runner: Box::new(runner),
         }
     }
@@ -105,6 +108,7 @@ impl Registry {
             Arc::new(Kind {
                 backoff: Backoff::default(),
                 queue: None,
+                late: None,
                 runner: Box::new(runner),
             }),
         );

@@ -117,11 +117,11 @@ impl Status {
         match self {
             Self::Queued => Condition::any().add(Column::State.eq("dispatched")).add(
                 Condition::all()
-                    .add(Column::State.eq("queued"))
+                    .add(state(&["queued", "parked"]))
                     .add(Column::Attempt.eq(0)),
             ),
             Self::Retrying => Condition::all()
-                .add(Column::State.eq("queued"))
+                .add(state(&["queued", "parked"]))
                 .add(Column::Attempt.gt(0)),
             Self::Running => Condition::all().add(state(&["running"])),
             Self::Succeeded => Condition::all().add(state(&["succeeded"])),
@@ -136,8 +136,8 @@ impl Model {
     /// The state that clients see.
     pub fn status(&self) -> Status {
         match (self.state.as_str(), self.attempt) {
-            ("queued", 1..) => Status::Retrying,
-            ("queued" | "dispatched", _) => Status::Queued,
+            ("queued" | "parked", 1..) => Status::Retrying,
+            ("queued" | "parked" | "dispatched", _) => Status::Queued,
             ("running", _) => Status::Running,
             ("succeeded", _) => Status::Succeeded,
             ("cancelled", _) => Status::Cancelled,

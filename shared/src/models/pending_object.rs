@@ -126,7 +126,7 @@ pub async fn find_forgotten(db: &impl ConnectionTrait, keys: Vec<String>) -> Res
            AND NOT EXISTS (SELECT FROM image_variants v WHERE v.storage_key = key)
            AND NOT EXISTS (SELECT FROM pending_objects p WHERE p.storage_key = key)
            AND NOT EXISTS (SELECT FROM jobs WHERE kind = $2 AND payload ->> 'storage_key' = key
-                              AND state IN ('queued', 'dispatched', 'running'))";
+                              AND state IN ('queued', 'parked', 'dispatched', 'running'))";
 
     let rows = db
         .query_all_raw(Statement::from_sql_and_values(

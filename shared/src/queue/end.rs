@@ -8,6 +8,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 use serde_json::{Value, json};
 
+use super::Queue;
 use crate::{
     database::{Refusal, Result, Tx},
     ids::{JobId, UserId},
@@ -128,7 +129,7 @@ impl LiveJob {
         Ok(())
     }
 
-    /// Puts the job back for another try after `wait`.
+    /// Puts the job back for another try after `wait`, into its queue or another one.
     ///
     /// # Errors
     /// As the database fails.
@@ -136,14 +137,20 @@ impl LiveJob {
         &self,
         tx: &mut Tx,
         wait: Duration,
+        into: Option<Queue>,
         reason: &str,
         errors: Value,
     ) -> Result<()> {
         self.update(
             tx,
             "state = 'queued', run_at = job_now() + $2 * interval '1 microsecond', lease_until = NULL,
-             worker_id = NULL, last_error = $3, errors = $4, rerun = false",
-            vec![i64::try_from(wait.as_micros()).unwrap_or(i64::MAX).into(), reason.into(), errors.into()],
+             worker_id = NULL, last_error = $3, errors = $4, rerun = false, queue = coalesce($5, queue)",
+            vec![
+                i64::try_from(wait.as_micros()).unwrap_or(i64::MAX).into(),
+                reason.into(),
+                errors.into(),
+                into.map(Queue::name).into(),
+            ],
         )
         .await?;
         tx.announce_change(self.id);
@@ -165,6 +172,22 @@ impl LiveJob {
         if let Ok(queue) = self.queue.parse() {
             tx.nudge(queue);
         }
+        tx.announce_change(self.id);
+        Ok(())
+    }
+
+    /// Puts the job back for `wait` as if its run had not begun: the attempt is not counted.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn postpone(&self, tx: &mut Tx, wait: Duration) -> Result<()> {
+        self.update(
+            tx,
+            "state = 'queued', attempt = attempt - 1, run_at = job_now() + $2 * interval '1 microsecond',
+             lease_until = NULL, worker_id = NULL, rerun = false",
+            vec![i64::try_from(wait.as_micros()).unwrap_or(i64::MAX).into()],
+        )
+        .await?;
         tx.announce_change(self.id);
         Ok(())
     }
@@ -264,7 +287,7 @@ pub async fn end(tx: &mut Tx, job: &LiveJob, end: &End, errors: Option<Value>) -
 pub async fn end_queued(tx: &mut Tx, id: JobId, how: &End) -> Result<bool> {
     let job = LiveJob::lock(
         tx,
-        "id = $1 AND state IN ('queued', 'dispatched') FOR UPDATE",
+        "id = $1 AND state IN ('queued', 'parked', 'dispatched') FOR UPDATE",
         vec![id.into()],
     )
     .await?;
@@ -291,7 +314,7 @@ pub async fn cancel(tx: &mut Tx, user: UserId, id: JobId) -> Result<Option<()>> 
         return Ok(None);
     };
     match job.state.as_str() {
-        "queued" | "dispatched" => end(tx, &job, &End::Cancelled, None).await?,
+        "queued" | "parked" | "dispatched" => end(tx, &job, &End::Cancelled, None).await?,
         "running" => {
             tx.orm()
                 .execute_raw(Statement::from_sql_and_values(

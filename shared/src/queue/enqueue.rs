@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{Job, Priority};
+use super::{Job, Priority, Queue};
 use crate::{
     database::{Error, Result, Tx},
     ids::JobId,
@@ -18,6 +18,10 @@ pub struct Enqueue<J> {
     pub(super) priority: Priority,
     pub(super) unique_key: Option<String>,
     of_nobody: bool,
+    max_attempts: u32,
+    queue: Queue,
+    group: Option<(String, u16)>,
+    order: Option<String>,
 }
 
 impl<J: Job> From<J> for Enqueue<J> {
@@ -28,6 +32,10 @@ impl<J: Job> From<J> for Enqueue<J> {
             priority: J::PRIORITY,
             unique_key: None,
             of_nobody: false,
+            max_attempts: J::MAX_ATTEMPTS,
+            queue: J::QUEUE,
+            group: None,
+            order: None,
         }
     }
 }
@@ -60,6 +68,35 @@ impl<J: Job> Enqueue<J> {
         self
     }
 
+    /// Other tries in all than others of its kind.
+    #[must_use]
+    pub fn max_attempts(mut self, tries: u32) -> Self {
+        self.max_attempts = tries;
+        self
+    }
+
+    /// Where jobs of its kind wait that were tried before, though it was not.
+    #[must_use]
+    pub fn late(mut self) -> Self {
+        self.queue = J::LATE_QUEUE.unwrap_or(J::QUEUE);
+        self
+    }
+
+    /// At most `limit` jobs of this group run at once; those that wait hide no others. See [`super::groups`].
+    #[must_use]
+    pub fn group(mut self, key: impl Into<String>, limit: u16) -> Self {
+        self.group = Some((key.into(), limit.max(1)));
+        self
+    }
+
+    /// Within its group, jobs of this order run one after the other, as they were asked for: each waits for the end of
+    /// those before it, their retries included.
+    #[must_use]
+    pub fn ordered(mut self, key: impl Into<String>) -> Self {
+        self.order = Some(key.into());
+        self
+    }
+
     /// Not the user's, who then neither sees nor cancels it.
     #[must_use]
     pub fn of_nobody(mut self) -> Self {
@@ -86,9 +123,10 @@ pub struct Enqueued {
 pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Result<Enqueued> {
     const SQL: &str = "
         INSERT INTO jobs (id, kind, queue, priority, payload, max_attempts, timeout_ms, run_at, unique_key, user_id,
-                          request_id, traceparent, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, job_now() + $8 * interval '1 microsecond', $9, $10, $11, $12, job_now())
-        ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'dispatched', 'running')
+                          request_id, traceparent, created_at, group_key, group_limit, order_key)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, job_now() + $8 * interval '1 microsecond', $9, $10, $11, $12, job_now(),
+                $13, $14, $15)
+        ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'parked', 'dispatched', 'running')
         DO UPDATE SET rerun = jobs.rerun OR jobs.state = 'running'
         RETURNING id, id = $1 AS new";
 
@@ -97,6 +135,8 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
     let id = JobId::new();
     let origin = tx.origin.clone();
     let user = origin.user.filter(|_| !request.of_nobody);
+    let (group, limit) = request.group.unzip();
+    let limit = limit.map(|limit| i16::try_from(limit).unwrap_or(i16::MAX));
     let row = tx
         .orm()
         .query_one_raw(Statement::from_sql_and_values(
@@ -105,10 +145,12 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
             [
                 id.into(),
                 J::NAME.into(),
-                J::QUEUE.name().into(),
+                request.queue.name().into(),
                 request.priority.0.clamp(0, 899).into(),
                 payload.into(),
-                i32::try_from(J::MAX_ATTEMPTS).unwrap_or(i32::MAX).into(),
+                i32::try_from(request.max_attempts)
+                    .unwrap_or(i32::MAX)
+                    .into(),
                 i64::try_from(J::TIMEOUT.as_millis())
                     .unwrap_or(i64::MAX)
                     .into(),
@@ -119,6 +161,9 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
                 user.into(),
                 origin.request_id.into(),
                 origin.traceparent.into(),
+                group.into(),
+                limit.into(),
+                request.order.into(),
             ],
         ))
         .await?
@@ -128,7 +173,7 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
         new: row.try_get("", "new")?,
     };
     if enqueued.new && request.delay.is_zero() {
-        tx.nudge(J::QUEUE);
+        tx.nudge(request.queue);
     }
     Ok(enqueued)
 }

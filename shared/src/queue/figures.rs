@@ -57,12 +57,15 @@ pub const SAMPLE: &str = concat!(
             SELECT FROM jobs WHERE queue = w.queue AND state = 'queued' AND priority = w.priority
                AND run_at > job_now() LIMIT $2) l) later
          GROUP BY w.queue),
+     parked AS (
+        SELECT q.queue, (SELECT count(*) FROM (SELECT FROM jobs WHERE queue = q.queue AND state = 'parked' LIMIT $2) p) AS rows
+          FROM q),
      live AS (
         SELECT queue, state, count(*) AS rows, min(run_at) FILTER (WHERE state = 'dispatched') AS oldest
           FROM jobs WHERE state IN ('dispatched', 'running') GROUP BY queue, state)
      INSERT INTO queue_figures (queue, state, depth, oldest_ready_at, sampled_at)
-     SELECT q.queue, 'queued', coalesce(c.due, 0), CASE WHEN c.oldest <= job_now() THEN c.oldest END, job_now()
-       FROM q LEFT JOIN counted c ON c.queue = q.queue
+     SELECT q.queue, 'queued', coalesce(c.due, 0) + w.rows, CASE WHEN c.oldest <= job_now() THEN c.oldest END, job_now()
+       FROM q JOIN parked w ON w.queue = q.queue LEFT JOIN counted c ON c.queue = q.queue
      UNION ALL
      SELECT q.queue, 'scheduled', coalesce(c.later, 0), NULL, job_now()
        FROM q LEFT JOIN counted c ON c.queue = q.queue
@@ -105,6 +108,9 @@ pub async fn sample(pool: &PgPool) -> sqlx::Result<bool> {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
+    } else {
+        // Now, not when the pool comes to it: the next look must not find our own lock.
+        tx.rollback().await?;
     }
     Ok(is_our_turn)
 }

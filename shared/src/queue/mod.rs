@@ -7,6 +7,7 @@ mod backoff;
 mod end;
 mod enqueue;
 pub mod figures;
+pub mod groups;
 pub mod rests;
 mod wanted;
 
@@ -37,8 +38,11 @@ pub enum Queue {
     Image,
     /// Exports of conversations.
     Export,
-    /// Deliveries to clients' servers.
+    /// Deliveries to clients' servers: first tries.
     Webhook,
+    /// The same: later tries, and first ones where the last ones failed.
+    #[serde(rename = "webhook_retry")]
+    WebhookRetry,
     /// E-mail.
     Email,
     /// In-product notifications.
@@ -53,12 +57,13 @@ pub enum Queue {
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ocr,
         Self::Audio,
         Self::Image,
         Self::Export,
         Self::Webhook,
+        Self::WebhookRetry,
         Self::Email,
         Self::Notification,
         Self::Analytics,
@@ -74,6 +79,7 @@ impl Queue {
             Self::Image => "image",
             Self::Export => "export",
             Self::Webhook => "webhook",
+            Self::WebhookRetry => "webhook_retry",
             Self::Email => "email",
             Self::Notification => "notification",
             Self::Analytics => "analytics",
@@ -124,6 +130,9 @@ pub trait Job: Serialize + DeserializeOwned + fmt::Debug + Send + Sync + 'static
     const ALIASES: &[&str] = &[];
     /// Where it waits.
     const QUEUE: Queue;
+    /// Where it waits for its second try and those that follow, if that is elsewhere: so that what fails slowly takes no
+    /// slots from what is new.
+    const LATE_QUEUE: Option<Queue> = None;
     /// Which goes first.
     const PRIORITY: Priority = Priority::MEDIUM;
     /// Tries in all, the first run included.

@@ -75,7 +75,7 @@ pub(crate) fn insertion(parameter: &str, more: &str, condition: &str) -> String 
                     timeout_ms bigint, unique_key text, request_id text, traceparent text)
          {condition}
             AND NOT EXISTS (SELECT FROM job_rests r WHERE r.unique_key = j.unique_key AND r.until > job_now())
-         ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'dispatched', 'running')
+         ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'parked', 'dispatched', 'running')
          DO NOTHING"
     )
 }

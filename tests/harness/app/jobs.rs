@@ -6,6 +6,13 @@ use worker::{registry::Registry, runner::Runner};
 
 use super::TestApp;
 
+/// When a job is due next, or a group goes on that keeps some waiting.
+const NEXT: &str = "
+    SELECT least((SELECT min(run_at) FROM jobs WHERE state = 'queued'),
+                 (SELECT min(greatest(g.not_before, g.next_at)) FROM job_groups g
+                   WHERE greatest(g.not_before, g.next_at) > job_now()
+                     AND EXISTS (SELECT FROM jobs WHERE state = 'parked' AND group_key = g.key)))";
+
 impl TestApp {
     /// Runs what is due now, and tells how many runs that were.
     pub async fn run_due_jobs(&self) -> usize {
@@ -16,11 +23,10 @@ impl TestApp {
     pub async fn run_jobs(&self) {
         for _ in 0..1000 {
             self.run_due_jobs().await;
-            let next: Option<DateTime<Utc>> =
-                sqlx::query_scalar("SELECT min(run_at) FROM jobs WHERE state = 'queued'")
-                    .fetch_one(self.database.pool())
-                    .await
-                    .expect("the next job");
+            let next: Option<DateTime<Utc>> = sqlx::query_scalar(NEXT)
+                .fetch_one(self.database.pool())
+                .await
+                .expect("the next job");
             let Some(next) = next else { return };
             let wait = (next - self.clock.now()).to_std().unwrap_or_default();
             self.advance(wait).await;

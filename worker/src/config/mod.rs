@@ -140,7 +140,8 @@ fn default_slots(queue: Queue) -> usize {
         Queue::Ocr | Queue::Audio | Queue::Image | Queue::Export | Queue::Report => {
             cores.saturating_sub(1).max(1)
         }
-        Queue::Webhook => 32,
+        Queue::Webhook => 64,
+        Queue::WebhookRetry => 32,
         Queue::Email | Queue::Notification => 8,
         Queue::Analytics | Queue::Maintenance => 2,
     }
@@ -215,6 +216,13 @@ impl WorkerArgs {
                 Ok(queue) => _ = slots.insert(queue, default_slots(queue)),
                 Err(problem) => problems.add("WORKER_QUEUES", problem),
             }
+        }
+        // One without the other would leave retries to nobody.
+        if slots.contains_key(&Queue::Webhook) {
+            let retries = Queue::WebhookRetry;
+            slots
+                .entry(retries)
+                .or_insert_with(|| default_slots(retries));
         }
         if slots.is_empty() {
             slots = Queue::ALL
@@ -291,7 +299,7 @@ mod tests {
     #[test]
     fn queues_and_their_concurrency_are_chosen() {
         let chosen = slots(Some("ocr, webhook"), Some("webhook=64,email=9")).unwrap();
-        assert_eq!(chosen.len(), 2);
+        assert_eq!(chosen.len(), 3, "with the retries of webhooks");
         assert_eq!(chosen[&Queue::Webhook], 64);
         assert_eq!(slots(None, None).unwrap().len(), Queue::ALL.len());
         assert!(

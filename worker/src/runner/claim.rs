@@ -21,14 +21,15 @@ use super::{Engine, Run, Stop};
 /// Most ids claimed by one statement. Whatever came in during the last statement is the next batch.
 const BATCH: usize = 256;
 
-/// `queued` is taken too: a row may have been swept back while its id was on its way. A row that is not due any
-/// more, or not there, is dropped silently.
+/// `queued` is taken too: a row may have been swept back while its id was on its way. Not so where it has a group, whose
+/// room only dispatch knows. A row that is not due any more, or not there, is dropped silently.
 const CLAIM: &str = "
     UPDATE jobs SET state = 'running', attempt = attempt + 1, epoch = epoch + 1, started_at = job_now(),
            lease_until = job_now() + $3 * interval '1 millisecond', worker_id = $2
-     WHERE id = ANY($1) AND (state IN ('dispatched', 'queued')) IS TRUE AND run_at <= job_now()
+     WHERE id = ANY($1) AND (state = 'dispatched' OR state = 'queued' AND group_key IS NULL) IS TRUE
+       AND run_at <= job_now()
     RETURNING id, kind, payload, attempt, max_attempts, epoch, timeout_ms, user_id, request_id, traceparent,
-              run_at, started_at";
+              run_at, started_at, group_key";
 
 /// An id with the slot it will run in.
 pub(super) struct ClaimRequest {
@@ -51,6 +52,7 @@ pub(crate) struct Claimed {
     pub(crate) traceparent: Option<String>,
     pub(crate) run_at: DateTime<Utc>,
     pub(crate) started_at: DateTime<Utc>,
+    pub(crate) group_key: Option<String>,
 }
 
 impl Claimed {

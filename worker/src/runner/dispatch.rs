@@ -6,10 +6,13 @@ use std::{
 };
 
 use shared::queue::Queue;
-use sqlx::Row as _;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Engine, transport::Due};
+use super::{
+    Engine,
+    groups::{self, Look},
+};
 
 /// A look at every queue although nobody asked: what a lost nudge costs.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,8 +30,8 @@ macro_rules! due {
                 SELECT (SELECT priority FROM jobs WHERE queue = $1 AND state = 'queued' AND priority > p.priority
                          ORDER BY priority LIMIT 1) FROM p WHERE p.priority < $3),
             due AS (
-                SELECT d.id FROM p CROSS JOIN LATERAL (
-                    SELECT id FROM jobs
+                SELECT d.id, d.is_grouped FROM p CROSS JOIN LATERAL (
+                    SELECT id, group_key IS NOT NULL AS is_grouped FROM jobs
                      WHERE queue = $1 AND state = 'queued' AND priority = p.priority AND run_at <= job_now()
                      ORDER BY run_at, id LIMIT $2 ",
             $lock,
@@ -37,15 +40,18 @@ macro_rules! due {
     };
 }
 
-/// Takes due rows of queue `$1` for Redis: at most `$2`, of priorities below `$3`.
+/// Takes due rows of queue `$1` for Redis: at most `$2`, of priorities below `$3`. Those of a group are only named:
+/// [`super::groups`] decides on them.
 pub const DISPATCH: &str = concat!(
     due!("FOR UPDATE SKIP LOCKED"),
-    "UPDATE jobs SET state = 'dispatched', dispatched_at = job_now() FROM due WHERE jobs.id = due.id
-     RETURNING jobs.id, jobs.priority, (extract(epoch FROM jobs.run_at) * 1000)::bigint AS run_at_ms"
+    ", taken AS (
+        UPDATE jobs SET state = 'dispatched', dispatched_at = job_now() FROM due WHERE jobs.id = due.id AND NOT due.is_grouped
+        RETURNING jobs.id, jobs.priority, (extract(epoch FROM jobs.run_at) * 1000)::bigint AS run_at_ms)
+     SELECT id, priority, run_at_ms FROM taken UNION ALL SELECT id, NULL, NULL FROM due WHERE is_grouped"
 );
 
 /// The same rows, without taking them.
-pub const PEEK: &str = concat!(due!(""), "SELECT id FROM due");
+pub const PEEK: &str = concat!(due!(""), "SELECT id, is_grouped FROM due");
 
 /// Ids that were on their way when Redis went.
 const PEEK_DISPATCHED: &str = "
@@ -54,22 +60,41 @@ const PEEK_DISPATCHED: &str = "
 pub(super) async fn run(engine: Arc<Engine>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // When a group may go on that was held back.
+    let mut next: Option<Instant> = None;
     loop {
         let ticked = tokio::select! {
             _ = tick.tick() => true,
             () = engine.dispatch_wanted.notified() => false,
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                engine.groups_may_go();
+                false
+            }
         };
         let mut saw_postgres = true;
         let mut redis_answers = true;
+        let mut wait: Option<Duration> = None;
         for (&queue, lane) in &engine.lanes {
             if lane.due.swap(0, Ordering::AcqRel) > 0 || ticked {
-                saw_postgres &= engine.dispatch(queue, &mut redis_answers).await;
+                let round = engine.dispatch(queue, ticked, &mut redis_answers).await;
+                saw_postgres &= round.saw_postgres;
+                wait = wait.into_iter().chain(round.wait).min();
             }
         }
+        let now = Instant::now();
+        let known = next.filter(|next| *next > now);
+        next = known.into_iter().chain(wait.map(|wait| now + wait)).min();
         if ticked && saw_postgres {
             engine.ticked();
         }
     }
+}
+
+/// What a look at a queue came to.
+struct Round {
+    saw_postgres: bool,
+    /// A group is held back for so long.
+    wait: Option<Duration>,
 }
 
 impl Engine {
@@ -81,9 +106,9 @@ impl Engine {
         }
     }
 
-    /// Fills the window of a queue; whether Postgres answered. A Redis that does not answer is not asked again in this
-    /// round: each question may cost a second.
-    async fn dispatch(&self, queue: Queue, redis_answers: &mut bool) -> bool {
+    /// Fills the window of a queue. A Redis that does not answer is not asked again in this round: each question may cost a
+    /// second.
+    async fn dispatch(&self, queue: Queue, ticked: bool, redis_answers: &mut bool) -> Round {
         let lane = &self.lanes[&queue];
         let backlog = if *redis_answers {
             self.transport.backlog(queue).await.ok()
@@ -97,7 +122,11 @@ impl Engine {
             let ping = self
                 .dispatching
                 .run(async |db| sqlx::query("SELECT 1").execute(db).await);
-            return ping.await.is_ok();
+            let saw_postgres = ping.await.is_ok();
+            return Round {
+                saw_postgres,
+                wait: None,
+            };
         };
         let room = lane.window().saturating_sub(backlog.waiting);
         // A full window lets only those in that are more urgent than its last.
@@ -107,43 +136,48 @@ impl Engine {
         } else {
             (above, backlog.worst)
         };
-        let due = self
-            .dispatching
-            .run(async |db| {
-                let rows = sqlx::query(DISPATCH)
-                    .bind(queue.name())
-                    .bind(i64::try_from(most).unwrap_or(i64::MAX))
-                    .bind(below)
-                    .fetch_all(db)
-                    .await?;
-                rows.iter()
-                    .map(|row| {
-                        Ok(Due {
-                            id: row.try_get(0)?,
-                            priority: row.try_get(1)?,
-                            run_at_ms: row.try_get(2)?,
-                        })
-                    })
-                    .collect()
-            })
-            .await;
-        let due: Vec<Due> = match due {
-            Ok(due) => due,
+        let freed = lane.freed();
+        let all_groups = lane.look_at_all.swap(false, Ordering::AcqRel) || ticked;
+        let look = Look {
+            queue,
+            most,
+            below,
+            freed: &freed,
+            all_groups,
+        };
+        let found = self.dispatching.run(async |db| look.take(db).await).await;
+        let found = match found {
+            Ok(found) => found,
             Err(error) => {
                 tracing::debug!(queue = %queue, error = %error, "could not dispatch");
-                return false;
+                lane.free_again(freed);
+                return Round {
+                    saw_postgres: false,
+                    wait: None,
+                };
             }
         };
-        if due.is_empty() {
-            return true;
+        if found.has_groups {
+            lane.has_groups.store(true, Ordering::Relaxed);
         }
-        if let Err(error) = self.transport.push(queue, &due).await {
+        if found.parked {
+            // Others may be due behind those.
+            self.want_dispatch(queue);
+        }
+        let round = Round {
+            saw_postgres: true,
+            wait: found.wait,
+        };
+        if found.due.is_empty() {
+            return round;
+        }
+        if let Err(error) = self.transport.push(queue, &found.due).await {
             tracing::debug!(queue = %queue, error = %error, "could not hand ids to redis");
-            let ids: Vec<Uuid> = due.iter().map(|due| due.id).collect();
+            let ids: Vec<Uuid> = found.due.iter().map(|due| due.id).collect();
             self.undispatch(&ids).await;
         }
         lane.available.notify_one();
-        true
+        round
     }
 
     /// The most urgent due ids of a queue, without taking them: the claim decides.
@@ -152,18 +186,22 @@ impl Engine {
         let ids = self
             .dispatching
             .run(async |db| {
+                let due: Vec<(Uuid, bool)> = sqlx::query_as(PEEK)
+                    .bind(queue.name())
+                    .bind(most)
+                    .bind(i16::MAX)
+                    .fetch_all(&mut *db)
+                    .await?;
+                let (grouped, single): (Vec<_>, Vec<_>) =
+                    due.into_iter().partition(|(_, is_grouped)| *is_grouped);
+                let grouped: Vec<Uuid> = grouped.into_iter().map(|(id, _)| id).collect();
+                groups::admit_all(db, queue, grouped, most).await?;
                 let mut ids: Vec<Uuid> = sqlx::query_scalar(PEEK_DISPATCHED)
                     .bind(queue.name())
                     .bind(most)
                     .fetch_all(&mut *db)
                     .await?;
-                let queued: Vec<Uuid> = sqlx::query_scalar(PEEK)
-                    .bind(queue.name())
-                    .bind(most)
-                    .bind(i16::MAX)
-                    .fetch_all(db)
-                    .await?;
-                ids.extend(queued);
+                ids.extend(single.into_iter().map(|(id, _)| id));
                 Ok(ids)
             })
             .await;

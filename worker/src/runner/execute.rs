@@ -79,6 +79,7 @@ impl Engine {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             backoff,
+            late: kind.as_ref().and_then(|kind| kind.late),
         };
         let counts = self.kinds.find(&job.kind);
         counts.began(job.waited());
@@ -110,6 +111,9 @@ impl Engine {
                 Verdict::Nothing => self.forget([job.key()]),
                 Verdict::Done(result) => self.hand_over(&job, result).await,
                 verdict => self.write_end(&job, &verdict, tries).await,
+            }
+            if let Some(group) = &job.group_key {
+                self.free(group);
             }
             ended
         };
@@ -166,6 +170,7 @@ impl Engine {
             counts: self.kinds.find(&job.kind).clone(),
             result,
             user: job.user_id.is_some(),
+            group: job.group_key.clone(),
         };
         if self.finished.send(finished).await.is_err() {
             self.forget([job.key()]);

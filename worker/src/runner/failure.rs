@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::{
     database::{Result, Tx},
-    queue::{Backoff, End, LiveJob},
+    queue::{Backoff, End, LiveJob, Queue},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ pub(crate) struct Tries {
     pub(crate) attempt: i32,
     pub(crate) max_attempts: i32,
     pub(crate) backoff: Backoff,
+    /// Where it waits for its next try, if not where it was.
+    pub(crate) late: Option<Queue>,
 }
 
 /// Why a run failed.
@@ -32,6 +34,8 @@ pub(crate) struct FailedRun {
     detail: String,
     permanent: bool,
     retry_after: Option<Duration>,
+    /// How long it waits, where a schedule of its own says so.
+    wait: Option<Duration>,
 }
 
 impl FailedRun {
@@ -42,6 +46,15 @@ impl FailedRun {
             detail: detail.into(),
             permanent: false,
             retry_after: None,
+            wait: None,
+        }
+    }
+
+    /// The next try waits so long, whatever the job's kind says.
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self {
+            wait: Some(wait),
+            ..self
         }
     }
 
@@ -52,6 +65,7 @@ impl FailedRun {
             reason,
             permanent: false,
             retry_after: None,
+            wait: None,
         }
     }
 
@@ -83,6 +97,7 @@ impl FailedRun {
             detail,
             permanent,
             retry_after,
+            wait,
         } = self;
         let (id, kind) = (job.id, &job.kind);
         if job.cancel_requested {
@@ -96,10 +111,10 @@ impl FailedRun {
             return Ok(Fate::Ended(Outcome::Failed));
         }
         let attempt = u32::try_from(tries.attempt).unwrap_or(1);
-        let wait = tries.backoff.wait(attempt, random, *retry_after);
+        let wait = wait.unwrap_or_else(|| tries.backoff.wait(attempt, random, *retry_after));
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(jobId = %id, error = %detail, waitMs = wait_ms, "job {kind} failed and is tried again: {reason}");
-        job.requeue(tx, wait, reason, errors).await?;
+        job.requeue(tx, wait, tries.late, reason, errors).await?;
         Ok(Fate::Retried)
     }
 }
@@ -116,6 +131,7 @@ impl From<&Failure> for FailedRun {
             reason,
             permanent,
             retry_after,
+            wait: None,
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) struct Finished {
     pub(super) result: Option<Value>,
     /// Somebody may be watching.
     pub(super) user: bool,
+    pub(super) group: Option<String>,
 }
 
 pub(super) async fn run(engine: Arc<Engine>, mut ends: mpsc::Receiver<Finished>) {
@@ -100,6 +101,9 @@ impl Engine {
             );
         }
         self.forget(batch.iter().map(|end| end.key));
+        for group in batch.iter().filter_map(|end| end.group.as_deref()) {
+            self.free(group);
+        }
         for queue in ended
             .iter()
             .filter_map(|(_, again)| again.as_ref())

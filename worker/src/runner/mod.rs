@@ -1,7 +1,7 @@
 //! The engine's running half: rows become ids in Redis, ids become claims, claims become runs, runs become ends.
 //!
 //! `dispatch` moves due rows' ids to Redis · `transport` takes them as free `slots` allow · `claim` makes rows
-//! ours · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost,
+//! ours, as far as their `groups` have room · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost,
 //! `calls` what servers were asked by those that died · `figures` counts the queues · `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
 
 mod calls;
@@ -11,6 +11,7 @@ mod execute;
 mod failure;
 mod figures;
 mod finish;
+mod groups;
 mod inline;
 mod lease;
 mod lifecycle;
@@ -21,7 +22,7 @@ mod transport;
 mod wake;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -134,6 +135,12 @@ struct Lane {
     available: Arc<Notify>,
     /// Ids taken since the last dispatch.
     taken: AtomicUsize,
+    /// Groups that may have room again.
+    freed: Mutex<BTreeSet<String>>,
+    /// Jobs of groups were seen.
+    has_groups: AtomicBool,
+    /// All groups are looked at the next time.
+    look_at_all: AtomicBool,
 }
 
 impl Lane {
@@ -186,6 +193,9 @@ impl Engine {
                 due: AtomicUsize::new(1),
                 available: Arc::new(Notify::new()),
                 taken: AtomicUsize::new(0),
+                freed: Mutex::default(),
+                has_groups: AtomicBool::new(false),
+                look_at_all: AtomicBool::new(false),
             };
             (queue, lane)
         });

@@ -12,8 +12,10 @@ use tokio::sync::{Mutex, MutexGuard};
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A statement keeps the plan that it got on an empty table; without the first four that may be a full scan. Planning the
-/// same statement hundreds of times a second costs more than it gains.
-pub const SESSION_SETTINGS: [(&str, &str); 5] = [
+/// same statement hundreds of times a second costs more than it gains. So does compiling it: a second for what takes a
+/// millisecond.
+pub const SESSION_SETTINGS: [(&str, &str); 6] = [
+    ("jit", "off"),
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),

@@ -33,7 +33,7 @@ pub async fn purge_again(tx: &mut Tx, before: DateTime<Utc>, limit: u64) -> Resu
         .filter(Column::DeletedAt.lt(before))
         .filter(Expr::cust_with_values(
             "NOT EXISTS (SELECT FROM jobs WHERE unique_key = $1 || conversations.id
-                                            AND state IN ('queued', 'dispatched', 'running'))",
+                                            AND state IN ('queued', 'parked', 'dispatched', 'running'))",
             ["purge-conversation:"],
         ))
         .limit(limit)

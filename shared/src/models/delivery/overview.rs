@@ -56,7 +56,7 @@ const SELECT: &str = "
            e.kind AS event, e.data AS event_data, e.created_at AS happened_at,
            a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.duration_ms,
            (SELECT j.run_at FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
-               AND (j.state IN ('queued', 'dispatched')) IS TRUE) AS next_attempt_at
+               AND (j.state IN ('queued', 'parked', 'dispatched')) IS TRUE) AS next_attempt_at
       FROM deliveries d
       JOIN events e ON e.id = d.event_id
       LEFT JOIN LATERAL (SELECT * FROM delivery_attempts t WHERE t.delivery_id = d.id
