@@ -139,7 +139,10 @@ impl App {
             ledger: Ledger::new(db.clone(), tasks.clone()),
             tokens: Measures::new(config.common.token_encoding),
             storage: Storage::open(&config.common.storage)?,
-            outbound: Outbound::new(config.common.outbound_allow.clone())?,
+            outbound: Outbound::new(
+                config.common.outbound_allow.clone(),
+                config.common.allows_plain_http(),
+            )?,
             hashing: Arc::new(Semaphore::new(cores)),
             bodies: Rooms::default(),
             scratch: Scratch::open("api").context("no folder for temporary files")?,

@@ -96,7 +96,10 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         keyring,
         providers,
         storage: Storage::open(&config.common.storage)?,
-        outbound: Outbound::new(config.common.outbound_allow.clone())?,
+        outbound: Outbound::new(
+            config.common.outbound_allow.clone(),
+            config.common.allows_plain_http(),
+        )?,
         tesseract,
         metrics: Metrics::default(),
         poppler,

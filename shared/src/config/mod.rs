@@ -28,12 +28,12 @@ pub use self::{
 };
 use crate::tokens::Encoding;
 
-/// Where the program runs; changes defaults only.
+/// Where the program runs; changes defaults, and what users' URLs may look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// The default: logs in JSON.
     Production,
-    /// Logs for people.
+    /// Logs for people; users' URLs may be plain http.
     Development,
     /// Under the test suite.
     Test,
@@ -163,6 +163,13 @@ pub struct CommonConfig {
     pub token_encoding: Encoding,
     /// Who can be asked for answers, and for what.
     pub ai: AiConfig,
+}
+
+impl CommonConfig {
+    /// Whether users' URLs may lead to public addresses without TLS.
+    pub fn allows_plain_http(&self) -> bool {
+        self.environment == Environment::Development
+    }
 }
 
 /// Postgres.

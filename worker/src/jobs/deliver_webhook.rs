@@ -66,7 +66,7 @@ impl Run for DeliverWebhook {
         let url = Url::parse(&endpoint.url)
             .context("an endpoint's URL was checked when it was stored")?;
         let begun = tokio::time::Instant::now();
-        let reply = ctx.outbound.post(&url, headers, body, LIMITS).await;
+        let reply = ctx.outbound.post(&url, headers, body, LIMITS).await.result;
         let took = begun.elapsed();
 
         let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here

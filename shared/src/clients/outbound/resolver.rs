@@ -2,18 +2,18 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, ToSocketAddrs as _},
     sync::Arc,
     time::Duration,
 };
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::policy::{Inadmissible, Policy, Reach};
 
-/// How long a name may take to resolve, waiting for a free lookup included.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a name may take to resolve, waiting for a free lookup included. Less than a connection may take to be made,
+/// so that silent name servers are told apart from a silent host.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Lookups at once. `getaddrinfo` cannot be stopped, so names whose servers never answer would otherwise fill the
 /// runtime's blocking threads, which passwords and files need too.
@@ -45,19 +45,11 @@ impl Resolver {
         self.policy.admit(self.reach, &addresses)?;
         Ok(addresses)
     }
-}
 
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let resolver = self.clone();
-        Box::pin(async move {
-            let addresses = resolver.admitted(name.as_str()).await?;
-            // Port 0 stands for the port of the URL.
-            let sockets = addresses
-                .into_iter()
-                .map(|address| SocketAddr::new(address, 0));
-            Ok(Box::new(sockets) as Addrs)
-        })
+    /// Judges an address that stands in place of a name.
+    pub(super) fn admitted_literal(&self, address: IpAddr) -> Result<Vec<IpAddr>, Inadmissible> {
+        self.policy.admit(self.reach, &[address])?;
+        Ok(vec![address])
     }
 }
 
@@ -105,7 +97,10 @@ mod tests {
 
     fn system(reach: Reach) -> Resolver {
         Resolver::new(
-            Arc::new(Policy { allow: Vec::new() }),
+            Arc::new(Policy {
+                allow: Vec::new(),
+                plain_http: false,
+            }),
             reach,
             Lookup::system(),
         )

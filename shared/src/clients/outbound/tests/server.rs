@@ -1,13 +1,14 @@
 //! Raw TCP servers, so that answers can be wrong, slow or endless.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use url::Url;
@@ -57,7 +58,7 @@ impl Server {
 }
 
 /// Reads a head and the body it announces; nothing once the client has closed.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub(super) fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut byte = [0];
@@ -87,6 +88,19 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 /// Keeps the socket open until the client closes it.
 pub(super) fn hold(stream: &mut TcpStream) {
     let _ = stream.read(&mut [0]);
+}
+
+/// Sends a byte now and then until the client closes.
+pub(super) fn drip(stream: &mut TcpStream) {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(5)))
+        .unwrap();
+    while stream.write_all(b"a").is_ok() {
+        match stream.read(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => return,
+        }
+    }
 }
 
 /// A port whose server speaks first, and not TLS.
