@@ -58,7 +58,7 @@ EXPORT_PACKAGES=(
 ENGINE_PACKAGES=("${OCR_PACKAGES[@]}" "${AUDIO_PACKAGES[@]}" "${EXPORT_PACKAGES[@]}")
 # What only the tests use: a voice to be transcribed, and the tools that build whisper.cpp.
 TEST_PACKAGES=(flite:flite cmake:cmake build-essential:c++)
-# For the stock SDKs that the tests of the whole house use; python3 brings no pip without its venv.
+# For the stock SDKs and verifiers that the tests of the whole house use; python3 brings no pip without its venv.
 SDK_PACKAGES=(
   python3:python3
   "python3-venv:/usr/lib/python3*/ensurepip/__init__.py|/opt/homebrew/bin/python3"
@@ -403,12 +403,12 @@ need_sdks() {
   mkdir -p "$folder"
   if ! "$folder/python/bin/python" -c '' 2>/dev/null ||
     ! cmp -s tests/sdk/python/requirements.txt "$folder/python/complete"; then
-    step "Installing the SDK for Python (only once)" install_python_sdk "$folder/python" ||
-      die "could not install OpenAI's SDK for Python: it needs python3 with venv, and PyPI"
+    step "Installing libraries for Python (only once)" install_python_sdk "$folder/python" ||
+      die "could not install OpenAI's SDK and the verifier of webhooks for Python: it needs python3 with venv, and PyPI"
   fi
   if ! cmp -s tests/sdk/node/package-lock.json "$folder/node/complete"; then
-    step "Installing the SDK for Node (only once)" install_node_sdk "$folder/node" ||
-      die "could not install OpenAI's SDK for Node: it needs npm, and its registry"
+    step "Installing libraries for Node (only once)" install_node_sdk "$folder/node" ||
+      die "could not install OpenAI's SDK and the verifier of webhooks for Node: it needs npm, and its registry"
   fi
   # The tests have an environment of their own, in which node may not be found.
   ln -sf "$(command -v node)" "$folder/node/node"

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey},
     digest, hkdf, hmac,
+    signature::Ed25519KeyPair,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -202,6 +203,14 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     out
 }
 
+/// Ed25519 of `message` (RFC 8032), under the private key that `seed` stands for.
+pub fn ed25519_sign(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
+    let key = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are a seed");
+    let mut out = [0; 64];
+    out.copy_from_slice(key.sign(message).as_ref());
+    out
+}
+
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -224,6 +233,19 @@ mod tests {
             row: uuid::Uuid::from_u128(row),
             column: "secret",
         }
+    }
+
+    /// RFC 8032 section 7.1, test 2.
+    #[test]
+    fn the_public_vector_of_ed25519_comes_out() {
+        let mut seed = [0; 32];
+        let text = "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb";
+        hex::decode_to_slice(text, &mut seed).unwrap();
+        assert_eq!(
+            hex::encode(ed25519_sign(&seed, &[0x72])),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        );
     }
 
     #[test]

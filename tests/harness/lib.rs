@@ -18,6 +18,7 @@ mod rows;
 pub mod sdk;
 pub mod sound;
 pub mod text;
+pub mod verifiers;
 pub mod work;
 
 use std::time::Duration;

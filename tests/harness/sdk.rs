@@ -1,4 +1,5 @@
-//! Stock SDKs of `OpenAI`, which `bin/test` installs under `target/sdk`, and the scripts of `tests/sdk` that use them.
+//! Other people's libraries, which `bin/test` installs under `target/sdk`: stock SDKs of `OpenAI`, and the verifiers of
+//! Standard Webhooks; and the scripts of `tests/sdk` that use them.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::process::Process;
 
-/// An SDK.
+/// Where libraries come from, and what runs them.
 #[derive(Debug, Clone, Copy)]
 pub enum Sdk {
     /// Of `PyPI`.
@@ -16,20 +17,30 @@ pub enum Sdk {
 }
 
 impl Sdk {
-    /// Starts the script with some of its cases, and nothing in its environment but what is given.
+    /// Starts the script of the SDK with some of its cases, and nothing in its environment but what is given.
     pub fn start(self, cases: &[&str], environment: &[(&str, &str)]) -> Process {
+        self.start_script("cases", cases, environment)
+    }
+
+    /// Starts one of the scripts, which has no ending in its name here.
+    pub(crate) fn start_script(
+        self,
+        script: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Process {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         // Not below CARGO_TARGET_DIR, so that no other kind of build needs its own.
         let installed = root.join("../target/sdk");
         let (program, script, modules) = match self {
             Self::Python => (
                 installed.join("python/bin/python"),
-                root.join("sdk/python/cases.py"),
+                root.join(format!("sdk/python/{script}.py")),
                 None,
             ),
             Self::Node => (
                 installed.join("node/node"),
-                root.join("sdk/node/cases.cjs"),
+                root.join(format!("sdk/node/{script}.cjs")),
                 Some(installed.join("node/node_modules")),
             ),
         };
@@ -39,13 +50,13 @@ impl Sdk {
             program.display()
         );
         let (script, modules) = (text(&script), modules.map(|path| text(&path)));
-        let mut arguments = vec![script.as_str()];
-        arguments.extend_from_slice(cases);
+        let mut all = vec![script.as_str()];
+        all.extend_from_slice(arguments);
         let mut environment = environment.to_vec();
         if let Some(modules) = &modules {
             environment.push(("NODE_PATH", modules));
         }
-        Process::start_listening(&program, &arguments, &environment)
+        Process::start_listening(&program, &all, &environment)
     }
 
     /// Runs some cases, which must succeed.

@@ -120,5 +120,6 @@ mod variant_requests;
 mod variants;
 mod verify;
 mod webhook_changes;
+mod webhook_verifiers;
 mod webhooks;
 mod writers;

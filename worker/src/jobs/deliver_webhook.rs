@@ -101,7 +101,7 @@ fn headers(
     body: &[u8],
 ) -> anyhow::Result<HeaderMap> {
     let (id, timestamp) = (event.id.to_string(), now.timestamp());
-    let standard = signature::standard(secret, &id, timestamp, body)
+    let standard = signature::header(&[secret.to_owned()], &[], &id, timestamp, body)
         .context("a stored secret is not one of ours")?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

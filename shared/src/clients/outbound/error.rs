@@ -59,7 +59,7 @@ impl SendError {
             Some(Failed::Tcp(_)) => Self::Connect,
             Some(Failed::Tls(_)) => Self::Tls,
             // With TLS 1.3 the other side can refuse a handshake that was complete for us.
-            None if chain(error).any(|cause| cause.is::<rustls::Error>()) => Self::Tls,
+            None if chain(error).any(<dyn Error>::is::<rustls::Error>) => Self::Tls,
             None => Self::Broken,
         };
         // Only the root: the errors above it may name the URL.

@@ -62,10 +62,13 @@ fn headers(stream: &mut TcpStream, count: usize) {
     let _ = stream.write_all(head.as_bytes());
 }
 
+/// What a server does with its connection, and whether it sends the head of an answer.
+type Receiver = (fn(&mut TcpStream), bool);
+
 #[tokio::test]
 async fn a_byte_at_a_time_ends_with_the_limit() {
     let outbound = outbound(&["127.0.0.0/8"]);
-    let receivers: [(fn(&mut TcpStream), bool); 3] = [
+    let receivers: [Receiver; 3] = [
         (drip_a_head, false),
         (endless_interim_answers, false),
         (drip_a_body, true),

@@ -18,8 +18,8 @@ use super::{
     server::{Server, hold, talkative},
 };
 
-fn local(port: u16) -> Option<SocketAddr> {
-    Some(SocketAddr::from(([127, 0, 0, 1], port)))
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 #[tokio::test]
@@ -40,7 +40,10 @@ async fn a_call_tells_its_address_and_times() {
         reused,
         timings,
     } = first.connection;
-    assert_eq!((address, tls, reused), (local(server.port), None, false));
+    assert_eq!(
+        (address, tls, reused),
+        (Some(local(server.port)), None, false)
+    );
     assert!(timings.dns.is_some() && timings.connect.is_some() && timings.tls.is_none());
     let first_byte = timings.first_byte.unwrap();
     assert!(timings.dns.unwrap() + timings.connect.unwrap() <= first_byte);
@@ -57,7 +60,7 @@ async fn a_call_tells_its_address_and_times() {
     } = second.connection.timings;
     assert!(second.connection.reused && first_byte.unwrap() <= total);
     assert_eq!((dns, connect, tls), (None, None, None));
-    assert_eq!(second.connection.address, local(server.port));
+    assert_eq!(second.connection.address, Some(local(server.port)));
 }
 
 #[tokio::test]
@@ -91,7 +94,7 @@ async fn the_next_address_is_tried_and_told() {
     let outbound = scripted(&["127.0.0.0/8", "::1/128"], |_| vec!["::1", "127.0.0.1"]);
     let sent = send(&outbound, &server.url("http", "hooks.example"), LIMITS).await;
     assert_eq!(sent.result.unwrap().status, StatusCode::OK);
-    assert_eq!(sent.connection.address, local(server.port));
+    assert_eq!(sent.connection.address, Some(local(server.port)));
 }
 
 #[tokio::test]
@@ -104,7 +107,7 @@ async fn a_call_without_an_answer_tells_how_far_it_came() {
     let outbound = outbound(&["127.0.0.0/8"]);
     let sent = send(&outbound, &server.url("http", "127.0.0.1"), limits).await;
     assert_eq!(sent.result.unwrap_err(), SendError::Timeout);
-    assert_eq!(sent.connection.address, local(server.port));
+    assert_eq!(sent.connection.address, Some(local(server.port)));
     let timings = sent.connection.timings;
     assert!(timings.connect.is_some() && timings.first_byte.is_none());
     assert!(timings.total >= limits.timeout);
@@ -140,7 +143,7 @@ async fn calls_at_once_tell_each_its_own_connection() {
                 timings,
                 ..
             } = sent.connection;
-            assert_eq!(address, local(server.port));
+            assert_eq!(address, Some(local(server.port)));
             assert_eq!(timings.dns.is_none(), reused);
             assert_eq!(timings.connect.is_none(), reused);
             made += usize::from(!reused);
