@@ -27,6 +27,7 @@ mod messages;
 mod metrics;
 mod middleware;
 mod models;
+mod moment;
 mod notifications;
 mod openai;
 mod openapi;

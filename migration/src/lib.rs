@@ -31,6 +31,7 @@ mod m20261128_000022_create_summaries;
 mod m20261128_000023_create_calls;
 mod m20261128_000024_account_for_unkept_answers;
 mod m20261129_000025_bound_job_groups;
+mod m20261129_000026_complete_webhooks;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000023_create_calls::Migration),
             Box::new(m20261128_000024_account_for_unkept_answers::Migration),
             Box::new(m20261129_000025_bound_job_groups::Migration),
+            Box::new(m20261129_000026_complete_webhooks::Migration),
         ]
     }
 }

@@ -73,6 +73,10 @@ ids! {
     JobId,
     /// An endpoint that receives events.
     WebhookId,
+    /// A secret with which requests to an endpoint are signed.
+    SecretId,
+    /// The resending of what an endpoint has missed.
+    RecoveryId,
     /// Something that happened, as told to webhooks; `webhook-id` on the wire.
     EventId,
     /// One event on its way to one endpoint; `X-BaatCheet-Delivery-ID` on the wire.

@@ -52,3 +52,24 @@ impl TestApp {
         self.login(actor).await
     }
 }
+
+impl TestApp {
+    /// Lets so many deliveries to an endpoint have failed, a second apart, the last one now. Their jobs are gone.
+    pub async fn failed_deliveries(&self, webhook: &str, number: i32) {
+        let webhook: uuid::Uuid = webhook.parse().expect("an id");
+        sqlx::query(
+            "WITH made AS (
+                INSERT INTO events (id, user_id, kind, data, created_at)
+                SELECT gen_random_uuid(), w.user_id, 'image.ocr_failed', jsonb_build_object('number', n),
+                       job_now() - ($2 - n) * interval '1 second'
+                  FROM webhooks w, generate_series(1, $2) n WHERE w.id = $1 RETURNING id, created_at)
+             INSERT INTO deliveries (id, webhook_id, event_id, status, error, created_at, finished_at)
+             SELECT gen_random_uuid(), $1, id, 'failed', 'the endpoint answered 500', created_at, created_at FROM made",
+        )
+        .bind(webhook)
+        .bind(number)
+        .execute(self.database.pool())
+        .await
+        .expect("they are there");
+    }
+}

@@ -6,6 +6,17 @@ use serde_json::{Value, json};
 use tests::{Actor, TestApp, fakes::receiver::Receiver};
 use wiremock::ResponseTemplate;
 
+/// What is told of an attempt besides its answer.
+const DETAILS: [&str; 8] = [
+    "requestHeaders",
+    "responseHeaders",
+    "responseTruncated",
+    "address",
+    "httpVersion",
+    "tls",
+    "timings",
+    "connectionReused",
+];
 const NOBODY: &str = "0190b5a0-0000-7000-8000-000000000000";
 
 fn deliveries_of(webhook: &Value) -> String {
@@ -23,6 +34,10 @@ async fn list(actor: &Actor, path: &str) -> Vec<Value> {
 
 fn id(row: &Value) -> &str {
     row["id"].as_str().unwrap()
+}
+
+fn urlencoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[tokio::test]
@@ -51,7 +66,7 @@ async fn a_delivery_is_shown_with_what_was_sent_and_answered() {
     let expected = json!({
         "id": delivery_id, "webhookId": webhook["id"], "eventId": event_id, "event": "image.ocr_completed",
         "status": "succeeded", "payload": payload, "success": true, "statusCode": 201, "errorMessage": null,
-        "durationMs": duration, "attemptCount": 1, "createdAt": time, "finishedAt": time, "nextAttemptAt": null,
+        "errorCode": null, "isTest": false, "durationMs": duration, "attemptCount": 1, "createdAt": time, "finishedAt": time, "nextAttemptAt": null,
     });
     assert_eq!(delivery, &expected);
     assert_eq!(
@@ -60,19 +75,29 @@ async fn a_delivery_is_shown_with_what_was_sent_and_answered() {
         "byte for byte"
     );
 
+    // How it went in detail is tested with the worker that records it.
+    let without_details = |mut tries: Value| {
+        for one in tries.as_array_mut().unwrap() {
+            let one = one.as_object_mut().unwrap();
+            for detail in DETAILS {
+                assert!(one.remove(detail).is_some(), "{detail}");
+            }
+        }
+        tries
+    };
     let tries = list(&ana, &format!("{path}/{delivery_id}/attempts")).await;
     let expected = json!([{
         "id": tries[0]["id"], "webhookId": webhook["id"], "deliveryId": delivery_id, "attempt": 1,
         "event": "image.ocr_completed", "payload": payload, "success": true, "statusCode": 201, "errorMessage": null,
-        "responseBody": "thanks", "durationMs": duration, "createdAt": time,
+        "status": "succeeded", "errorCode": null, "responseBody": "thanks", "durationMs": duration, "createdAt": time,
     }]);
-    assert_eq!(json!(tries), expected);
+    assert_eq!(without_details(json!(tries)), expected);
 
     let mut got = ana.get(&format!("{path}/{delivery_id}")).await.expect(200);
     let mut own = got.as_object_mut().unwrap().remove("attempts").unwrap();
     assert_eq!(&got, delivery);
     own[0]["payload"] = payload;
-    assert_eq!(own, expected);
+    assert_eq!(without_details(own), expected);
     app.finish().await;
 }
 
@@ -145,6 +170,15 @@ async fn deliveries_are_filtered_and_come_in_pages() {
     assert_eq!(texts("?status=pending").await, ["4", "2"]);
     assert!(texts("?status=failed").await.is_empty());
     assert_eq!(texts("?event=image.ocr_failed").await, ["4", "2"]);
+    assert_eq!(texts("?status=succeeded,pending").await.len(), 4);
+    assert_eq!(texts("?event=image.*").await.len(), 4);
+    assert_eq!(texts("?event=*").await.len(), 4);
+    assert!(texts("?event=message.*").await.is_empty());
+    assert!(texts("?event=webhook.ping").await.is_empty());
+    let time = app.clock.now().to_rfc3339();
+    let time = urlencoded(&time);
+    assert_eq!(texts(&format!("?since={time}")).await.len(), 4);
+    assert!(texts(&format!("?until={time}")).await.is_empty());
     let both = "?event=image.ocr_completed&status=pending";
     assert!(texts(both).await.is_empty());
 
@@ -161,9 +195,11 @@ async fn deliveries_are_filtered_and_come_in_pages() {
     }
     assert_eq!(seen, ["4", "3", "2", "1"]);
 
-    let bad = format!("{path}?status=asleep&event=image.eaten&limit=0&page=1");
+    let bad =
+        format!("{path}?status=failed,asleep&event=image.eaten&limit=0&page=1&since=today&until=1");
     let fields = ana.get(&bad).await.expect_bad_fields();
-    assert_eq!(fields, ["/event", "/limit", "/page", "/status"]);
+    let expected = ["/event", "/limit", "/page", "/since", "/status", "/until"];
+    assert_eq!(fields, expected);
     let bad = ana.get(&format!("{path}?cursor=nonsense")).await;
     bad.expect_problem(400, "malformed_request");
     let delivery = format!("{path}/{}", id(&list(&ana, &path).await[0]));
@@ -251,5 +287,56 @@ async fn an_address_that_is_not_allowed_any_more_is_told() {
     let message = shown["errorMessage"].as_str().unwrap();
     assert!(message.starts_with("blocked: "), "{message}");
     app.expect_failed(1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn attempts_of_an_endpoint_are_listed_whatever_they_delivered() {
+    let app = TestApp::spawn().await;
+    let (ana, ben) = (app.user("ana").await, app.user("ben").await);
+    let answers = [204, 500, 204].map(ResponseTemplate::new);
+    let receiver = Receiver::scripted(answers.to_vec()).await;
+    let webhook = ana.webhook(&receiver.url()).await;
+    for text in ["1", "2"] {
+        app.ocr_completed(&ana, text).await;
+        app.run_due_jobs().await;
+        app.advance(Duration::from_secs(1)).await;
+    }
+    app.run_jobs().await;
+    // As after a change of OUTBOUND_ALLOW.
+    sqlx::query("UPDATE webhooks SET url = 'https://10.0.0.1/'")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    app.ocr_failed(&ana, "3").await;
+    app.run_jobs().await;
+    app.expect_failed(1);
+
+    let path = format!("/api/v1/webhooks/{}/attempts", id(&webhook));
+    let codes = async |query: &str| -> Vec<Value> {
+        let rows = list(&ana, &format!("{path}{query}")).await;
+        rows.iter().map(|row| row["errorCode"].clone()).collect()
+    };
+    let (refused, status) = (json!("url_address_not_public"), json!("http_status"));
+    let all = [refused.clone(), Value::Null, status.clone(), Value::Null];
+    assert_eq!(codes("").await, all, "newest first");
+    assert_eq!(codes("?status=succeeded").await, [Value::Null, Value::Null]);
+    assert_eq!(codes("?status=failed").await, [status]);
+    assert_eq!(codes("?status=blocked").await, [refused]);
+    let newest = list(&ana, &path).await.remove(0);
+    assert_eq!(newest["event"], "image.ocr_failed");
+    assert_eq!(newest["webhookId"], webhook["id"]);
+    assert_eq!(newest["status"], "blocked");
+    assert!(newest.get("payload").is_none());
+
+    let first = ana.get(&format!("{path}?limit=3")).await.expect(200);
+    let next = first["pagination"]["nextCursor"].as_str().unwrap();
+    let rest = list(&ana, &format!("{path}?limit=3&cursor={next}")).await;
+    assert_eq!(rest.len(), 1);
+    let bad = ana.get(&format!("{path}?status=asleep&limit=x")).await;
+    assert_eq!(bad.expect_bad_fields(), ["/limit", "/status"]);
+    let bad = ana.get(&format!("{path}?cursor=x")).await;
+    bad.expect_problem(400, "malformed_request");
+    ben.get(&path).await.expect_problem(404, "not_found");
     app.finish().await;
 }

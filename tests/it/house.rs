@@ -78,6 +78,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         conversation: shared::ids::ConversationId(id),
         answer: shared::ids::MessageId(id),
     };
+    let recover = shared::jobs::RecoverWebhook {
+        recovery: shared::ids::RecoveryId(id),
+    };
+    insta::assert_json_snapshot!("payload_recover_webhook", recover);
     insta::assert_json_snapshot!("payload_summarize_conversation", summarize);
     insta::assert_json_snapshot!("payload_title_conversation", title);
     insta::assert_json_snapshot!("payload_export_conversation", export);

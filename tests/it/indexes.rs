@@ -5,7 +5,8 @@ use shared::{
     ids::{ConversationId, DeliveryId, MessageId, ProjectId, UserId, WebhookId},
     models::{
         conversation::{self, Filter},
-        delivery, message, notification, project, search, webhook,
+        delivery::{self, attempt::Outcome},
+        message, notification, project, search, webhook,
     },
 };
 use tests::{TestDatabase, database::connect};
@@ -57,8 +58,9 @@ const DELIVERIES: &str = "
       FROM generate_series(1, 5000) e;
     INSERT INTO deliveries (id, webhook_id, event_id, status, created_at)
     SELECT gen_random_uuid(), w.id, lpad(e::text, 32, '0')::uuid, 'succeeded', now() FROM webhooks w, generate_series(1, 20) e;
-    INSERT INTO delivery_attempts (id, delivery_id, attempt, status_code, duration_ms, created_at)
-    SELECT gen_random_uuid(), id, 1, 204, 1, created_at FROM deliveries;
+    INSERT INTO delivery_attempts (id, delivery_id, webhook_id, attempt, status_code, error, duration_ms, created_at)
+    SELECT gen_random_uuid(), id, webhook_id, 1, 204, CASE status WHEN 'failed' THEN 'the endpoint answered 204' END, 1,
+           created_at FROM deliveries;
     INSERT INTO jobs (id, kind, queue, payload, state, timeout_ms, run_at, created_at)
     SELECT lpad(j::text, 32, '0')::uuid, 'deliver_webhook', 'webhook', '{}', 'queued', 1, now(), now()
       FROM generate_series(1, 5000) j;
@@ -234,11 +236,12 @@ async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
     let it = Watched::new().await;
     it.db.execute_unprepared(DELIVERIES).await.unwrap();
     let (user, endpoint) = (UserId(id(7)), WebhookId(id(7)));
-    let list = async |status, before: Option<chrono::DateTime<chrono::Utc>>| {
+    let list = async |statuses: &[delivery::Status],
+                      before: Option<chrono::DateTime<chrono::Utc>>| {
         let filter = delivery::Filter {
-            status,
-            event: None,
+            statuses: statuses.to_vec(),
             before: before.map(|at| (at, DeliveryId(id(0)))),
+            ..delivery::Filter::default()
         };
         let rows = delivery::list(&it.db, user, endpoint, &filter, 51).await;
         rows.unwrap().len()
@@ -249,14 +252,14 @@ async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
         "events_pkey",
         "delivery_attempts_delivery_id",
     ] {
-        assert_eq!(it.uses(index, list(None, None)).await, 51);
+        assert_eq!(it.uses(index, list(&[], None)).await, 51);
     }
     let newest = sqlx::query_scalar("SELECT max(created_at) FROM events")
         .fetch_one(it.database.pool())
         .await
         .unwrap();
     for (before, rows) in [(newest, 51), (chrono::DateTime::UNIX_EPOCH, 0)] {
-        let page = list(None, Some(before));
+        let page = list(&[], Some(before));
         assert_eq!(it.uses("deliveries_webhook_id", page).await, rows);
     }
     for (status, index, rows) in [
@@ -265,15 +268,50 @@ async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
         (delivery::Status::Pending, "deliveries_unsucceeded", 0),
         (delivery::Status::Cancelled, "deliveries_unsucceeded", 0),
     ] {
-        assert_eq!(it.uses(index, list(Some(status), None)).await, rows);
+        assert_eq!(it.uses(index, list(&[status], None)).await, rows);
     }
+    let two = [delivery::Status::Failed, delivery::Status::Cancelled];
+    let unsucceeded = it.uses("deliveries_unsucceeded", list(&two, None));
+    assert_eq!(unsucceeded.await, 51);
     it.sql("UPDATE deliveries SET status = 'pending' WHERE status = 'failed'")
         .await;
-    let waiting = list(Some(delivery::Status::Pending), None);
+    let waiting = list(&[delivery::Status::Pending], None);
     assert_eq!(it.uses("jobs_pkey", waiting).await, 51);
     let tries = delivery::attempt::list(&it.db, DeliveryId(id(1)), None, 51);
     let tries = it.uses("delivery_attempts_delivery_id", tries).await;
     assert_eq!(tries.unwrap().len(), 1);
+    for (outcome, index, rows) in [
+        (None, "delivery_attempts_webhook_id", 51),
+        (Some(Outcome::Succeeded), "delivery_attempts_webhook_id", 51),
+        (Some(Outcome::Failed), "delivery_attempts_unsucceeded", 51),
+        (Some(Outcome::Blocked), "delivery_attempts_unsucceeded", 0),
+    ] {
+        let filter = delivery::attempt::Filter {
+            outcome,
+            before: None,
+        };
+        let tries = delivery::attempt::list_of_webhook(&it.db, endpoint, filter, 51);
+        assert_eq!(it.uses(index, tries).await.unwrap().len(), rows);
+    }
+}
+
+#[tokio::test]
+async fn the_health_of_an_endpoint_is_told_from_its_latest_deliveries() {
+    let it = Watched::new().await;
+    it.db.execute_unprepared(DELIVERIES).await.unwrap();
+    let now = sqlx::query_scalar("SELECT now()")
+        .fetch_one(it.database.pool())
+        .await
+        .unwrap();
+    for index in [
+        "deliveries_webhook_id",
+        "deliveries_unsucceeded",
+        "delivery_attempts_delivery_id",
+    ] {
+        let figures = webhook::health::figures(&it.db, WebhookId(id(7)), now);
+        let figures = it.uses(index, figures).await.unwrap();
+        assert_eq!((figures.attempts, figures.pending), (1_000, 0));
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,9 @@ async fn every_entity_can_be_selected() {
     select::<models::usage::Entity>(&database).await;
     select::<models::user::Entity>(&database).await;
     select::<models::webhook::Entity>(&database).await;
+    select::<models::webhook::recovery::Entity>(&database).await;
+    select::<models::webhook::secrets::old::Entity>(&database).await;
+    select::<models::webhook::state::Entity>(&database).await;
 }
 
 #[tokio::test]

@@ -334,9 +334,7 @@ async fn an_address_that_is_not_allowed_any_more_is_blocked_at_delivery() {
         &mut tx,
         keyring,
         user,
-        url,
-        events,
-        None,
+        shared::models::webhook::Settings::new(url, events),
         "whsec_AAAA",
         app.clock.now(),
     )

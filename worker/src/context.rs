@@ -284,6 +284,15 @@ impl FencedTx {
         self.job.rerun
     }
 
+    /// Stores what was done so far; the job goes on, and its next transaction is fenced anew.
+    ///
+    /// # Errors
+    /// As the database fails; then nothing of it is stored.
+    pub async fn keep(self) -> anyhow::Result<()> {
+        self.tx.commit().await?;
+        Ok(())
+    }
+
     /// Ends the job with success.
     ///
     /// # Errors

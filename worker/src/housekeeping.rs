@@ -1,6 +1,6 @@
 //! Rows that nobody needs any more go, a few at a time: logins and refresh tokens that have expired, answers kept for
-//! repetitions, exports after their week, rests of jobs, and after 30 days events with their deliveries, and notifications. And
-//! what was deleted but is still there is asked for again.
+//! repetitions, exports after their week, rests of jobs, secrets of endpoints that were replaced, and after 30 days events with
+//! their deliveries, recoveries and notifications. And what was deleted but is still there is asked for again.
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
 
@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use shared::{
     database::{Error, Result},
-    models::{conversation, event, export, idempotency_key, notification, session},
+    models::{conversation, event, export, idempotency_key, notification, session, webhook},
     queue::rests,
 };
 use tokio::time::MissedTickBehavior;
@@ -78,6 +78,8 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
         notification::prune(&mut tx, now - HISTORY, BATCH.into()).await?,
         export::prune(&mut tx, BATCH.into(), now).await?,
         rests::prune(tx.orm(), BATCH).await?,
+        webhook::secrets::prune(tx.orm(), BATCH, now).await?,
+        webhook::recovery::prune(tx.orm(), now - HISTORY, BATCH).await?,
     ];
     conversation::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     tx.commit().await?;

@@ -7,8 +7,8 @@ use serde_json::Value;
 use shared::{
     jobs::{
         DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage,
-        PurgeConversation, ReadDocument, RecognizeText, SummarizeConversation, TitleConversation,
-        TranscribeAudio,
+        PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation,
+        TitleConversation, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -78,6 +78,7 @@ impl Registry {
             .with::<PurgeConversation>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()
+            .with::<RecoverWebhook>()
             .with::<SummarizeConversation>()
             .with::<TitleConversation>()
             .with::<TranscribeAudio>()

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::{
     events,
-    ids::{AttemptId, DeliveryId, EventId, WebhookId},
+    ids::{DeliveryId, EventId, WebhookId},
     models::{
-        delivery::{Overview, Status, attempt},
+        delivery::{Overview, Status},
         event,
+        webhook::pattern,
     },
 };
 use utoipa::{IntoParams, ToSchema};
@@ -17,8 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     extract::{Fields, Rule},
     jobs::dto::Job,
+    moment::Moment,
     page::Limit,
-    text::Param,
+    webhooks::unknown_event,
 };
 
 /// An event on its way to an endpoint, with the figures of its latest attempt.
@@ -44,6 +46,11 @@ pub(super) struct Delivery {
     status_code: i16,
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
+    /// Why the latest attempt did not succeed, for programs: `http_status`, `timeout`, `connect_failed`, `tls_failed`,
+    /// `answer_broken`, `unresolvable`, or the code with which the URL would be refused.
+    error_code: Option<String>,
+    /// Whether it is a test.
+    is_test: bool,
     /// From the first byte sent to the last byte read; null before the first attempt.
     duration_ms: Option<i32>,
     /// How many attempts there were.
@@ -68,9 +75,12 @@ impl From<Overview> for Delivery {
             event,
             event_data,
             happened_at,
+            subject: _,
+            is_test,
             attempts,
             status_code,
             attempt_error,
+            error_code,
             duration_ms,
             next_attempt_at,
         } = row;
@@ -84,6 +94,8 @@ impl From<Overview> for Delivery {
             success: status == Status::Succeeded,
             status_code: status_code.unwrap_or(0),
             error_message: error.or(attempt_error),
+            error_code,
+            is_test,
             duration_ms,
             attempt_count: attempts.unwrap_or(0),
             created_at,
@@ -93,80 +105,9 @@ impl From<Overview> for Delivery {
     }
 }
 
-/// A delivery with its attempts.
+/// A delivery that is being sent.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DeliveryWithAttempts {
-    #[serde(flatten)]
-    pub(super) delivery: Delivery,
-    /// The latest 100 attempts, newest first, without the payload.
-    pub(super) attempts: Vec<DeliveryAttempt>,
-}
-
-/// One attempt at a delivery.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DeliveryAttempt {
-    pub(super) id: AttemptId,
-    webhook_id: WebhookId,
-    delivery_id: DeliveryId,
-    /// 1, 2, …; continues when the delivery is sent again.
-    attempt: i32,
-    /// Name of the event.
-    #[schema(example = "image.ocr_completed")]
-    event: String,
-    /// The body that was sent; in lists of attempts only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, nullable = false)]
-    payload: Option<Value>,
-    /// Whether the endpoint answered with 2xx.
-    success: bool,
-    /// The status with which the endpoint answered; 0 for no answer.
-    #[schema(minimum = 0, maximum = 999)]
-    status_code: i16,
-    /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
-    error_message: Option<String>,
-    /// The first 16 KiB of the answer, as text; null if there was no answer.
-    response_body: Option<String>,
-    /// From the first byte sent to the last byte read.
-    duration_ms: i32,
-    /// When it began.
-    pub(super) created_at: DateTime<Utc>,
-}
-
-impl DeliveryAttempt {
-    /// Puts a try together, with the payload where it is wanted.
-    pub(super) fn new(row: attempt::Model, of: &Delivery, payload: Option<Value>) -> Self {
-        let attempt::Model {
-            id,
-            delivery_id,
-            attempt,
-            status_code,
-            error,
-            response_body,
-            duration_ms,
-            created_at,
-        } = row;
-        Self {
-            id,
-            webhook_id: of.webhook_id,
-            delivery_id,
-            attempt,
-            event: of.event.clone(),
-            payload,
-            success: error.is_none(),
-            status_code,
-            error_message: error,
-            response_body,
-            duration_ms,
-            created_at,
-        }
-    }
-}
-
-/// A delivery that is being sent again.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ResentDelivery {
+pub(super) struct SentDelivery {
     pub(super) delivery: Delivery,
     /// The job that makes its attempts.
     pub(super) job: Job,
@@ -184,44 +125,53 @@ pub(super) struct ListDeliveries {
     /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-    /// Only deliveries with this status.
+    /// Only deliveries with this status, or one of several, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<Status>)]
-    pub(super) status: Option<Param<Status>>,
-    /// Only deliveries of events with this name.
+    #[param(value_type = Option<Vec<Status>>, style = Form, explode = false)]
+    pub(super) status: Option<Statuses>,
+    /// Only deliveries of events with this name, or of a group such as `message.*`.
     #[deserr(default)]
     #[param(value_type = Option<String>)]
     pub(super) event: Option<EventFilter>,
+    /// Only deliveries that were created at this time or later.
+    #[deserr(default)]
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub(super) since: Option<Moment>,
+    /// Only deliveries that were created before this time.
+    #[deserr(default)]
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub(super) until: Option<Moment>,
 }
 
-/// Which tries are listed.
-#[derive(Debug, Deserr, IntoParams)]
-#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct ListDeliveryAttempts {
-    /// 1 to 100.
-    #[deserr(default)]
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 50)]
-    pub(super) limit: Limit,
-    /// `nextCursor` of the previous page.
-    #[deserr(default)]
-    pub(super) cursor: Option<String>,
+/// Statuses in a query, separated by commas.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Statuses::parse -> Rule)]
+pub(super) struct Statuses(pub(super) Vec<Status>);
+
+impl Statuses {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        let statuses: Result<Vec<Status>, serde_json::Error> = text
+            .split(',')
+            .map(|name| serde_json::from_value(name.trim().into()))
+            .collect();
+        let rule = "must be some of pending, succeeded, failed and cancelled, separated by commas";
+        statuses.map(Self).map_err(|_| Rule::new(rule))
+    }
 }
 
-/// Name of an event in a query.
+/// Name of an event in a query, or a pattern.
 #[derive(Debug, Deserr)]
 #[deserr(error = Fields, try_from(&String) = EventFilter::parse -> Rule)]
 pub(super) struct EventFilter(pub(super) String);
 
 impl EventFilter {
     fn parse(text: &str) -> Result<Self, Rule> {
-        if events::NAMES.contains(&text) {
+        let mut known = pattern::known();
+        known.push(events::PING.to_owned());
+        if known.iter().any(|pattern| pattern == text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Rule::new(format!(
-                "must be one of {}",
-                events::NAMES.join(", ")
-            )))
+            Err(unknown_event(text, &known))
         }
     }
 }

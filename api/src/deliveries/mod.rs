@@ -1,6 +1,8 @@
-//! What was sent to an endpoint, every try, and sending it again.
+//! What was sent to an endpoint, every try, sending it again, and sending a test.
 
+mod attempts;
 mod dto;
+mod ping;
 mod resend;
 mod routes;
 
@@ -15,4 +17,6 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(routes::get_delivery))
         .routes(routes!(routes::list_delivery_attempts))
         .routes(routes!(routes::resend_delivery))
+        .routes(routes!(routes::list_attempts))
+        .routes(routes!(routes::ping_webhook))
 }

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use shared::{
-    database::{self, Refusal, Tx},
+    database::{Refusal, Tx},
     events,
-    ids::{DeliveryId, JobId, UserId, WebhookId},
-    jobs::DeliverWebhook,
+    ids::{DeliveryId, UserId, WebhookId},
     models::{
         delivery::{self, Overview, Status},
         event, job, webhook,
     },
-    queue,
 };
 
 use crate::error::{Error, Result};
@@ -38,34 +36,19 @@ pub(super) async fn resend(
     if !endpoint.is_active {
         return Err(Refusal::WebhookInactive.into());
     }
-    let (id, job) = match delivery.status {
-        Status::Succeeded => events::deliver(tx, webhook, delivery.event_id, now).await?,
-        _ => (id, try_again(tx, user, &delivery).await?),
+    let (to, subject) = (endpoint.subscribed(), delivery.subject.as_deref());
+    let (id, job) = if delivery.status == Status::Succeeded {
+        events::deliver(tx, &to, delivery.event_id, subject, now).await?
+    } else {
+        let job = events::deliver_again(tx, &to, id, delivery.job_id, subject).await?;
+        // Else somebody was faster.
+        (id, job.ok_or(Refusal::DeliveryPending)?)
     };
+    if delivery.is_test {
+        delivery::mark_test(tx, id).await?;
+    }
     Ok((
         delivery::get(tx.orm(), user, webhook, id).await?,
         job::get(tx.orm(), user, job).await?,
     ))
-}
-
-/// Puts the delivery's job back, so that it stays the only one. Where there is none to put back, because it was pruned or
-/// because it only found the endpoint switched off, another one is made.
-async fn try_again(tx: &mut Tx, user: UserId, delivery: &Overview) -> Result<JobId> {
-    if let Some(job) = delivery.job_id {
-        match queue::retry(tx, user, job).await {
-            Ok(Some(())) => return Ok(job),
-            Ok(None) | Err(database::Error::Refused(Refusal::JobNotFailed)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if !delivery::reopen(tx, delivery.id).await? {
-        // Somebody was faster.
-        return Err(Refusal::DeliveryPending.into());
-    }
-    let again = DeliverWebhook {
-        delivery: delivery.id,
-    };
-    let job = queue::enqueue(tx, again).await?.id;
-    delivery::hand_over(tx, delivery.id, job).await?;
-    Ok(job)
 }

@@ -10,10 +10,9 @@ use shared::{
 };
 
 use super::{
-    dto::{
-        Delivery, DeliveryAttempt, DeliveryWithAttempts, ListDeliveries, ListDeliveryAttempts,
-        ResentDelivery,
-    },
+    attempts::{DeliveryAttempt, DeliveryWithAttempts, ListAttempts, ListDeliveryAttempts},
+    dto::{Delivery, ListDeliveries, SentDelivery},
+    ping::ping,
     resend::resend,
 };
 use crate::{
@@ -42,8 +41,10 @@ pub(super) async fn list_deliveries(
 ) -> Result<Json<Page<Delivery>>> {
     let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
     let filter = Filter {
-        status: input.status.map(|status| status.0),
+        statuses: input.status.map_or_else(Vec::new, |statuses| statuses.0),
         event: input.event.map(|event| event.0),
+        since: input.since.map(|since| since.0),
+        until: input.until.map(|until| until.0),
         before: before.map(|cursor| (cursor.at, DeliveryId(cursor.id))),
     };
     webhook::get(&app.db, caller.user, id).await?;
@@ -76,7 +77,7 @@ pub(super) async fn get_delivery(
     let rows = attempt::list(&app.db, delivery.id, None, MAX_LIMIT).await?;
     let attempts = rows
         .into_iter()
-        .map(|row| DeliveryAttempt::new(row, &delivery, None))
+        .map(|row| DeliveryAttempt::new(row, webhook, delivery.event.clone(), None))
         .collect();
     Ok(Json(DeliveryWithAttempts { delivery, attempts }))
 }
@@ -107,7 +108,10 @@ pub(super) async fn list_delivery_attempts(
     let rows = attempt::list(&app.db, delivery.id, before, input.limit.0 + 1).await?;
     let rows: Vec<DeliveryAttempt> = rows
         .into_iter()
-        .map(|row| DeliveryAttempt::new(row, &delivery, Some(delivery.payload.clone())))
+        .map(|row| {
+            let payload = Some(delivery.payload.clone());
+            DeliveryAttempt::new(row, webhook, delivery.event.clone(), payload)
+        })
         .collect();
     Ok(Json(Page::new(rows, input.limit, |row| Cursor {
         at: row.created_at,
@@ -127,7 +131,7 @@ pub(super) async fn list_delivery_attempts(
         ("id" = WebhookId, Path, description = "The endpoint"),
         ("deliveryId" = DeliveryId, Path, description = "The delivery"),
     ),
-    responses((status = 202, description = "The delivery that is sent, and its job", body = ResentDelivery), Problems),
+    responses((status = 202, description = "The delivery that is sent, and its job", body = SentDelivery), Problems),
     security(("bearer" = [])),
 )]
 #[tracing::instrument(skip_all, fields(webhookId = %webhook, deliveryId = %id))]
@@ -139,9 +143,70 @@ pub(super) async fn resend_delivery(
 ) -> Result<Answer> {
     let mut tx = app.begin(&caller, &request).await?;
     let (delivery, job) = resend(&mut tx, caller.user, webhook, id, app.clock.now()).await?;
-    let resent = ResentDelivery {
+    let resent = SentDelivery {
         delivery: delivery.into(),
         job: job.into(),
     };
     tx.answer(StatusCode::ACCEPTED, &resent).await
+}
+
+/// Lists the attempts at all deliveries to an endpoint, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/webhooks/{id}/attempts", tag = "webhooks",
+    params(("id" = WebhookId, Path, description = "The endpoint"), ListAttempts),
+    responses((status = 200, description = "A page of attempts", body = Page<DeliveryAttempt>), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn list_attempts(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<WebhookId>,
+    Query(input): Query<ListAttempts>,
+) -> Result<Json<Page<DeliveryAttempt>>> {
+    let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
+    let filter = attempt::Filter {
+        outcome: input.status.map(|status| status.0),
+        before: before.map(|cursor| (cursor.at, AttemptId(cursor.id))),
+    };
+    webhook::get(&app.db, caller.user, id).await?;
+    let rows = attempt::list_of_webhook(&app.db, id, filter, input.limit.0 + 1).await?;
+    let deliveries: Vec<DeliveryId> = rows.iter().map(|row| row.delivery_id).collect();
+    let events = delivery::find_events(&app.db, &deliveries).await?;
+    let rows: Vec<DeliveryAttempt> = rows
+        .into_iter()
+        .map(|row| {
+            let event = events.get(&row.delivery_id).cloned().unwrap_or_default();
+            DeliveryAttempt::new(row, id, event, None)
+        })
+        .collect();
+    Ok(Json(Page::new(rows, input.limit, |row| Cursor {
+        at: row.created_at,
+        id: row.id.0,
+    })))
+}
+
+/// Sends a test to an endpoint: the event `webhook.ping`, whatever it subscribes to, with attempts like any other.
+///
+/// Refused while the endpoint is switched off (409 `webhook_inactive`).
+#[utoipa::path(
+    post, path = "/api/v1/webhooks/{id}/ping", tag = "webhooks",
+    params(("id" = WebhookId, Path, description = "The endpoint")),
+    responses((status = 202, description = "The delivery of the test, and its job", body = SentDelivery), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all, fields(webhookId = %id))]
+pub(super) async fn ping_webhook(
+    State(app): State<App>,
+    caller: Caller,
+    request: RequestId,
+    Path(id): Path<WebhookId>,
+) -> Result<Answer> {
+    let mut tx = app.begin(&caller, &request).await?;
+    let (delivery, job) = ping(&mut tx, caller.user, id, app.clock.now()).await?;
+    let sent = SentDelivery {
+        delivery: delivery.into(),
+        job: job.into(),
+    };
+    tx.answer(StatusCode::ACCEPTED, &sent).await
 }

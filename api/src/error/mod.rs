@@ -14,7 +14,7 @@ use shared::{
     clients::{outbound::Refused, storage},
     database::{self, Refusal},
     ids::{ConversationId, MessageId},
-    models::message,
+    models::{message, webhook},
 };
 
 pub(crate) use self::{
@@ -188,6 +188,15 @@ impl From<database::Error> for Error {
             database::Error::NotFound(what) => Self::NotFound(what),
             database::Error::Unavailable(_) => Self::Unavailable(error.into()),
             database::Error::Failed(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<webhook::NotOpened> for Error {
+    fn from(error: webhook::NotOpened) -> Self {
+        match error {
+            webhook::NotOpened::Database(error) => error.into(),
+            webhook::NotOpened::Sealed(error) => Self::Internal(error.into()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Bodies of exports.
 
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use serde::Serialize;
 use shared::{
@@ -12,25 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     extract::{Fields, Rule},
     jobs::dto::Job,
+    moment::Moment,
     page::Limit,
     text::{Id, Param},
 };
-
-/// A moment, as RFC 3339 writes it.
-#[derive(Debug, Clone, Copy, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Moment::parse -> Rule)]
-pub(super) struct Moment(pub(super) DateTime<Utc>);
-
-impl Moment {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|time| time.to_utc())
-            .filter(|time| (1970..10_000).contains(&time.year()))
-            .map(Self)
-            .ok_or_else(|| Rule::new("must be a time like 2026-01-31T12:00:00Z"))
-    }
-}
 
 /// Which messages of the tree are exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserr)]

@@ -10,24 +10,11 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    extract::{Fields, Rule},
+    extract::Fields,
+    moment::Moment,
     page::Limit,
     text::{Id, Line},
 };
-
-/// A moment, as RFC 3339 writes it.
-#[derive(Debug, Clone, Copy, Deserr)]
-#[deserr(error = Fields, try_from(&String) = Moment::parse -> Rule)]
-pub(super) struct Moment(DateTime<Utc>);
-
-impl Moment {
-    fn parse(text: &str) -> Result<Self, Rule> {
-        // A plus of the offset that was not escaped arrives as a space.
-        DateTime::parse_from_rfc3339(&text.replace(' ', "+"))
-            .map(|at| Self(at.to_utc()))
-            .map_err(|_| Rule::new("must be a time like 2026-01-31T12:00:00Z"))
-    }
-}
 
 /// What is looked for.
 #[derive(Debug, Deserr, IntoParams)]

@@ -1,8 +1,10 @@
 //! Handlers of webhooks.
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use shared::{ids::WebhookId, keyring::random, models::webhook};
+use shared::{
+    ids::WebhookId,
+    models::webhook::{self, secrets::new_secret},
+};
 
 use super::dto::{CreateWebhook, CreatedWebhook, ListWebhooks, UpdateWebhook, Webhook};
 use crate::{
@@ -21,7 +23,8 @@ use crate::{
 /// Requests to it are signed according to Standard Webhooks 1.0.0 (`webhook-id`, `webhook-timestamp`,
 /// `webhook-signature`). They also carry `X-BaatCheet-Signature` (lower-case hex of the HMAC-SHA256 of the raw body,
 /// with the text of the secret as its key), `X-BaatCheet-Event` and `X-BaatCheet-Delivery-ID` (the same for every
-/// attempt). A user may have 20 endpoints (409 `webhook_limit_reached`).
+/// attempt). With `v1a` in `signatures` there is a signature of Ed25519, too, which is checked with `publicKey`. A user may
+/// have 20 endpoints (409 `webhook_limit_reached`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks", tag = "webhooks", request_body = CreateWebhook,
     responses((status = 201, description = "Created", body = CreatedWebhook), Problems),
@@ -34,20 +37,18 @@ pub(super) async fn create_webhook(
     request: RequestId,
     Json(input): Json<CreateWebhook>,
 ) -> Result<Answer> {
-    let url = input.url.0;
+    input.check(&caller)?;
     app.outbound
-        .check_url(&url)
+        .check_url(&input.url.0)
         .await
         .map_err(Error::UrlRefused)?;
-    let secret = format!("whsec_{}", BASE64_STANDARD.encode(random::<32>()));
+    let (settings, secret) = (input.settings(), new_secret());
     let mut tx = app.begin(&caller, &request).await?;
     let row = webhook::create(
         &mut tx,
         &app.keyring,
         caller.user,
-        url.into(),
-        input.events.0,
-        input.description.map(|description| description.0),
+        settings,
         &secret,
         app.clock.now(),
     )
@@ -102,7 +103,7 @@ pub(super) async fn get_webhook(
 
 /// Changes an endpoint. An attempt that is already running is not affected.
 ///
-/// Switching the endpoint on again clears `disabledReason`.
+/// Switching the endpoint on clears `disabledReason`, and forgets that it failed or asked to be left alone.
 #[utoipa::path(
     patch, path = "/api/v1/webhooks/{id}", tag = "webhooks", request_body = UpdateWebhook,
     params(("id" = WebhookId, Path, description = "The endpoint")),
@@ -118,7 +119,7 @@ pub(super) async fn update_webhook(
     Path(id): Path<WebhookId>,
     Json(input): Json<UpdateWebhook>,
 ) -> Result<Answer> {
-    input.check()?;
+    input.check(&caller)?;
     if let Some(url) = &input.url.0 {
         // Nothing is looked up for what is not there.
         webhook::get(&app.db, caller.user, id).await?;
@@ -128,8 +129,13 @@ pub(super) async fn update_webhook(
     let mut tx = app.begin(&caller, &request).await?;
     let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
+    if input.switches_on() {
+        row.forgive(&mut tx).await?;
+    }
     let settings = input.apply(row.settings());
-    let row = row.change(&mut tx, settings, app.clock.now()).await?;
+    let row = row
+        .change(&mut tx, &app.keyring, settings, app.clock.now())
+        .await?;
     tx.answer_version(StatusCode::OK, row.version, &Webhook::from(row))
         .await
 }

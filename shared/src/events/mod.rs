@@ -2,6 +2,7 @@
 //! causes it.
 
 mod data;
+mod delivering;
 
 use chrono::{DateTime, Utc};
 
@@ -10,13 +11,15 @@ pub use self::data::{
     ConversationSummary, DeletedAttachment, ExportResult, MessageSummary, OcrResult,
     TranscriptionResult, UserSummary,
 };
+pub use self::delivering::{deliver, deliver_again};
 use crate::{
     database::{Result, Tx},
-    ids::{DeliveryId, EventId, JobId, UserId, WebhookId},
-    jobs::DeliverWebhook,
-    models::{delivery, event, webhook},
-    queue,
+    ids::UserId,
+    models::{event, webhook},
 };
+
+/// The event of a test of an endpoint. Nobody subscribes to it.
+pub const PING: &str = "webhook.ping";
 
 /// Names of all events.
 pub const NAMES: &[&str] = &[
@@ -138,25 +141,9 @@ pub async fn emit(tx: &mut Tx, user: UserId, event: &Event, now: DateTime<Utc>) 
     }
     let id = event::create(tx, user, event.name(), event.data(), now).await?;
     for webhook in webhooks {
-        deliver(tx, webhook, id, now).await?;
+        deliver(tx, &webhook, id, None, now).await?;
     }
     Ok(())
-}
-
-/// Sends an event to an endpoint: makes a delivery, and the job that tries.
-///
-/// # Errors
-/// As the database fails, also when the event or the endpoint is gone.
-pub async fn deliver(
-    tx: &mut Tx,
-    webhook: WebhookId,
-    event: EventId,
-    now: DateTime<Utc>,
-) -> Result<(DeliveryId, JobId)> {
-    let delivery = DeliveryId::new();
-    let job = queue::enqueue(tx, DeliverWebhook { delivery }).await?.id;
-    delivery::create(tx, delivery, webhook, event, job, now).await?;
-    Ok((delivery, job))
 }
 
 #[cfg(test)]

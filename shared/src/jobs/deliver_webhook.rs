@@ -8,13 +8,13 @@ use url::Url;
 
 use crate::{
     database::{Result, Tx},
-    ids::DeliveryId,
+    ids::{DeliveryId, WebhookId},
     models::{
         delivery, event,
         notification::{self, Failure},
-        webhook,
+        webhook::{self, Subscribed},
     },
-    queue::{Backoff, End, Job, Queue},
+    queue::{Backoff, End, Enqueue, Job, Queue},
 };
 
 /// Delivers one event to one endpoint.
@@ -24,6 +24,22 @@ use crate::{
 pub struct DeliverWebhook {
     /// What is delivered, and to whom.
     pub delivery: DeliveryId,
+}
+
+impl DeliverWebhook {
+    /// The group of all deliveries to an endpoint.
+    pub fn group(webhook: WebhookId) -> String {
+        format!("webhook:{webhook}")
+    }
+
+    /// Asks for it as its endpoint wants it: so many at once, and in order with others about the same `subject`.
+    pub fn requested(self, to: &Subscribed, subject: Option<&str>) -> Enqueue<Self> {
+        let request = Enqueue::new(self).group(Self::group(to.id), to.ordering.at_once());
+        match to.ordering.order_key(subject) {
+            Some(order) => request.ordered(order),
+            None => request,
+        }
+    }
 }
 
 impl Job for DeliverWebhook {

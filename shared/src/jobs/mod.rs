@@ -9,6 +9,7 @@ mod process_image;
 mod purge_conversation;
 mod read_document;
 mod recognize_text;
+mod recover_webhook;
 mod summarize_conversation;
 mod title_conversation;
 mod transcribe_audio;
@@ -19,7 +20,7 @@ pub use self::{
     delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
     export_conversation::ExportConversation, make_variant::MakeVariant,
     process_image::ProcessImage, purge_conversation::PurgeConversation,
-    read_document::ReadDocument, recognize_text::RecognizeText,
+    read_document::ReadDocument, recognize_text::RecognizeText, recover_webhook::RecoverWebhook,
     summarize_conversation::SummarizeConversation, title_conversation::TitleConversation,
     transcribe_audio::TranscribeAudio,
 };
@@ -31,7 +32,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage, PurgeConversation, ReadDocument, RecognizeText, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage, PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

@@ -69,6 +69,12 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
             app.ocr_completed(owner, "text").await;
             newest(owner, path).await
         }
+        "/api/v1/webhooks/{id}/recoveries/{recoveryId}" => {
+            let body = serde_json::json!({ "since": app.clock.now() });
+            let recover = path.replace("/recoveries", "/recover");
+            let begun = owner.post_json(&recover, body).await.expect(202);
+            begun["recovery"]["id"].clone()
+        }
         "/api/v1/webhooks/{id}" => owner.webhook("http://127.0.0.1:9/").await["id"].clone(),
         _ => panic!(
             "{template}: say here how to make one below {path} of {}",

@@ -145,9 +145,19 @@ fn outcome(
     Try {
         status_code: answer.map_or(0, |answer| answer.status.as_u16()),
         error: failure.map(ToString::to_string),
+        error_code: failure.map(|_| error_code(reply).to_owned()),
+        details: None,
         response_body: answer.map(|answer| shown(&answer.body)),
         duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
         started_at,
+    }
+}
+
+/// Why a try did not succeed, for programs.
+fn error_code(reply: &Result<Answer, SendError>) -> &'static str {
+    match reply {
+        Ok(_) => "http_status",
+        Err(error) => error.code(),
     }
 }
 

@@ -9,6 +9,7 @@ mod purge_conversation;
 mod read_document;
 mod reading;
 mod recognize_text;
+mod recover_webhook;
 mod summarize_conversation;
 mod title_conversation;
 mod transcribe_audio;

@@ -2,13 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Statement, Value, entity::prelude::*,
+    ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Select, Statement, Value,
+    entity::prelude::*,
 };
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+pub use super::details::{Details, Timings, Tls};
 use crate::{
     database::{Result, Tx},
-    ids::{AttemptId, DeliveryId},
+    ids::{AttemptId, DeliveryId, WebhookId},
 };
+
+/// How the error of a try begins that the guard refused.
+const BLOCKED: &str = "blocked:";
 
 /// A row of `delivery_attempts`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -19,14 +26,21 @@ pub struct Model {
     pub id: AttemptId,
     /// Of which delivery.
     pub delivery_id: DeliveryId,
+    /// To which endpoint; not known of the oldest ones.
+    pub webhook_id: Option<WebhookId>,
     /// 1, 2, …; goes on where the delivery was sent again by hand.
     pub attempt: i32,
     /// What the endpoint answered; 0 = no answer.
     pub status_code: i16,
     /// Why it did not succeed, for the user to read.
     pub error: Option<String>,
+    /// The same, for programs.
+    pub error_code: Option<String>,
     /// Begin of the answer's body.
     pub response_body: Option<String>,
+    /// What was sent and answered besides, and how it went.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub details: Option<Details>,
     /// From the first byte sent to the last byte read.
     pub duration_ms: i32,
     /// When it began.
@@ -39,15 +53,43 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// What became of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = AttemptOutcome)]
+pub enum Outcome {
+    /// The endpoint answered 2xx.
+    Succeeded,
+    /// It answered otherwise, or not at all.
+    Failed,
+    /// Its address is not allowed, so nothing was sent.
+    Blocked,
+}
+
+impl Model {
+    /// What became of it.
+    pub fn outcome(&self) -> Outcome {
+        match &self.error {
+            None => Outcome::Succeeded,
+            Some(error) if error.starts_with(BLOCKED) => Outcome::Blocked,
+            Some(_) => Outcome::Failed,
+        }
+    }
+}
+
 /// What one try came to.
 #[derive(Debug, Clone)]
 pub struct Try {
     /// 0 = no answer.
     pub status_code: u16,
-    /// Why it did not succeed.
+    /// Why it did not succeed; begins with `blocked:` where the guard refused.
     pub error: Option<String>,
+    /// The same, for programs: `http_status`, or the code of what went wrong.
+    pub error_code: Option<String>,
     /// Begin of the answer's body.
     pub response_body: Option<String>,
+    /// What was sent and answered besides, and how it went.
+    pub details: Option<Details>,
     /// How long it took.
     pub duration_ms: i32,
     /// When it began.
@@ -62,22 +104,46 @@ pub async fn record(tx: &mut Tx, delivery: DeliveryId, of: Try) -> Result<bool> 
     // The job's row is locked, so nobody else counts the tries now.
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
-        "INSERT INTO delivery_attempts
-                (id, delivery_id, attempt, status_code, error, response_body, duration_ms, created_at)
-         SELECT $1, d.id, (SELECT coalesce(max(a.attempt), 0) + 1 FROM delivery_attempts a WHERE a.delivery_id = d.id),
-                $3, $4, $5, $6, $7
+        "INSERT INTO delivery_attempts (id, delivery_id, webhook_id, attempt, status_code, error, error_code, response_body,
+                                        details, duration_ms, created_at)
+         SELECT $1, d.id, d.webhook_id,
+                (SELECT coalesce(max(a.attempt), 0) + 1 FROM delivery_attempts a WHERE a.delivery_id = d.id),
+                $3, $4, $5, $6, $7, $8, $9
            FROM deliveries d WHERE d.id = $2 FOR KEY SHARE OF d",
         [
             AttemptId::new().into(),
             delivery.into(),
             i16::try_from(of.status_code).unwrap_or(0).into(),
             of.error.into(),
+            of.error_code.into(),
             of.response_body.into(),
+            of.details.into(),
             of.duration_ms.into(),
             of.started_at.into(),
         ],
     );
     Ok(tx.orm().execute_raw(statement).await?.rows_affected() > 0)
+}
+
+/// The newest `limit` of some tries.
+async fn newest(
+    db: &impl ConnectionTrait,
+    mut tries: Select<Entity>,
+    before: Option<(DateTime<Utc>, AttemptId)>,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    if let Some((created_at, id)) = before {
+        tries = tries.filter(Expr::cust_with_values(
+            "(created_at, id) < ($1, $2)",
+            [created_at.into(), Value::from(id)],
+        ));
+    }
+    Ok(tries
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(db)
+        .await?)
 }
 
 /// Lists tries of a delivery, newest first; whose it is was checked with the delivery.
@@ -90,17 +156,40 @@ pub async fn list(
     before: Option<(DateTime<Utc>, AttemptId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::DeliveryId.eq(delivery));
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    let tries = Entity::find().filter(Column::DeliveryId.eq(delivery));
+    newest(db, tries, before, limit).await
+}
+
+/// Which tries of an endpoint are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    /// Only those that came to this.
+    pub outcome: Option<Outcome>,
+    /// Only those older than this one.
+    pub before: Option<(DateTime<Utc>, AttemptId)>,
+}
+
+/// Lists tries of all deliveries to an endpoint, newest first; whose it is was checked with the endpoint.
+///
+/// # Errors
+/// As the database fails.
+pub async fn list_of_webhook(
+    db: &impl ConnectionTrait,
+    webhook: WebhookId,
+    filter: Filter,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    let tries = Entity::find().filter(Column::WebhookId.eq(webhook));
+    let (error, blocked) = (Column::Error, format!("{BLOCKED}%"));
+    let tries = match filter.outcome {
+        None => tries,
+        Some(Outcome::Succeeded) => tries.filter(error.is_null()),
+        Some(Outcome::Failed) => tries
+            .filter(error.is_not_null())
+            .filter(error.not_like(blocked)),
+        Some(Outcome::Blocked) => tries
+            .filter(error.is_not_null())
+            .filter(error.like(blocked)),
+    };
+    newest(db, tries, filter.before, limit).await
 }

@@ -1,6 +1,7 @@
 //! Events on their way to endpoints, and each try to get there.
 
 pub mod attempt;
+mod details;
 mod overview;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::overview::{Filter, Overview, get, list};
+pub use self::overview::{Filter, Overview, find_events, get, list};
 use crate::{
     database::{Result, Tx},
     ids::{DeliveryId, EventId, JobId, WebhookId},
@@ -58,6 +59,8 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Whether it is a ping.
+    pub is_test: bool,
 }
 
 /// None that the queries need.
@@ -87,8 +90,22 @@ pub async fn create(
         error: Set(None),
         created_at: Set(now),
         finished_at: Set(None),
+        is_test: Set(false),
     };
     Entity::insert(row).exec_without_returning(tx.orm()).await?;
+    Ok(())
+}
+
+/// Records that it is a ping.
+///
+/// # Errors
+/// As the database fails.
+pub async fn mark_test(tx: &mut Tx, id: DeliveryId) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::IsTest, Expr::value(true))
+        .filter(Column::Id.eq(id))
+        .exec(tx.orm())
+        .await?;
     Ok(())
 }
 

@@ -1,15 +1,19 @@
 //! Deliveries as their users see them: with the event, the last try and the next one.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveEnum as _, ConnectionTrait, DbBackend, FromQueryResult, Statement, Value,
+    ActiveEnum as _, ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Value,
     entity::prelude::Json,
 };
+use uuid::Uuid;
 
 use super::Status;
 use crate::{
     database::{Error, Result},
     ids::{DeliveryId, EventId, JobId, UserId, WebhookId},
+    models::webhook::pattern,
 };
 
 /// A delivery with what belongs to it.
@@ -37,12 +41,18 @@ pub struct Overview {
     pub event_data: Json,
     /// When the event happened.
     pub happened_at: DateTime<Utc>,
+    /// What the event is about.
+    pub subject: Option<String>,
+    /// Whether it is a ping.
+    pub is_test: bool,
     /// Number of the last try.
     pub attempts: Option<i32>,
     /// What the last try was answered; 0 = no answer.
     pub status_code: Option<i16>,
     /// Why the last try did not succeed.
     pub attempt_error: Option<String>,
+    /// The same, for programs.
+    pub error_code: Option<String>,
     /// How long the last try took.
     pub duration_ms: Option<i32>,
     /// When the next try is due, where one waits.
@@ -53,8 +63,8 @@ pub struct Overview {
 /// in the order of their index. `IS TRUE` keeps the planner from walking all live jobs for the state's sake.
 const SELECT: &str = "
     SELECT d.id, d.webhook_id, d.event_id, d.job_id, d.status, d.error, d.created_at, d.finished_at,
-           e.kind AS event, e.data AS event_data, e.created_at AS happened_at,
-           a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.duration_ms,
+           d.is_test, e.kind AS event, e.data AS event_data, e.created_at AS happened_at, e.subject,
+           a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.error_code, a.duration_ms,
            (SELECT j.run_at FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
                AND (j.state IN ('queued', 'parked', 'dispatched')) IS TRUE) AS next_attempt_at
       FROM deliveries d
@@ -66,10 +76,14 @@ const SELECT: &str = "
 /// Which deliveries are listed.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only of this status.
-    pub status: Option<Status>,
-    /// Only of events of this name.
+    /// Only of one of these statuses; of any where there are none.
+    pub statuses: Vec<Status>,
+    /// Only of events that this pattern wants.
     pub event: Option<String>,
+    /// Only those of this time on.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those before this time.
+    pub until: Option<DateTime<Utc>>,
     /// Only those older than this one.
     pub before: Option<(DateTime<Utc>, DeliveryId)>,
 }
@@ -112,12 +126,31 @@ pub async fn list(
         format!("${}", values.len())
     };
     let mut conditions = Vec::new();
-    if let Some(status) = filter.status {
-        // Written out: the index of those that have not succeeded is not taken for a status that is not known yet.
-        conditions.push(format!(" AND d.status = '{}'", status.to_value()));
+    // Written out: the index of those that have not succeeded is not taken for a status that is not known yet.
+    let statuses = filter.statuses.iter();
+    let statuses: Vec<String> = statuses
+        .map(|status| format!("'{}'", status.to_value()))
+        .collect();
+    match statuses.as_slice() {
+        [] => {}
+        [status] => conditions.push(format!(" AND d.status = {status}")),
+        statuses => conditions.push(format!(" AND d.status IN ({})", statuses.join(", "))),
     }
-    if let Some(event) = &filter.event {
-        conditions.push(format!(" AND e.kind = {}", bind(event.clone().into())));
+    match filter.event.as_deref() {
+        None | Some(pattern::ALL) => {}
+        Some(event) => match pattern::group_of(event) {
+            Some(group) => {
+                let group = bind(group.to_owned().into());
+                conditions.push(format!(" AND starts_with(e.kind, {group})"));
+            }
+            None => conditions.push(format!(" AND e.kind = {}", bind(event.to_owned().into()))),
+        },
+    }
+    if let Some(since) = filter.since {
+        conditions.push(format!(" AND d.created_at >= {}", bind(since.into())));
+    }
+    if let Some(until) = filter.until {
+        conditions.push(format!(" AND d.created_at < {}", bind(until.into())));
     }
     if let Some((created_at, id)) = filter.before {
         let (created_at, id) = (bind(created_at.into()), bind(id.into()));
@@ -130,4 +163,23 @@ pub async fn list(
     );
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     Ok(Overview::find_by_statement(statement).all(db).await?)
+}
+
+/// Finds the names of the events of deliveries, which were found by their user.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_events(
+    db: &impl ConnectionTrait,
+    deliveries: &[DeliveryId],
+) -> Result<HashMap<DeliveryId, String>> {
+    const SQL: &str = "SELECT d.id, e.kind FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = ANY($1)";
+    let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.0).collect();
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [ids.into()]);
+    let rows = db.query_all_raw(statement).await?;
+    let named: Result<HashMap<DeliveryId, String>, DbErr> = rows
+        .iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "kind")?)))
+        .collect();
+    Ok(named?)
 }

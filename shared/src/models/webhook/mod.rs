@@ -1,4 +1,16 @@
 //! Endpoints of clients' servers.
+//!
+//! Locks are taken in the order job, endpoint, its state and group, delivery: so does a run that switches one off.
+
+pub mod headers;
+pub mod health;
+pub mod pattern;
+pub mod recovery;
+mod rotation;
+pub mod secrets;
+mod settings;
+pub mod state;
+mod subscribed;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -6,15 +18,26 @@ use sea_orm::{
     entity::prelude::*, sea_query::LockType,
 };
 
+use self::secrets::SigningKey;
+pub use self::{
+    pattern::wants,
+    rotation::Rotated,
+    secrets::{NotOpened, Secrets},
+    settings::{Ordering, Schedule, Scope, Settings},
+    subscribed::{Subscribed, find_subscribed, find_subscribed_admins},
+};
 use super::user;
 use crate::{
     database::{Error, Refusal, Result, Tx},
-    ids::{UserId, WebhookId},
+    ids::{SecretId, UserId, WebhookId},
+    jobs::DeliverWebhook,
     keyring::{self, Keyring, Place},
+    queue::groups,
 };
 
 /// Most endpoints of a user.
 pub const MAX_PER_USER: u64 = 20;
+const NOT_FOUND: Error = Error::NotFound("webhook");
 
 /// A row of `webhooks`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -27,16 +50,46 @@ pub struct Model {
     pub user_id: UserId,
     /// Where events are posted to.
     pub url: String,
-    /// Which ones.
+    /// Which ones: names and patterns.
     pub events: Vec<String>,
     /// For people.
     pub description: Option<String>,
     /// The signing secret, sealed.
     pub secret: Vec<u8>,
+    /// Which one that is.
+    pub secret_id: SecretId,
+    /// When it was made, if that was after the endpoint was.
+    pub secret_created_at: Option<DateTime<Utc>>,
+    /// The Ed25519 seed, sealed, where requests are signed with one, too.
+    pub signing_key: Option<Vec<u8>>,
+    /// Which one that is.
+    pub signing_key_id: Option<SecretId>,
+    /// When it was made.
+    pub signing_key_created_at: Option<DateTime<Utc>>,
+    /// What its signatures are checked with.
+    pub public_key: Option<Vec<u8>>,
+    /// Until when former secrets may hold; none does where there is no time.
+    pub old_secrets_until: Option<DateTime<Utc>>,
+    /// Headers of its requests by name, as JSON, sealed.
+    pub sealed_headers: Option<Vec<u8>>,
+    /// Their names.
+    pub header_names: Vec<String>,
+    /// Most tries a minute.
+    pub rate_limit_per_minute: Option<i32>,
+    /// When it is tried again.
+    pub schedule: Schedule,
+    /// Which deliveries wait for each other.
+    pub ordering: Ordering,
+    /// Longest time of a try; as the worker says where there is none.
+    pub timeout_seconds: Option<i16>,
+    /// Whose events it gets.
+    pub scope: Scope,
     /// Whether events are sent.
     pub is_active: bool,
     /// Why they are not, if we switched it off.
     pub disabled_reason: Option<String>,
+    /// When we did.
+    pub disabled_at: Option<DateTime<Utc>>,
     /// Grows with every change.
     pub version: i32,
     /// When it was made.
@@ -51,11 +104,12 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-fn place(id: WebhookId) -> Place<'static> {
+/// Where a secret of an endpoint is kept.
+fn place(id: WebhookId, column: &'static str) -> Place<'static> {
     Place {
         table: "webhooks",
         row: id.0,
-        column: "secret",
+        column,
     }
 }
 
@@ -65,68 +119,29 @@ impl Model {
     /// # Errors
     /// When no configured key opens it.
     pub fn open_secret(&self, keyring: &Keyring) -> Result<String, keyring::Error> {
-        let secret = keyring.open(&place(self.id), &self.secret)?;
+        let secret = keyring.open(&place(self.id, "secret"), &self.secret)?;
         String::from_utf8(secret).map_err(|_| keyring::Error::Damaged)
     }
 
-    /// What its user says of it.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            url: self.url.clone(),
-            events: self.events.clone(),
-            description: self.description.clone(),
-            is_active: self.is_active,
-        }
-    }
-
-    /// Changes what its user says of it. Saying the same again changes nothing; switching it on forgets why it was off.
+    /// Forgets that it failed, and ends what keeps its deliveries from being tried: its user says that it is well.
     ///
     /// # Errors
     /// As the database fails.
-    pub async fn change(self, tx: &mut Tx, to: Settings, now: DateTime<Utc>) -> Result<Self> {
-        if to == self.settings() {
-            return Ok(self);
-        }
-        let version = self.version + 1;
-        let mut row: ActiveModel = self.into();
-        if to.is_active {
-            row.disabled_reason = Set(None);
-        }
-        row.url = Set(to.url);
-        row.events = Set(to.events);
-        row.description = Set(to.description);
-        row.is_active = Set(to.is_active);
-        row.version = Set(version);
-        row.updated_at = Set(now);
-        Ok(row.update(tx.orm()).await?)
+    pub async fn forgive(&self, tx: &mut Tx) -> Result<()> {
+        state::clear(tx, self.id).await?;
+        groups::release(tx, &DeliverWebhook::group(self.id)).await
     }
-}
-
-/// What a user says of an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Where events are posted to.
-    pub url: String,
-    /// Which ones.
-    pub events: Vec<String>,
-    /// For people.
-    pub description: Option<String>,
-    /// Whether events are sent.
-    pub is_active: bool,
 }
 
 /// Makes an endpoint.
 ///
 /// # Errors
 /// [`Refusal::WebhookLimitReached`] when the user has [`MAX_PER_USER`] already.
-#[expect(clippy::too_many_arguments, reason = "each is a column")]
 pub async fn create(
     tx: &mut Tx,
     keyring: &Keyring,
     user: UserId,
-    url: String,
-    events: Vec<String>,
-    description: Option<String>,
+    settings: Settings,
     secret: &str,
     now: DateTime<Utc>,
 ) -> Result<Model> {
@@ -143,15 +158,35 @@ pub async fn create(
         return Err(Refusal::WebhookLimitReached.into());
     }
     let id = WebhookId::new();
+    if let Some(interval) = settings.interval() {
+        groups::pace(tx, &DeliverWebhook::group(id), Some(interval)).await?;
+    }
+    let key = settings.is_asymmetric.then(SigningKey::new);
+    let headers = settings.headers.unwrap_or_default();
     let row = ActiveModel {
         id: Set(id),
         user_id: Set(user),
-        url: Set(url),
-        events: Set(events),
-        description: Set(description),
-        secret: Set(keyring.seal(&place(id), secret.as_bytes())),
-        is_active: Set(true),
+        url: Set(settings.url),
+        events: Set(settings.events),
+        description: Set(settings.description),
+        secret: Set(keyring.seal(&place(id, "secret"), secret.as_bytes())),
+        secret_id: Set(SecretId::new()),
+        secret_created_at: Set(Some(now)),
+        signing_key: Set(key.as_ref().map(|key| key.seal(keyring, id))),
+        signing_key_id: Set(key.as_ref().map(|_| SecretId::new())),
+        signing_key_created_at: Set(key.as_ref().map(|_| now)),
+        public_key: Set(key.as_ref().map(|key| key.public.clone())),
+        old_secrets_until: Set(None),
+        sealed_headers: Set(headers::seal(keyring, id, &headers)),
+        header_names: Set(headers.into_keys().collect()),
+        rate_limit_per_minute: Set(settings.rate_limit_per_minute),
+        schedule: Set(settings.schedule),
+        ordering: Set(settings.ordering),
+        timeout_seconds: Set(settings.timeout_seconds),
+        scope: Set(settings.scope),
+        is_active: Set(settings.is_active),
         disabled_reason: Set(None),
+        disabled_at: Set(None),
         version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
@@ -168,7 +203,7 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: WebhookId) -> Resu
         .filter(Column::UserId.eq(user))
         .one(db)
         .await?
-        .ok_or(Error::NotFound("webhook"))
+        .ok_or(NOT_FOUND)
 }
 
 /// Gets an endpoint of `user`, which nobody else changes until the transaction ends.
@@ -181,7 +216,7 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<
         .lock_exclusive()
         .one(tx.orm())
         .await?
-        .ok_or(Error::NotFound("webhook"))
+        .ok_or(NOT_FOUND)
 }
 
 /// Finds the endpoint of a delivery.
@@ -190,6 +225,15 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<
 /// As the database fails.
 pub async fn find_for_any_user(db: &impl ConnectionTrait, id: WebhookId) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).one(db).await?)
+}
+
+/// Finds an endpoint for a job, and keeps it from being deleted until the transaction ends.
+///
+/// # Errors
+/// As the database fails.
+pub async fn hold_for_any_user(tx: &mut Tx, id: WebhookId) -> Result<Option<Model>> {
+    let held = Entity::find_by_id(id).lock(LockType::KeyShare);
+    Ok(held.one(tx.orm()).await?)
 }
 
 /// Lists endpoints of `user`, newest first.
@@ -217,29 +261,6 @@ pub async fn list(
         .await?)
 }
 
-/// Finds the active endpoints of `user` that want an event.
-///
-/// # Errors
-/// As the database fails.
-pub async fn find_subscribed(
-    db: &impl ConnectionTrait,
-    user: UserId,
-    event: &str,
-) -> Result<Vec<WebhookId>> {
-    Ok(Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::UserId.eq(user))
-        .filter(Column::IsActive.eq(true))
-        .filter(Expr::cust_with_values("$1 = ANY(events)", [event]))
-        .order_by_asc(Column::Id)
-        // One that is being deleted must not vanish before its delivery is there.
-        .lock(LockType::KeyShare)
-        .into_tuple()
-        .all(db)
-        .await?)
-}
-
 /// Deletes an endpoint of `user`, with its deliveries.
 ///
 /// # Errors
@@ -251,10 +272,9 @@ pub async fn delete(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<()> {
         .exec(tx.orm())
         .await?;
     if gone.rows_affected == 0 {
-        Err(Error::NotFound("webhook"))
-    } else {
-        Ok(())
+        return Err(NOT_FOUND);
     }
+    groups::forget(tx, &DeliverWebhook::group(id)).await
 }
 
 /// Switches an endpoint off because of what `url` answered; false if it is off already, gone, or at another URL now.
@@ -271,6 +291,7 @@ pub async fn disable(
     let disabled = Entity::update_many()
         .col_expr(Column::IsActive, Expr::value(false))
         .col_expr(Column::DisabledReason, Expr::value(reason))
+        .col_expr(Column::DisabledAt, Expr::value(now))
         .col_expr(Column::Version, Expr::cust("version + 1"))
         .col_expr(Column::UpdatedAt, Expr::value(now))
         .filter(Column::Id.eq(id))
