@@ -16,6 +16,7 @@ mod deliveries;
 mod denied;
 mod downloads;
 mod error;
+mod events;
 mod exports;
 mod extract;
 mod given;

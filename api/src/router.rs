@@ -18,7 +18,7 @@ use crate::{
     app::App,
     attachments, chat, conversations, deliveries,
     error::Error,
-    exports, health, jobs, messages, metrics, middleware, models, notifications, openai,
+    events, exports, health, jobs, messages, metrics, middleware, models, notifications, openai,
     openapi::{self, Document},
     projects, search, tokens, tools, usage, variants, webhooks,
 };
@@ -32,6 +32,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(variants::router())
         .merge(chat::router())
         .merge(conversations::router())
+        .merge(events::router())
         .merge(exports::router())
         .merge(jobs::router())
         .merge(messages::router())

@@ -2,8 +2,7 @@
 //!
 //! The public half of a signing key is kept beside it, so that showing it needs no key of the deployment. `old_secrets_until`
 //! spares each delivery a look at `webhook_old_secrets`. Tries know their endpoint, so that its newest ones are found by an
-//! index; those that were made before are found by their delivery only. Events come in order of time: a block range index
-//! knows their age for next to nothing.
+//! index; those that were made before are found by their delivery only. Events are listed newest first, of one user and of all.
 
 crate::sql_migration!(
     "ALTER TABLE webhooks
@@ -73,7 +72,7 @@ crate::sql_migration!(
         WHERE error IS NOT NULL;
     ALTER TABLE events ADD subject text;
     DROP INDEX events_created_at;
-    CREATE INDEX events_created_at ON events USING brin (created_at);
+    CREATE INDEX events_created_at ON events (created_at DESC, id DESC);
     DROP INDEX events_user_id;
     CREATE INDEX events_user_id ON events (user_id, created_at DESC, id DESC);",
     "DROP INDEX events_user_id;

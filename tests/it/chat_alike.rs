@@ -191,7 +191,24 @@ async fn story(app: &TestApp, user: &Actor) -> Vec<Page> {
         .await;
     user.delete(&path).await.expect(204);
     diary.post("after the end", CHAT, say("No")).await;
+    diary
+        .note("what has happened", events_of(app, user).await, None)
+        .await;
     diary.pages
+}
+
+/// The events of somebody but for those of their account, in the order in which they were caused, with the microseconds at
+/// which they happened.
+async fn events_of(app: &TestApp, user: &Actor) -> Value {
+    let sql = "SELECT jsonb_build_object('kind', kind, 'subject', subject, 'data', data,
+                                         'at', (extract(epoch FROM created_at) * 1000000)::bigint)
+                 FROM events WHERE user_id = $1 AND kind NOT LIKE 'user.%' ORDER BY id";
+    let rows: Vec<Value> = sqlx::query_scalar(sql)
+        .bind(app.id_of(user).await.0)
+        .fetch_all(app.database.pool())
+        .await
+        .unwrap();
+    rows.into()
 }
 
 async fn ledger_of(app: &TestApp, user: &Actor) -> Value {
@@ -239,6 +256,11 @@ fn expect_right(pages: &[Page]) {
     ] {
         assert_eq!(page(name)["seen"]["status"], status, "{}", page(name));
     }
+    let happened = page("what has happened")["seen"].as_array().unwrap();
+    let failed = happened
+        .iter()
+        .filter(|event| event["kind"] == "message.failed");
+    assert_eq!(i64::try_from(failed.count()).unwrap(), FAILED);
     // A conversation begins with version 1; its question with the beginning of the answer, and the end of that, follow.
     for (name, messages, version) in [("it begins", 2, 3), ("it goes on", 4, 5)] {
         let conversation = &page(name)["conversation"]["body"];

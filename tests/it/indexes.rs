@@ -6,7 +6,7 @@ use shared::{
     models::{
         conversation::{self, Filter},
         delivery::{self, attempt::Outcome},
-        message, notification, project, search, webhook,
+        event, message, notification, project, search, webhook,
     },
 };
 use tests::{TestDatabase, database::connect};
@@ -229,6 +229,21 @@ async fn endpoints_are_found_by_user() {
     let it = Watched::new().await;
     let subscribed = webhook::find_subscribed(&it.db, UserId(id(7)), "message.created");
     it.uses("webhooks_user_id", subscribed).await.unwrap();
+}
+
+#[tokio::test]
+async fn lists_of_events_use_their_index() {
+    let it = Watched::new().await;
+    it.db.execute_unprepared(DELIVERIES).await.unwrap();
+    let user = UserId(id(7));
+    for (kinds, rows) in [
+        (None, 51),
+        (Some(&["message.created", "message.failed"][..]), 51),
+    ] {
+        let list = event::list(&it.db, user, kinds, None, 51);
+        let list = it.uses("events_user_id", list).await.unwrap();
+        assert_eq!(list.len(), rows, "{kinds:?}");
+    }
 }
 
 #[tokio::test]

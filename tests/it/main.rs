@@ -52,6 +52,8 @@ mod engine;
 mod engine_deaths;
 mod engine_groups;
 mod engine_unique;
+mod events;
+mod events_shown;
 mod export_ends;
 mod export_files;
 mod export_pages;

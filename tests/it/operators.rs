@@ -75,6 +75,8 @@ async fn the_first_admin_is_made_where_nobody_may_register() {
     assert_eq!(me["id"], made.out.trim());
     assert_eq!(me["role"], "admin");
     assert_eq!(me["displayName"], "Ana");
+    let events = ana.get("/api/v1/events").await.expect(200);
+    assert_eq!(tests::actor::each(&events, "type"), ["user.created"]);
 
     let again = user(&app, &create, "correct horse battery\n").await;
     assert_eq!((again.code, again.out.as_str()), (Some(1), ""));

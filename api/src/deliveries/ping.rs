@@ -1,14 +1,13 @@
 //! Sending a test to an endpoint.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use shared::{
     database::{Refusal, Tx},
-    events,
+    events::{self, Event, PingedWebhook},
     ids::{UserId, WebhookId},
     models::{
         delivery::{self, Overview},
-        event, job, webhook,
+        job, webhook,
     },
 };
 
@@ -28,8 +27,8 @@ pub(super) async fn ping(
     if !endpoint.is_active {
         return Err(Refusal::WebhookInactive.into());
     }
-    let data = json!({ "webhookId": id });
-    let event = event::create(tx, user, events::PING, data, now).await?;
+    let ping = Event::WebhookPing(PingedWebhook { webhook_id: id });
+    let event = events::record(tx, user, &ping, now).await?;
     let to = endpoint.subscribed();
     let (delivery, job) = events::deliver(tx, &to, event, Some(&id.to_string()), now).await?;
     delivery::mark_test(tx, delivery).await?;

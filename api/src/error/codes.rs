@@ -8,7 +8,9 @@ impl Error {
     /// Status, permanent code and title. Exhaustive, so a new variant cannot forget one.
     pub(super) fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "Not found"),
+            Self::NotFound(_) | Self::EventTypeNotFound { .. } => {
+                (StatusCode::NOT_FOUND, "not_found", "Not found")
+            }
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",

@@ -82,6 +82,12 @@ pub(crate) enum Error {
         /// What may have been meant.
         near: Vec<String>,
     },
+    /// There are no events of such a name.
+    #[error("there is no such event type{}", meant(.near))]
+    EventTypeNotFound {
+        /// What may have been meant.
+        near: Vec<String>,
+    },
     /// Nobody who has the model can be asked.
     #[error("no provider of {what} is configured: set {}", .variables.join(" or "))]
     NoProvider {

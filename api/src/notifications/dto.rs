@@ -14,7 +14,8 @@ use crate::{extract::Fields, page::Limit, text::Param};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Notification {
     id: NotificationId,
-    /// `webhook.delivery_failed`: a delivery was given up; `webhook.disabled`: an endpoint was switched off.
+    /// `webhook.delivery_failed`: a delivery was given up; else the name of the event that it tells of: `webhook.disabled`,
+    /// `export.completed`, `export.failed`, `job.failed`, `usage.limit_approaching`, `usage.limit_reached`.
     #[schema(example = "webhook.delivery_failed")]
     kind: String,
     /// In a few words.
@@ -25,8 +26,10 @@ pub(super) struct Notification {
         example = "message.created did not reach example.com, and was given up: the endpoint answered 500."
     )]
     body: String,
-    /// For programs; its shape depends on `kind`. For webhooks: `{webhookId, deliveryId, event, reason, failures}`, the
-    /// latest failure and how many there were since the user last read about that endpoint.
+    /// For programs; its shape depends on `kind`. For a delivery: `{webhookId, deliveryId, event, reason, failures}`, the
+    /// latest failure and how many there were since the user last read about that endpoint. For an endpoint: `{webhookId,
+    /// reason, failures}`. For an export: `{exportId, conversationId, format, fileName}`. For a job: `{jobId, kind, status,
+    /// reason, failures}`, the latest of its kind. For a limit: `{limit, used, allowed, resetsAt}`.
     #[schema(value_type = Object)]
     data: Value,
     /// Null while it is unread.

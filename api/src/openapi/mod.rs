@@ -41,6 +41,7 @@ use crate::{
         (name = "attachments", description = "Uploaded files, and the text read from them"),
         (name = "chat", description = "Answers of models: asked for, streamed, resumed, stopped"),
         (name = "conversations", description = "Creating, finding, filing and deleting conversations"),
+        (name = "events", description = "What has happened, and the kinds of events that there are"),
         (name = "exports", description = "Files made of conversations"),
         (name = "jobs", description = "Work in the background"),
         (name = "messages", description = "The messages of a conversation, which form a tree"),

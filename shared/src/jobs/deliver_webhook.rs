@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use url::Url;
 
 use crate::{
     database::{Result, Tx},
+    events,
     ids::{DeliveryId, WebhookId},
     models::{
         delivery, event,
@@ -64,7 +64,8 @@ impl Job for DeliverWebhook {
     }
 }
 
-/// Tells the endpoint's owner that a delivery was given up, or that the endpoint was switched off with it.
+/// Tells the endpoint's owner that a delivery was given up. Where the endpoint was switched off with it, they have been told
+/// of that ([`events::webhook_disabled`]), which is more.
 async fn tell_owner(tx: &mut Tx, delivery: DeliveryId, reason: &str) -> Result<()> {
     let Some(delivery) = delivery::find_for_any_user(tx.orm(), delivery).await? else {
         return Ok(());
@@ -74,32 +75,19 @@ async fn tell_owner(tx: &mut Tx, delivery: DeliveryId, reason: &str) -> Result<(
     let (Some(webhook), Some(event)) = (webhook, event) else {
         return Ok(());
     };
-    // The whole URL may hold a secret, and notifications are shown in passing.
-    let url = Url::parse(&webhook.url).ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or("its server");
-    let is_off = !webhook.is_active && webhook.disabled_reason.is_some();
-    let (kind, title, body) = if is_off {
-        (
-            "webhook.disabled",
-            "A webhook was switched off",
-            format!("Nothing is sent to {host} any more: {reason}."),
-        )
-    } else {
-        (
-            "webhook.delivery_failed",
-            "A webhook could not be delivered",
-            format!(
-                "{} did not reach {host}, and was given up: {reason}.",
-                event.kind
-            ),
-        )
-    };
+    if !webhook.is_active && webhook.disabled_reason.is_some() {
+        return Ok(());
+    }
     let failure = Failure {
         user: webhook.user_id,
-        kind,
+        kind: "webhook.delivery_failed",
         topic: format!("webhook:{}", webhook.id),
-        title,
-        body,
+        title: "A webhook could not be delivered",
+        body: format!(
+            "{} did not reach {}, and was given up: {reason}.",
+            event.kind,
+            events::host(&webhook.url)
+        ),
         data: json!({
             "webhookId": webhook.id,
             "deliveryId": delivery.id,

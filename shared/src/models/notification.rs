@@ -90,6 +90,51 @@ pub async fn tell_failure(tx: &mut Tx, of: Failure, now: DateTime<Utc>) -> Resul
     Ok(())
 }
 
+/// Something that a user would want to know.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// Who is told.
+    pub user: UserId,
+    /// `export.completed`, …
+    pub kind: &'static str,
+    /// What it is about.
+    pub topic: String,
+    /// In a few words.
+    pub title: &'static str,
+    /// In a sentence.
+    pub body: String,
+    /// For programs; an object.
+    pub data: Json,
+}
+
+/// Tells a user of something. While they have not read of what was told of the same topic before, that notification tells
+/// of this instead.
+///
+/// # Errors
+/// As the database fails.
+pub async fn tell(tx: &mut Tx, of: News, now: DateTime<Utc>) -> Result<()> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "INSERT INTO notifications (id, user_id, kind, topic, title, body, data, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         ON CONFLICT (user_id, topic) WHERE read_at IS NULL DO UPDATE
+            SET kind = excluded.kind, title = excluded.title, body = excluded.body, data = excluded.data,
+                updated_at = excluded.updated_at",
+        [
+            NotificationId::new().into(),
+            of.user.into(),
+            of.kind.into(),
+            of.topic.into(),
+            of.title.into(),
+            of.body.into(),
+            of.data.into(),
+            now.into(),
+        ],
+    );
+    tx.orm().execute_raw(statement).await?;
+    Ok(())
+}
+
 /// Which notifications are listed.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

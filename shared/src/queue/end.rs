@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Queue;
 use crate::{
     database::{Refusal, Result, Tx},
+    events,
     ids::{JobId, UserId},
     jobs,
 };
@@ -237,7 +238,7 @@ impl LiveJob {
     }
 }
 
-/// Ends a locked job, and tells its rows.
+/// Ends a locked job, and tells its rows and its user.
 ///
 /// A job that was asked for again while it ran does not stay failed or cancelled: it waits for another run, with fresh
 /// attempts.
@@ -277,7 +278,8 @@ pub async fn end(tx: &mut Tx, job: &LiveJob, end: &End, errors: Option<Value>) -
         }
         return Ok(());
     }
-    jobs::ended(&job.kind, &job.payload, tx, end).await
+    jobs::ended(&job.kind, &job.payload, tx, end).await?;
+    events::job_failed(tx, job, end).await
 }
 
 /// Ends a job that waits, if it still does: its work has become pointless.

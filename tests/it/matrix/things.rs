@@ -61,6 +61,7 @@ async fn make(app: &TestApp, owner: &Actor, template: &str, path: &str) -> Strin
             newest(owner, path).await
         }
         "/api/v1/jobs/{id}" => upload(owner).await["job"]["id"].clone(),
+        "/api/v1/events/{id}" => newest(owner, path).await,
         "/api/v1/notifications/{id}" => {
             app.trouble(owner).await;
             newest(owner, path).await
@@ -138,11 +139,13 @@ pub(super) async fn operations(app: &TestApp) -> Vec<Operation> {
 /// Makes a thing for each operation that names one.
 pub(super) async fn things(app: &TestApp, owner: &Actor) -> Vec<Thing> {
     let mut things = Vec::new();
-    // Models are nobody's, and operators' things have tests of their own.
+    // Models and types of events are nobody's, and operators' things have tests of their own.
     let operations = operations(app).await.into_iter();
     let is_owned = |one: &Operation| {
         let template = &one.template;
-        !template.contains("/models/") && !template.contains("/admin/")
+        !["/models/", "/event-types/", "/admin/"]
+            .iter()
+            .any(|part| template.contains(part))
     };
     for operation in operations.filter(is_owned) {
         let (mut path, mut template, mut ids) = (String::new(), String::new(), Vec::new());

@@ -16,6 +16,7 @@ pub(super) use self::deleting::cancel_job;
 pub use self::deleting::{delete, delete_some_of_conversation};
 use crate::{
     database::{Error, Result, Tx},
+    events::{self, AttachmentSummary, Event},
     ids::{AttachmentId, ConversationId, MessageId, UserId},
     models::{pending_object, recognition},
 };
@@ -105,7 +106,7 @@ pub struct New {
     pub storage_key: String,
 }
 
-/// Records an upload, whose object was noted by [`pending_object::begin`].
+/// Records an upload, whose object was noted by [`pending_object::begin`], and tells of it.
 ///
 /// # Errors
 /// When the object is not pending any more; or as the database fails.
@@ -127,7 +128,10 @@ pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> 
         storage_key: Set(new.storage_key),
         created_at: Set(now),
     };
-    Ok(row.insert(tx.orm()).await?)
+    let row = row.insert(tx.orm()).await?;
+    let event = Event::AttachmentCreated(AttachmentSummary::from(&row));
+    events::emit(tx, row.user_id, &event, now).await?;
+    Ok(row)
 }
 
 /// Gets an attachment of `user`.

@@ -213,15 +213,19 @@ pub async fn end_answer(
         conversation.updated_at = Set(now);
         conversation.update(tx.orm()).await?;
     }
-    let summary = MessageSummary::from(&row);
-    let event = match row.status {
+    events::emit(tx, row.user_id, &told_of(&row), now).await?;
+    Ok(Some(row))
+}
+
+/// What is told of an answer that has ended.
+pub(in crate::models) fn told_of(answer: &Model) -> Event {
+    let summary = MessageSummary::from(answer);
+    match answer.status {
         Status::Failed | Status::Interrupted => Event::MessageFailed(summary),
         Status::Streaming | Status::Completed | Status::Cancelled => {
             Event::MessageCompleted(summary)
         }
-    };
-    events::emit(tx, row.user_id, &event, now).await?;
-    Ok(Some(row))
+    }
 }
 
 /// Keeps others from writing a message of `user` under the same id of its client until the transaction ends.

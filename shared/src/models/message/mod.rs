@@ -18,7 +18,6 @@ use sea_orm::{ConnectionTrait, QuerySelect as _, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub(super) use self::{answer::WITH_TOOLS, write::written};
 pub use self::{
     answer::{
         Asked, Ended, NewAnswer, begin_again, begin_answer, check_followed, end_answer,
@@ -32,6 +31,10 @@ pub use self::{
     siblings::{Siblings, count_siblings, list_siblings},
     whole::{Place, Selection, load, outline},
     write::{New, add, delete, newest_leaf},
+};
+pub(super) use self::{
+    answer::{WITH_TOOLS, told_of},
+    write::written,
 };
 use crate::{
     database::{Error, Result, Tx},

@@ -13,8 +13,10 @@ use uuid::Uuid;
 use super::json;
 use crate::{
     database::{Connection, Result},
+    events::{self, ConversationSummary, Event, MessageSummary},
     ids::{ConversationId, MessageId, ProjectId, UserId},
     models::{
+        event,
         generation::{self, Attempts},
         message::{self, Content, Role},
     },
@@ -80,6 +82,10 @@ struct Beginning<'a> {
     question: MessageId,
     answer: MessageId,
     generation: Uuid,
+    /// That the conversation was begun, where it was.
+    told_begun: Option<event::New>,
+    /// That the question was written. What it follows is not known yet.
+    told_asked: event::New,
 }
 
 #[derive(Clone, Copy, FromRow)]
@@ -97,7 +103,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
             SELECT t.* FROM json_to_recordset($1::json) AS t(
                        conversation uuid, is_new boolean, begun json, \"user\" uuid, content jsonb, token_count int,
                        model text, provider text, with_tools boolean, instance uuid, attempts jsonb, at timestamptz,
-                       size_bytes int, question uuid, answer uuid, generation uuid)
+                       size_bytes int, question uuid, answer uuid, generation uuid, told_begun jsonb, told_asked jsonb)
              WHERE set_config('synchronous_commit', 'off', true) = 'off'
                AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = t.\"user\" AND w.is_active)
         ), held AS (
@@ -139,6 +145,15 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
                    CASE WHEN with_tools THEN '{with_tools}' END
               FROM placed
             RETURNING 1
+        ), recorded AS (
+            INSERT INTO events (id, user_id, kind, subject, data, created_at)
+            SELECT (told_begun ->> 'id')::uuid, \"user\", told_begun ->> 'kind', told_begun ->> 'subject',
+                   told_begun -> 'data', at
+              FROM placed WHERE is_new
+             UNION ALL
+            SELECT (told_asked ->> 'id')::uuid, \"user\", told_asked ->> 'kind', told_asked ->> 'subject',
+                   (told_asked -> 'data') || jsonb_build_object('parentId', parent), asked_at
+              FROM placed
         ), making AS (
             INSERT INTO generations
                    (message_id, id, conversation_id, user_id, instance, lease_until, text, begun_bytes, attempts,
@@ -190,30 +205,59 @@ pub async fn begin(db: &mut Connection, turns: &[NewTurn]) -> Result<Vec<Option<
 
 impl NewTurn {
     fn beginning(&self) -> Beginning<'_> {
+        let question = MessageId::new();
+        let asked = self.question(question, None, self.at);
+        let asked = Event::MessageCreated(MessageSummary::from(&asked));
         Beginning {
             turn: self,
             is_new: self.begun.is_some(),
             size_bytes: self.content.size_bytes(),
-            question: MessageId::new(),
+            question,
             answer: MessageId::new(),
             generation: Uuid::new_v4(),
+            told_begun: self.begun.as_ref().map(|_| self.told_begun()),
+            told_asked: events::prepare(&asked, self.at),
         }
+    }
+
+    /// The question, as it is written.
+    fn question(
+        &self,
+        id: MessageId,
+        parent: Option<MessageId>,
+        at: DateTime<Utc>,
+    ) -> message::Model {
+        let new = message::New {
+            parent,
+            role: Role::User,
+            content: self.content.clone(),
+            token_count: self.token_count,
+            client_id: None,
+        };
+        message::written((self.conversation, self.user), id, new, at)
+    }
+
+    /// What is told of the conversation, before anything is said in it.
+    fn told_begun(&self) -> event::New {
+        let begun = Event::ConversationCreated(ConversationSummary {
+            conversation_id: self.conversation,
+            project_id: None,
+            title: None,
+            tags: Vec::new(),
+            pinned: false,
+            archived: false,
+            version: 1,
+        });
+        events::prepare(&begun, self.at)
     }
 }
 
 impl Beginning<'_> {
     /// The rows, as they were written.
     fn written(&self, placed: Placed) -> Begun {
-        let turn = self.turn;
-        let new = message::New {
-            parent: placed.parent.map(MessageId),
-            role: Role::User,
-            content: turn.content.clone(),
-            token_count: turn.token_count,
-            client_id: None,
-        };
+        let (turn, parent) = (self.turn, placed.parent.map(MessageId));
+        let question = turn.question(self.question, parent, placed.asked_at);
         let place = (turn.conversation, turn.user);
-        let question = message::written(place, self.question, new, placed.asked_at);
         let at = placed.asked_at + TimeDelta::microseconds(1);
         let mut answer =
             message::written(place, self.answer, message::New::answer(self.question), at);

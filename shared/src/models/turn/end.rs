@@ -14,8 +14,10 @@ use uuid::Uuid;
 use super::json;
 use crate::{
     database::{Connection, Result},
+    events,
     ids::{ConversationId, MessageId},
     models::{
+        event,
         message::{self, Content, Ended, Rating},
         usage,
     },
@@ -54,6 +56,8 @@ struct Ending<'a> {
     figures: Option<&'a message::Figures>,
     provider: Option<&'a str>,
     at: DateTime<Utc>,
+    /// That it has ended.
+    told: event::New,
 }
 
 #[derive(Serialize)]
@@ -86,9 +90,9 @@ const SQL: &str = "
         WITH ended AS (
             SELECT e.* FROM json_to_recordset($1::json) AS e(
                 generation uuid, message uuid, content jsonb, size_bytes int, token_count int, counted int, status text,
-                finish_reason text, error jsonb, figures jsonb, provider text, at timestamptz)
+                finish_reason text, error jsonb, figures jsonb, provider text, at timestamptz, told jsonb)
         ), held AS MATERIALIZED (
-            SELECT e.*, g.conversation_id AS conversation
+            SELECT e.*, g.conversation_id AS conversation, g.user_id AS \"user\"
               FROM ended e
               JOIN generations g ON g.id = e.generation
               JOIN conversations c ON c.id = g.conversation_id
@@ -104,8 +108,12 @@ const SQL: &str = "
                    finish_reason = h.finish_reason, error = h.error, figures = coalesce(h.figures, m.figures),
                    provider = coalesce(h.provider, m.provider), version = m.version + 1
               FROM held h WHERE m.id = h.message
-            RETURNING h.generation, h.conversation, h.token_count - h.counted AS more, h.at,
+            RETURNING h.generation, h.conversation, h.token_count - h.counted AS more, h.at, h.told, h.\"user\",
                       m.version, m.rating, m.rating_reason, m.deleted_at
+        ), recorded AS (
+            INSERT INTO events (id, user_id, kind, subject, data, created_at)
+            SELECT (told ->> 'id')::uuid, \"user\", told ->> 'kind', told ->> 'subject', told -> 'data', at
+              FROM said
         ), counted AS (
             UPDATE conversations c
                SET token_count = c.token_count + s.more, version = c.version + 1, updated_at = s.at
@@ -198,11 +206,13 @@ impl EndedTurn {
     fn ending(&self) -> Ending<'_> {
         let ended = &self.ended;
         let content = Content::of_text(ended.text.clone());
+        let told = events::prepare(&message::told_of(&self.row(content.clone())), self.at);
         Ending {
             generation: self.generation,
             message: self.answer.id,
             size_bytes: content.size_bytes(),
             content,
+            told,
             token_count: ended.token_count,
             counted: self.answer.token_count,
             status: ended.status,
@@ -214,19 +224,26 @@ impl EndedTurn {
         }
     }
 
-    /// The row, as it was written.
-    fn written(&self, ending: Ending<'_>, changed: Changed) -> message::Model {
+    /// The answer as it ended, but for what others may have changed.
+    fn row(&self, content: Content) -> message::Model {
         let ended = self.ended.clone();
         let before = self.answer.clone();
         message::Model {
-            size_bytes: i32::try_from(ending.size_bytes).unwrap_or(i32::MAX),
-            content: ending.content,
+            size_bytes: i32::try_from(content.size_bytes()).unwrap_or(i32::MAX),
+            content,
             token_count: i32::try_from(ended.token_count).unwrap_or(i32::MAX),
             status: ended.status,
             finish_reason: ended.finish_reason,
             error: ended.error,
             figures: ended.figures.or(before.figures),
             provider: ended.provider.or(before.provider),
+            ..self.answer.clone()
+        }
+    }
+
+    /// The row, as it was written.
+    fn written(&self, ending: Ending<'_>, changed: Changed) -> message::Model {
+        message::Model {
             version: changed.version,
             // Another value than these the table refuses.
             rating: changed
@@ -234,7 +251,7 @@ impl EndedTurn {
                 .and_then(|rating| Rating::try_from_value(&rating).ok()),
             rating_reason: changed.rating_reason,
             deleted_at: changed.deleted_at,
-            ..self.answer.clone()
+            ..self.row(ending.content)
         }
     }
 }

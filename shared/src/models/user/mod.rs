@@ -10,6 +10,7 @@ use sea_orm::{
 pub use self::standing::{PresenceSharing, Role, Status, Tier};
 use crate::{
     database::{Error, Result, Tx},
+    events::{self, Event, UserSummary},
     ids::UserId,
     models::{api_key, session},
 };
@@ -60,7 +61,7 @@ pub fn normal_email(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-/// Makes an account.
+/// Makes an account, and tells of it.
 ///
 /// # Errors
 /// [`crate::database::Refusal::EmailTaken`].
@@ -88,7 +89,10 @@ pub async fn register(
         created_at: Set(now),
         updated_at: Set(now),
     };
-    Ok(row.insert(tx.orm()).await?)
+    let row = row.insert(tx.orm()).await?;
+    let event = Event::UserCreated(UserSummary::from(&row));
+    events::emit(tx, row.id, &event, now).await?;
+    Ok(row)
 }
 
 /// Finds the account of an address.
@@ -133,6 +137,21 @@ pub async fn get_for_share(tx: &mut Tx, id: UserId) -> Result<Model> {
         .one(tx.orm())
         .await?
         .ok_or(Error::NotFound("user"))
+}
+
+/// Keeps an account from being deleted until the transaction ends; false if there is none.
+///
+/// # Errors
+/// As the database fails.
+pub async fn hold(tx: &mut Tx, id: UserId) -> Result<bool> {
+    let found: Option<UserId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::Id)
+        .lock(LockType::KeyShare)
+        .into_tuple()
+        .one(tx.orm())
+        .await?;
+    Ok(found.is_some())
 }
 
 /// What others see of an account; what is not given stays.
