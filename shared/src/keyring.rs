@@ -16,6 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 const LAYOUT: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 const NONCE_BYTES: usize = 12;
+/// How many bytes of a ciphertext tell under which key it is, and in which layout.
+pub const HEAD_BYTES: usize = 1 + KEY_ID_BYTES;
 
 /// Where a ciphertext lives. It is authenticated with it, so a row cannot borrow another row's secret.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +151,36 @@ impl Keyring {
             .map_err(|_| Error::Damaged)?;
         Ok(plaintext.to_vec())
     }
+
+    /// Seals anew, under the current key, what an earlier one sealed for the same place; none where it is under the
+    /// current key already.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`]; what is under the current key already is not opened.
+    pub fn reseal(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        if self.is_current(sealed) {
+            return Ok(None);
+        }
+        let plaintext = self.open(place, sealed)?;
+        Ok(Some(self.seal(place, &plaintext)))
+    }
+
+    /// Id of the key that closes.
+    pub fn current_id(&self) -> [u8; KEY_ID_BYTES] {
+        self.0[0].id
+    }
+
+    /// How every ciphertext begins that [`Keyring::seal`] makes now.
+    pub fn current_head(&self) -> [u8; HEAD_BYTES] {
+        let mut head = [LAYOUT; HEAD_BYTES];
+        head[1..].copy_from_slice(&self.current_id());
+        head
+    }
+
+    /// Whether [`Keyring::seal`] makes the like now: then the earlier keys are not needed for it.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.current_head())
+    }
 }
 
 impl Keyring {
@@ -273,6 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn what_an_old_key_sealed_goes_under_the_new_one_once() {
+        let (old, new) = (
+            "the old key, thirty-two bytes long",
+            "the new key, thirty-two bytes long",
+        );
+        let sealed = ring(old, &[]).seal(&place(1), b"secret");
+        let both = ring(new, &[old]);
+        assert!(!both.is_current(&sealed));
+        let anew = both.reseal(&place(1), &sealed).unwrap().unwrap();
+        assert!(both.is_current(&anew) && anew.starts_with(&both.current_head()));
+        assert_eq!(ring(new, &[]).open(&place(1), &anew).unwrap(), b"secret");
+        assert_eq!(both.reseal(&place(1), &anew).unwrap(), None);
+
+        let moved = both.reseal(&place(2), &sealed);
+        assert!(matches!(moved, Err(Error::Damaged)));
+        let forgotten = ring(new, &[]).reseal(&place(1), &sealed);
+        assert!(matches!(forgotten, Err(Error::UnknownKey(_))));
+    }
+
+    #[test]
     fn a_signature_holds_for_its_use_only_and_outlives_its_key() {
         let old = ring("the old key, thirty-two bytes long", &[]);
         let signature = old.sign("urls", b"message");
@@ -289,7 +341,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_open_panic(bytes: Vec<u8>) {
-            let _ = ring("a key of at least thirty-two bytes", &[]).open(&place(1), &bytes);
+            let keys = ring("a key of at least thirty-two bytes", &[]);
+            let _ = keys.open(&place(1), &bytes);
+            let _ = keys.reseal(&place(1), &bytes);
         }
 
         #[test]

@@ -132,7 +132,9 @@ impl Actor {
 
     /// Makes an endpoint for the OCR events; its secret is in the answer.
     pub async fn webhook(&self, url: &str) -> Value {
-        let body = json!({ "url": url, "events": ["image.ocr_completed", "image.ocr_failed"] });
+        // Few tries: a clock that goes on for three days ends sessions, too.
+        let events = ["image.ocr_completed", "image.ocr_failed"];
+        let body = json!({ "url": url, "events": events, "schedule": "short" });
         self.post_json("/api/v1/webhooks", body).await.expect(201)
     }
 }

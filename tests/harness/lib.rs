@@ -27,7 +27,7 @@ use clap::Parser as _;
 
 pub use self::{
     actor::{Actor, Event, EventStream, Reply, words},
-    app::{Options, SECRET_KEY, TestApp},
+    app::{Options, SECRET_KEY, TestApp, secret_keys},
     database::TestDatabase,
     files::{fixture, picture},
 };

@@ -251,7 +251,7 @@ async fn a_failing_delivery_shows_its_last_try_and_its_next_one() {
     let failed = shown().await;
     assert_eq!(failed["status"], "failed");
     assert_eq!(failed["statusCode"], 418);
-    assert_eq!(failed["attemptCount"], 4);
+    assert_eq!(failed["attemptCount"], 3);
     assert!(failed["nextAttemptAt"].is_null() && failed["finishedAt"].is_string());
     let attempts = format!("{path}/{}/attempts", id(&failed));
     let tries = list(&ana, &attempts).await;
@@ -259,12 +259,12 @@ async fn a_failing_delivery_shows_its_last_try_and_its_next_one() {
         .iter()
         .map(|row| row["statusCode"].as_i64().unwrap())
         .collect();
-    assert_eq!(codes, [418, 418, 503, 500], "newest first");
+    assert_eq!(codes, [418, 503, 500], "newest first");
     assert_eq!(tries[0]["responseBody"], "ateapot\u{fffd}");
-    let first = ana.get(&format!("{attempts}?limit=3")).await.expect(200);
+    let first = ana.get(&format!("{attempts}?limit=2")).await.expect(200);
     let next = first["pagination"]["nextCursor"].as_str().unwrap();
-    let rest = list(&ana, &format!("{attempts}?limit=3&cursor={next}")).await;
-    assert_eq!(json!(rest), json!(tries[3..]));
+    let rest = list(&ana, &format!("{attempts}?limit=2&cursor={next}")).await;
+    assert_eq!(json!(rest), json!(tries[2..]));
     app.expect_failed(1);
     app.finish().await;
 }

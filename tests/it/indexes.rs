@@ -235,6 +235,14 @@ async fn endpoints_are_found_by_user() {
 async fn lists_of_events_use_their_index() {
     let it = Watched::new().await;
     it.db.execute_unprepared(DELIVERIES).await.unwrap();
+    // Those of others are newer, and many more.
+    it.sql(
+        "INSERT INTO events (id, user_id, kind, data, created_at)
+         SELECT gen_random_uuid(), lpad((8 + e % 90)::text, 32, '0')::uuid, 'message.created', '{}', now()
+           FROM generate_series(1, 20000) e;
+         ANALYZE events",
+    )
+    .await;
     let user = UserId(id(7));
     for (kinds, rows) in [
         (None, 51),

@@ -66,7 +66,7 @@ async fn exactly_what_has_failed_is_sent_again() {
     app.failed_deliveries(id(&beside), 1).await;
     // One is too old, one is cancelled, one has succeeded and one still waits.
     for (number, change) in [
-        (1, "created_at = created_at - interval '2 days'"),
+        (1, "created_at = d.created_at - interval '2 days'"),
         (2, "status = 'cancelled'"),
         (3, "status = 'succeeded'"),
         (4, "status = 'pending', finished_at = NULL"),

@@ -128,7 +128,6 @@ async fn bad_settings_are_refused_field_by_field() {
             vec!["/rateLimitPerMinute"],
         ),
         ("schedule", json!("daily"), vec!["/schedule"]),
-        ("schedule", Value::Null, vec!["/schedule"]),
         ("ordering", json!("random"), vec!["/ordering"]),
         ("timeoutSeconds", json!(0), vec!["/timeoutSeconds"]),
         ("timeoutSeconds", json!(31), vec!["/timeoutSeconds"]),

@@ -219,7 +219,7 @@ async fn a_failed_reading_is_told_too() {
 }
 
 #[tokio::test]
-async fn a_failing_endpoint_is_tried_four_times_with_the_same_ids_and_body() {
+async fn a_failing_endpoint_is_tried_again_with_the_same_ids_and_body() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
     let receiver =
@@ -227,7 +227,7 @@ async fn a_failing_endpoint_is_tried_four_times_with_the_same_ids_and_body() {
     ana.webhook(&receiver.url()).await;
     cause_event(&app, &ana).await;
     let requests = receiver.requests().await;
-    assert_eq!(requests.len(), 4);
+    assert_eq!(requests.len(), 3);
     for request in &requests[1..] {
         for name in ["webhook-id", "x-baatcheet-delivery-id"] {
             assert_eq!(request.headers[name], requests[0].headers[name], "{name}");
@@ -241,7 +241,7 @@ async fn a_failing_endpoint_is_tried_four_times_with_the_same_ids_and_body() {
     let error = Some("the endpoint answered 500".to_owned());
     assert_eq!(
         attempts(&app).await,
-        [1, 2, 3, 4].map(|attempt| (attempt, 500, error.clone()))
+        [1, 2, 3].map(|attempt| (attempt, 500, error.clone()))
     );
     assert_eq!(delivery(&app).await, ("failed".to_owned(), error));
     app.expect_failed(1);

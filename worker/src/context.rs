@@ -27,7 +27,7 @@ use shared::{
 use crate::{
     config::WritingConfig,
     engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
-    jobs::{Failure, Outcome},
+    jobs::{Deliveries, Failure, Outcome},
     metrics::{self, Counts, Fate, Metrics},
     runner::{Claimed, FailedRun, Tries},
 };
@@ -77,6 +77,8 @@ pub struct Parts {
     pub fonts: PathBuf,
     /// For what is made on the way.
     pub scratch: Scratch,
+    /// What deliveries share.
+    pub deliveries: Deliveries,
 }
 
 impl Deref for Context {
@@ -155,6 +157,26 @@ impl JobContext {
     /// The job.
     pub fn id(&self) -> JobId {
         self.id
+    }
+
+    /// The job and the fence of this run.
+    pub(crate) fn run(&self) -> (JobId, i32) {
+        (self.id, self.epoch)
+    }
+
+    /// The trace of who wanted it.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        self.origin.traceparent.as_deref()
+    }
+
+    /// The run has ended its job with success by a statement of its own.
+    pub(crate) async fn succeeded(&self) {
+        self.counts.ended(Fate::Ended(metrics::Outcome::Succeeded));
+        if self.origin.user.is_some() {
+            self.redis
+                .publish(self.redis.keys().changed(), self.id.to_string())
+                .await;
+        }
     }
 
     /// Which run this is: 1, 2, …

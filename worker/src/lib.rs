@@ -11,8 +11,10 @@ pub mod jobs;
 pub mod metrics;
 pub mod registry;
 pub mod runner;
+pub mod secrets;
 pub mod signature;
 pub mod storage;
+mod together;
 mod writing;
 
 use std::time::Duration;
@@ -41,6 +43,7 @@ use crate::{
         speech::{self, Engine, Ffmpeg, PocketSphinx, Speech, Whisper},
         tesseract::Tesseract,
     },
+    jobs::Deliveries,
     metrics::Metrics,
     registry::Registry,
     runner::{Drained, Runner},
@@ -107,6 +110,7 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         helper: Helper::new(config.program.clone(), isolation),
         fonts: config.fonts.clone(),
         scratch: Scratch::open("worker").context("no folder for temporary files")?,
+        deliveries: Deliveries::new(config.webhook_timeout),
     }))
 }
 

@@ -11,7 +11,7 @@ use worker::{
     engines::{render, variants},
     registry::Registry,
     runner::Drained,
-    storage,
+    secrets, storage,
 };
 
 /// Longest wait for work on threads that cannot be stopped, once everything else has ended.
@@ -62,6 +62,7 @@ async fn run(config: WorkerConfig, command: Option<Command>) -> anyhow::Result<E
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Storage(command)) => return Ok(storage::run(&config, command, stop).await),
+        Some(Command::Secrets(command)) => return Ok(secrets::run(&config, command, stop).await),
         // The others have run before, without all this.
         Some(
             Command::Run

@@ -34,7 +34,12 @@ impl DeliverWebhook {
 
     /// Asks for it as its endpoint wants it: so many at once, and in order with others about the same `subject`.
     pub fn requested(self, to: &Subscribed, subject: Option<&str>) -> Enqueue<Self> {
-        let request = Enqueue::new(self).group(Self::group(to.id), to.ordering.at_once());
+        let mut request = Enqueue::new(self)
+            .group(Self::group(to.id), to.ordering.at_once())
+            .max_attempts(to.schedule.tries());
+        if to.is_failing {
+            request = request.late();
+        }
         match to.ordering.order_key(subject) {
             Some(order) => request.ordered(order),
             None => request,
@@ -45,9 +50,12 @@ impl DeliverWebhook {
 impl Job for DeliverWebhook {
     const NAME: &'static str = "deliver_webhook";
     const QUEUE: Queue = Queue::Webhook;
-    const MAX_ATTEMPTS: u32 = 4;
-    /// The request's own limit is 10 s; the rest is for the database.
-    const TIMEOUT: Duration = Duration::from_secs(20);
+    const LATE_QUEUE: Option<Queue> = Some(Queue::WebhookRetry);
+    /// The endpoint's schedule says how many there are, and when.
+    const MAX_ATTEMPTS: u32 = 10;
+    /// The request's own limit is 30 s at most; the rest is for the database.
+    const TIMEOUT: Duration = Duration::from_secs(45);
+    /// After what was no answer of the endpoint's.
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(5), Duration::from_hours(24));
 
     async fn ended(&self, tx: &mut Tx, end: &End) -> Result<()> {

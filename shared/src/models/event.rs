@@ -152,6 +152,17 @@ async fn page(
         .await?)
 }
 
+/// Finds the events of deliveries.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_for_deliveries(db: &impl ConnectionTrait, ids: &[EventId]) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .all(db)
+        .await?)
+}
+
 /// Finds the event of a delivery.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::sealed;
 use crate::{
     database::{Error, Result, Tx},
     ids::UserId,
@@ -59,18 +60,19 @@ pub struct Key {
 impl Key {
     /// The answer's body is authenticated with it.
     fn place(&self) -> Place<'static> {
-        let mut row = [0; 16];
-        row.copy_from_slice(&self.digest()[..16]);
-        Place {
-            table: "idempotency_keys",
-            row: Uuid::from_bytes(row),
-            column: "body",
-        }
+        sealed::ANSWERS.place(row(self.user, &self.hash))
     }
+}
 
-    fn digest(&self) -> [u8; 32] {
-        sha256(&[self.user.0.as_bytes().as_slice(), &self.hash].concat())
-    }
+/// What stands for a row, which has no id of its own, where its body is sealed.
+pub(super) fn row(user: UserId, key_hash: &[u8]) -> Uuid {
+    let mut row = [0; 16];
+    row.copy_from_slice(&digest(user, key_hash)[..16]);
+    Uuid::from_bytes(row)
+}
+
+fn digest(user: UserId, key_hash: &[u8]) -> [u8; 32] {
+    sha256(&[user.0.as_bytes().as_slice(), key_hash].concat())
 }
 
 /// An answer to keep.
@@ -90,7 +92,7 @@ pub struct Answer {
 /// As the database fails.
 pub async fn lock(tx: &mut Tx, key: &Key) -> Result<bool> {
     let mut number = [0; 8];
-    number.copy_from_slice(&key.digest()[..8]);
+    number.copy_from_slice(&digest(key.user, &key.hash)[..8]);
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
         "SELECT pg_try_advisory_xact_lock($1) AS locked",

@@ -23,6 +23,7 @@ pub mod project;
 pub mod provider_key;
 pub mod queue_figure;
 pub mod recognition;
+pub mod sealed;
 pub mod search;
 pub mod session;
 pub mod storage_view;

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, entity::prelude::*, sea_query::OnConflict};
 
+use super::sealed::PROVIDER_KEYS;
 use crate::{
     database::Result,
-    keyring::{self, Keyring, Place},
+    keyring::{self, Keyring},
 };
 
 /// A key that is not taken any more, as long as the configuration does not change and nobody revives it.
@@ -57,21 +58,13 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-fn place(id: Uuid) -> Place<'static> {
-    Place {
-        table: "provider_pools",
-        row: id,
-        column: "sealed_keys",
-    }
-}
-
 impl Model {
     /// The keys, as they are written in a variable.
     ///
     /// # Errors
     /// When no configured key opens them.
     pub fn open_keys(&self, keyring: &Keyring) -> Result<String, keyring::Error> {
-        let keys = keyring.open(&place(self.id), &self.sealed_keys)?;
+        let keys = keyring.open(&PROVIDER_KEYS.place(self.id), &self.sealed_keys)?;
         String::from_utf8(keys).map_err(|_| keyring::Error::Damaged)
     }
 }
@@ -147,7 +140,7 @@ pub async fn set_pool(
     let row = ActiveModel {
         provider: Set(provider.to_owned()),
         id: Set(id),
-        sealed_keys: Set(keyring.seal(&place(id), keys.as_bytes())),
+        sealed_keys: Set(keyring.seal(&PROVIDER_KEYS.place(id), keys.as_bytes())),
         updated_at: Set(now),
     };
     let replaces = OnConflict::column(Column::Provider)

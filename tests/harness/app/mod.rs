@@ -1,6 +1,7 @@
 //! The product under test, in this process: its API, and a worker whose jobs run when a test says so.
 
 mod jobs;
+mod keys;
 mod options;
 mod people;
 
@@ -25,7 +26,7 @@ use worker::{
     runner::Inline,
 };
 
-pub use self::options::Options;
+pub use self::{keys::secret_keys, options::Options};
 use crate::{TestDatabase, database, process};
 
 /// Longest wait for Redis where a key is picked: a machine that is busy with tests is no outage.

@@ -20,6 +20,7 @@ use crate::{
     engines::render::RenderArgs,
     engines::variants,
     runner::Settings,
+    secrets::SecretsCommand,
     storage::StorageCommand,
 };
 
@@ -54,6 +55,9 @@ pub enum Command {
     /// Looks after the store of uploads
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// Looks after what is kept encrypted
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Writes an export; the worker runs it
     #[command(hide = true)]
     Render(RenderArgs),
@@ -90,6 +94,9 @@ pub struct WorkerArgs {
     /// Seconds that running jobs may go on after SIGTERM, 0 to 20 [default: 20]
     #[arg(long, env = "JOB_SHUTDOWN_GRACE_SECONDS")]
     pub job_shutdown_grace_seconds: Option<String>,
+    /// Seconds that an endpoint of webhooks has to answer, where it has no limit of its own, 1 to 30 [default: 10]
+    #[arg(long, env = "WEBHOOK_TIMEOUT_SECONDS")]
+    pub webhook_timeout_seconds: Option<String>,
     /// The program that reads text from pictures [default: tesseract]
     #[arg(long, env = "TESSERACT")]
     pub tesseract: Option<String>,
@@ -118,6 +125,8 @@ pub struct WorkerConfig {
     pub pool_max: Option<u32>,
     /// Where /live, /ready and /metrics are served.
     pub health: Option<SocketAddr>,
+    /// How long an endpoint of webhooks has to answer, where it has no limit of its own.
+    pub webhook_timeout: Duration,
     /// The program that reads text.
     pub tesseract: PathBuf,
     /// Folder of the programs that read PDFs; where programs are, unless told otherwise.
@@ -169,6 +178,12 @@ impl Args {
             20,
             0..=LONGEST_GRACE_SECONDS,
         );
+        let webhook_timeout = problems.number(
+            "WEBHOOK_TIMEOUT_SECONDS",
+            &worker.webhook_timeout_seconds,
+            10,
+            1..=30,
+        );
         let pool_max = given(&worker.worker_database_pool_max).map(|_| {
             problems.number(
                 "WORKER_DATABASE_POOL_MAX",
@@ -197,6 +212,7 @@ impl Args {
             settings,
             pool_max,
             health,
+            webhook_timeout: Duration::from_secs(webhook_timeout),
             tesseract,
             poppler,
             speech,

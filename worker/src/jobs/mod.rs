@@ -15,6 +15,8 @@ mod title_conversation;
 mod transcribe_audio;
 mod variants;
 
+pub use self::deliver_webhook::Deliveries;
+
 use std::time::Duration;
 
 use serde_json::Value;

@@ -30,7 +30,7 @@ pub(super) const AGENT: &str = concat!("BaatCheet/", env!("CARGO_PKG_VERSION"));
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Unused connections that are kept per host.
-const MAX_IDLE_PER_HOST: usize = 4;
+const MAX_IDLE_PER_HOST: usize = 32;
 
 /// Largest head of an answer, in bytes. It also bounds what is kept of a body that is not yet read.
 const MAX_HEAD_BYTES: usize = 64 * 1024;

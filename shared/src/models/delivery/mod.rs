@@ -117,14 +117,15 @@ pub async fn find_for_any_user(db: &impl ConnectionTrait, id: DeliveryId) -> Res
     Ok(Entity::find_by_id(id).one(db).await?)
 }
 
-/// Finds a delivery that has not ended, for its job.
+/// Finds deliveries that have not ended, for their jobs.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn find_open(db: &impl ConnectionTrait, id: DeliveryId) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(id)
+pub async fn find_open(db: &impl ConnectionTrait, ids: &[DeliveryId]) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(ids.iter().copied()))
         .filter(Column::Status.eq(Status::Pending))
-        .one(db)
+        .all(db)
         .await?)
 }
 
@@ -143,6 +144,15 @@ pub async fn succeed(tx: &mut Tx, id: DeliveryId, now: DateTime<Utc>) -> Result<
 /// As the database fails.
 pub async fn cancel(tx: &mut Tx, id: DeliveryId, reason: &str, now: DateTime<Utc>) -> Result<()> {
     set_end(tx, id, Status::Cancelled, Some(reason), now).await?;
+    Ok(())
+}
+
+/// Records that it was given up, and why.
+///
+/// # Errors
+/// As the database fails.
+pub async fn give_up(tx: &mut Tx, id: DeliveryId, reason: &str, now: DateTime<Utc>) -> Result<()> {
+    set_end(tx, id, Status::Failed, Some(reason), now).await?;
     Ok(())
 }
 

@@ -227,6 +227,20 @@ pub async fn find_for_any_user(db: &impl ConnectionTrait, id: WebhookId) -> Resu
     Ok(Entity::find_by_id(id).one(db).await?)
 }
 
+/// Finds the endpoints of deliveries.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_for_deliveries(
+    db: &impl ConnectionTrait,
+    ids: &[WebhookId],
+) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .all(db)
+        .await?)
+}
+
 /// Finds an endpoint for a job, and keeps it from being deleted until the transaction ends.
 ///
 /// # Errors

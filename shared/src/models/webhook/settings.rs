@@ -35,6 +35,36 @@ pub enum Schedule {
     Short,
 }
 
+/// Between the tries of [`Schedule::Standard`]: the specification's (Standard Webhooks 1.0.0, "Deliverability").
+const STANDARD: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(5),
+    Duration::from_hours(10),
+    Duration::from_hours(14),
+    Duration::from_hours(20),
+    Duration::from_hours(24),
+];
+/// The same of [`Schedule::Short`].
+const SHORT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(10)];
+
+impl Schedule {
+    /// How long each next try waits.
+    pub fn waits(self) -> &'static [Duration] {
+        match self {
+            Self::Standard => &STANDARD,
+            Self::Short => &SHORT,
+        }
+    }
+
+    /// Tries in all.
+    pub fn tries(self) -> u32 {
+        u32::try_from(self.waits().len() + 1).unwrap_or(u32::MAX)
+    }
+}
+
 /// Which deliveries to an endpoint wait for each other.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema,

@@ -1,10 +1,10 @@
 //! What was learned of an endpoint by its tries. There is a row once something went wrong; the worker writes it.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, entity::prelude::*};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult as _, Statement, entity::prelude::*};
 
 use crate::{
-    database::{Result, Tx},
+    database::{Error, Result, Tx},
     ids::WebhookId,
 };
 
@@ -41,6 +41,54 @@ impl ActiveModelBehavior for ActiveModel {}
 /// As the database fails.
 pub async fn find(db: &impl ConnectionTrait, webhook: WebhookId) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(webhook).one(db).await?)
+}
+
+/// Finds what was learned of endpoints, for their deliveries.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_all(db: &impl ConnectionTrait, webhooks: &[WebhookId]) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::WebhookId.is_in(webhooks.iter().copied()))
+        .all(db)
+        .await?)
+}
+
+/// Records that a try failed, and tells what is known then. The endpoint must be held.
+///
+/// # Errors
+/// As the database fails.
+pub async fn fail(
+    tx: &mut Tx,
+    webhook: WebhookId,
+    is_throttled: bool,
+    now: DateTime<Utc>,
+) -> Result<Model> {
+    const SQL: &str = "
+        INSERT INTO webhook_states AS s (webhook_id, failing_since, failures, throttles, last_failure_at)
+        VALUES ($1, $2, 1, CASE WHEN $3 THEN 1 ELSE 0 END, $2)
+        ON CONFLICT (webhook_id) DO UPDATE
+           SET failing_since = coalesce(s.failing_since, excluded.failing_since), failures = s.failures + 1,
+               throttles = CASE WHEN $3 THEN s.throttles + 1 ELSE 0 END, last_failure_at = excluded.last_failure_at
+        RETURNING *";
+    let values = [webhook.into(), now.into(), is_throttled.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    let row = Model::find_by_statement(statement).one(tx.orm()).await?;
+    row.ok_or(Error::NotFound("webhook"))
+}
+
+/// Records until when an endpoint is left alone; a later time stays.
+///
+/// # Errors
+/// As the database fails.
+pub async fn slow(tx: &mut Tx, webhook: WebhookId, until: DateTime<Utc>) -> Result<()> {
+    let later = Expr::cust_with_values("greatest(slowed_until, $1)", [until]);
+    Entity::update_many()
+        .col_expr(Column::SlowedUntil, later)
+        .filter(Column::WebhookId.eq(webhook))
+        .exec(tx.orm())
+        .await?;
+    Ok(())
 }
 
 /// Forgets that an endpoint failed.

@@ -22,6 +22,8 @@ pub struct Subscribed {
     pub ordering: Ordering,
     /// When a delivery is tried again.
     pub schedule: Schedule,
+    /// Whether the last try failed: what is slow takes no slots from what is well.
+    pub is_failing: bool,
 }
 
 impl Model {
@@ -32,6 +34,7 @@ impl Model {
             user_id: self.user_id,
             ordering: self.ordering,
             schedule: self.schedule,
+            is_failing: false,
         }
     }
 }
@@ -46,6 +49,10 @@ fn wanting(event: &str) -> Select<Entity> {
             Column::Ordering,
             Column::Schedule,
         ])
+        .expr_as(
+            Expr::cust("EXISTS (SELECT FROM webhook_states s WHERE s.webhook_id = webhooks.id AND s.failures > 0)"),
+            "is_failing",
+        )
         .filter(Column::IsActive.eq(true))
         .filter(Expr::cust_with_values(
             "events && $1",

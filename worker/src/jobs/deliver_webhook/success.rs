@@ -1,0 +1,115 @@
+//! What a try that succeeded leaves, written for many at once.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+use shared::{
+    ids::{AttemptId, DeliveryId, JobId, WebhookId},
+    models::delivery::{
+        self,
+        attempt::{self, Details, Try},
+    },
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{DELETED, Loaded};
+use crate::{context::JobContext, jobs::Outcome};
+
+/// Ends runs, their deliveries, and what is held against their endpoints; fenced as [`JobContext::fenced`] does. What somebody
+/// else has locked is left out, and written alone: nothing is waited for, so that nobody waits in a circle.
+const SUCCEED: &str = "
+    WITH u AS (
+        SELECT * FROM json_to_recordset($1::json) AS u(
+            job uuid, epoch int, delivery uuid, webhook uuid, attempt uuid, status_code smallint, response_body text,
+            details jsonb, duration_ms int, started_at timestamptz, at timestamptz)),
+    held AS MATERIALIZED (
+        SELECT u.* FROM u JOIN jobs j ON j.id = u.job JOIN deliveries d ON d.id = u.delivery
+         WHERE j.epoch = u.epoch AND (j.state = 'running') IS TRUE AND j.cancel_requested_at IS NULL AND NOT j.rerun
+           AND d.status = 'pending'
+           FOR NO KEY UPDATE OF j, d SKIP LOCKED),
+    ended AS (
+        UPDATE jobs j SET state = 'succeeded', finished_at = job_now(), progress = 100, result = NULL, last_error = NULL,
+               lease_until = NULL, worker_id = NULL
+          FROM held h WHERE j.id = h.job),
+    delivered AS (
+        UPDATE deliveries d SET status = 'succeeded', error = NULL, finished_at = h.at FROM held h WHERE d.id = h.delivery),
+    tried AS (
+        INSERT INTO delivery_attempts (id, delivery_id, webhook_id, attempt, status_code, response_body, details, duration_ms,
+                                       created_at)
+        SELECT h.attempt, h.delivery, h.webhook,
+               (SELECT coalesce(max(a.attempt), 0) + 1 FROM delivery_attempts a WHERE a.delivery_id = h.delivery),
+               h.status_code, h.response_body, h.details, h.duration_ms, h.started_at
+          FROM held h),
+    healed AS (
+        UPDATE webhook_states s
+           SET failing_since = NULL, failures = 0, throttles = 0, slowed_until = NULL, last_success_at = h.at
+          FROM (SELECT s.webhook_id, h.at
+                  FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h
+                  JOIN webhook_states s ON s.webhook_id = h.webhook AND s.failures > 0
+                   FOR UPDATE OF s SKIP LOCKED) h
+         WHERE s.webhook_id = h.webhook_id)
+    SELECT job FROM held";
+
+/// A run that succeeded.
+#[derive(Serialize)]
+pub(super) struct Success {
+    job: JobId,
+    epoch: i32,
+    delivery: DeliveryId,
+    webhook: WebhookId,
+    attempt: AttemptId,
+    status_code: u16,
+    response_body: Option<String>,
+    details: Option<Details>,
+    duration_ms: i32,
+    started_at: DateTime<Utc>,
+    at: DateTime<Utc>,
+}
+
+/// Records a try, and ends its delivery and its job.
+pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow::Result<Outcome> {
+    let (job, epoch) = ctx.run();
+    let success = Success {
+        job,
+        epoch,
+        delivery: loaded.delivery.id,
+        webhook: loaded.delivery.webhook_id,
+        attempt: AttemptId::new(),
+        status_code: of.status_code,
+        response_body: of.response_body.clone(),
+        details: of.details.clone(),
+        duration_ms: of.duration_ms,
+        started_at: of.started_at,
+        at: ctx.clock.now(),
+    };
+    let pool = ctx.db.get_postgres_connection_pool().clone();
+    let all = move |successes: Vec<Success>| async move { write(&pool, &successes).await };
+    if ctx.deliveries.succeeding.ask(success, all).await == Some(true) {
+        ctx.succeeded().await;
+        return Ok(Outcome::Written);
+    }
+    let mut tx = ctx.fenced().await?;
+    if !attempt::record(&mut tx, loaded.delivery.id, of).await? {
+        return tx.done(Some(json!({ "discarded": DELETED }))).await;
+    }
+    delivery::succeed(&mut tx, loaded.delivery.id, ctx.clock.now()).await?;
+    tx.done(None).await
+}
+
+/// Whether each was written.
+async fn write(pool: &PgPool, successes: &[Success]) -> Vec<bool> {
+    let rows = serde_json::to_string(successes).expect("successes are plain data");
+    let written: sqlx::Result<Vec<Uuid>> =
+        sqlx::query_scalar(SUCCEED).bind(rows).fetch_all(pool).await;
+    match written {
+        Ok(written) => successes
+            .iter()
+            .map(|success| written.contains(&success.job.0))
+            .collect(),
+        Err(error) => {
+            tracing::debug!(error = %error, "deliveries are written one by one");
+            Vec::new()
+        }
+    }
+}
