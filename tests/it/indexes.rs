@@ -236,13 +236,12 @@ async fn lists_of_events_use_their_index() {
     let it = Watched::new().await;
     it.db.execute_unprepared(DELIVERIES).await.unwrap();
     // Those of others are newer, and many more.
-    it.sql(
+    let others =
         "INSERT INTO events (id, user_id, kind, data, created_at)
          SELECT gen_random_uuid(), lpad((8 + e % 90)::text, 32, '0')::uuid, 'message.created', '{}', now()
            FROM generate_series(1, 20000) e;
-         ANALYZE events",
-    )
-    .await;
+         ANALYZE events";
+    it.db.execute_unprepared(others).await.unwrap();
     let user = UserId(id(7));
     for (kinds, rows) in [
         (None, 51),

@@ -153,7 +153,7 @@ async fn what_waits_or_has_nowhere_to_go_is_not_sent_again() {
     assert_eq!(statuses, [202, 409, 409, 409, 409, 409]);
     assert_eq!(app.count_live_jobs().await, 1);
     app.run_jobs().await;
-    assert_eq!(receiver.requests().await.len(), 8);
+    assert_eq!(receiver.requests().await.len(), 6);
     app.expect_failed(1);
     app.finish().await;
 }
@@ -203,7 +203,7 @@ async fn a_delivery_whose_job_is_just_put_back_does_not_get_a_second_one() {
     refused.expect_problem(409, "delivery_pending");
     assert_eq!(app.count_live_jobs().await, 1);
     app.run_jobs().await;
-    assert_eq!(receiver.requests().await.len(), 8);
+    assert_eq!(receiver.requests().await.len(), 6);
     app.expect_failed(1);
     app.finish().await;
 }

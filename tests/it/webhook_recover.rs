@@ -235,7 +235,7 @@ async fn a_recovery_whose_worker_is_killed_half_way_sends_each_once() {
     tx.commit().await.unwrap();
     // The second page waits for this row.
     let mut holder = app.database.pool().begin().await.unwrap();
-    sqlx::query("SELECT FROM deliveries ORDER BY created_at OFFSET 299 LIMIT 1 FOR UPDATE")
+    sqlx::query("SELECT FROM deliveries WHERE id = (SELECT id FROM deliveries ORDER BY created_at, id OFFSET 299 LIMIT 1) FOR UPDATE")
         .execute(&mut *holder)
         .await
         .unwrap();

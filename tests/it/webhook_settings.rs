@@ -173,6 +173,7 @@ async fn bad_settings_are_refused_field_by_field() {
         let mut body = json!({ "url": URL, "events": ["*"] });
         body[field] = value.clone();
         let created = ana.post_json(WEBHOOKS, body).await;
+        assert_eq!(created.status, 422, "{field}: {value}");
         assert_eq!(created.expect_bad_fields(), pointers, "{field}: {value}");
         let changed = ana.patch_json(&path, json!({ field: value })).await;
         assert_eq!(changed.expect_bad_fields(), pointers, "{field}");

@@ -111,17 +111,20 @@ impl Deserr<Fields> for CustomHeaders {
         value: Value<V>,
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Fields> {
-        let given = BTreeMap::<String, String>::deserialize_from_value(value, location)?;
+        // Of any values: the map's own way drops what is wrong in it (deserr 0.6).
+        let given = BTreeMap::<String, serde_json::Value>::deserialize_from_value(value, location)?;
         if given.len() > headers::MAX {
             let rule = format!("must have at most {} headers", headers::MAX);
             return Err(refuse(Rule::new(rule), location));
         }
         let (mut kept, mut wrong) = (BTreeMap::new(), None);
         for (name, value) in given {
-            let kept_name = headers::check_name(&name)
-                .and_then(|kept_name| headers::check_value(&value).map(|()| kept_name));
-            let rule = match kept_name {
-                Ok(kept_name) => match kept.insert(kept_name, value) {
+            let checked = headers::check_name(&name).and_then(|name| {
+                let value = value.as_str().ok_or("must be a text")?;
+                headers::check_value(value).map(|()| (name, value.to_owned()))
+            });
+            let rule = match checked {
+                Ok((kept_name, value)) => match kept.insert(kept_name, value) {
                     None => continue,
                     Some(_) => "is there twice".to_owned(),
                 },

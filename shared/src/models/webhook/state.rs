@@ -91,6 +91,21 @@ pub async fn slow(tx: &mut Tx, webhook: WebhookId, until: DateTime<Utc>) -> Resu
     Ok(())
 }
 
+/// Records that a try succeeded.
+///
+/// # Errors
+/// As the database fails.
+pub async fn succeed(tx: &mut Tx, webhook: WebhookId, now: DateTime<Utc>) -> Result<()> {
+    const SQL: &str = "
+        UPDATE webhook_states
+           SET failing_since = NULL, failures = 0, throttles = 0, slowed_until = NULL, last_success_at = $2
+         WHERE webhook_id = $1 AND failures > 0";
+    let values = [webhook.into(), now.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    tx.orm().execute_raw(statement).await?;
+    Ok(())
+}
+
 /// Forgets that an endpoint failed.
 ///
 /// # Errors

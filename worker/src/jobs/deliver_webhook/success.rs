@@ -5,9 +5,12 @@ use serde::Serialize;
 use serde_json::json;
 use shared::{
     ids::{AttemptId, DeliveryId, JobId, WebhookId},
-    models::delivery::{
-        self,
-        attempt::{self, Details, Try},
+    models::{
+        delivery::{
+            self,
+            attempt::{self, Details, Try},
+        },
+        webhook::{self, state},
     },
 };
 use sqlx::PgPool;
@@ -23,10 +26,15 @@ const SUCCEED: &str = "
         SELECT * FROM json_to_recordset($1::json) AS u(
             job uuid, epoch int, delivery uuid, webhook uuid, attempt uuid, status_code smallint, response_body text,
             details jsonb, duration_ms int, started_at timestamptz, at timestamptz)),
+    failing AS MATERIALIZED (
+        SELECT webhook_id FROM webhook_states WHERE webhook_id IN (SELECT webhook FROM u) AND failures > 0
+           FOR UPDATE SKIP LOCKED),
     held AS MATERIALIZED (
         SELECT u.* FROM u JOIN jobs j ON j.id = u.job JOIN deliveries d ON d.id = u.delivery
          WHERE j.epoch = u.epoch AND (j.state = 'running') IS TRUE AND j.cancel_requested_at IS NULL AND NOT j.rerun
            AND d.status = 'pending'
+           AND NOT EXISTS (SELECT FROM webhook_states s WHERE s.webhook_id = u.webhook AND s.failures > 0
+                              AND NOT EXISTS (SELECT FROM failing f WHERE f.webhook_id = s.webhook_id))
            FOR NO KEY UPDATE OF j, d SKIP LOCKED),
     ended AS (
         UPDATE jobs j SET state = 'succeeded', finished_at = job_now(), progress = 100, result = NULL, last_error = NULL,
@@ -44,11 +52,8 @@ const SUCCEED: &str = "
     healed AS (
         UPDATE webhook_states s
            SET failing_since = NULL, failures = 0, throttles = 0, slowed_until = NULL, last_success_at = h.at
-          FROM (SELECT s.webhook_id, h.at
-                  FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h
-                  JOIN webhook_states s ON s.webhook_id = h.webhook AND s.failures > 0
-                   FOR UPDATE OF s SKIP LOCKED) h
-         WHERE s.webhook_id = h.webhook_id)
+          FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h JOIN failing f ON f.webhook_id = h.webhook
+         WHERE s.webhook_id = h.webhook)
     SELECT job FROM held";
 
 /// A run that succeeded.
@@ -90,10 +95,19 @@ pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow:
         return Ok(Outcome::Written);
     }
     let mut tx = ctx.fenced().await?;
+    // As whoever deletes the endpoint locks them: the endpoint, its state, the delivery.
+    let (webhook, now) = (loaded.delivery.webhook_id, ctx.clock.now());
+    if webhook::hold_for_any_user(&mut tx, webhook)
+        .await?
+        .is_none()
+    {
+        return tx.done(Some(json!({ "discarded": DELETED }))).await;
+    }
+    state::succeed(&mut tx, webhook, now).await?;
     if !attempt::record(&mut tx, loaded.delivery.id, of).await? {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     }
-    delivery::succeed(&mut tx, loaded.delivery.id, ctx.clock.now()).await?;
+    delivery::succeed(&mut tx, loaded.delivery.id, now).await?;
     tx.done(None).await
 }
 
