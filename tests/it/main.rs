@@ -130,6 +130,7 @@ mod webhook_pings;
 mod webhook_recover;
 mod webhook_secrets;
 mod webhook_settings;
+mod webhook_trials;
 mod webhook_verifiers;
 mod webhooks;
 mod writers;

@@ -2,7 +2,7 @@
 //! changed on the way.
 
 use serde_json::{Value, json};
-use shared::clock::Clock;
+use shared::{clock::Clock, keyring::hmac_sha256};
 use standardwebhooks::Webhook;
 use tests::{
     Actor, TestApp, eventually,
@@ -323,4 +323,39 @@ async fn every_verifier_judges_as_is_published() {
     former.set_header(SIGNATURE, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     claims.push(former);
     judge(&claims).await;
+}
+
+#[tokio::test]
+async fn after_a_rotation_every_verifier_accepts_with_either_secret() {
+    let app = TestApp::spawn_live().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    let (path, former) = subscribe(&ana, &receiver).await;
+    let rotated = ana
+        .post_json(&format!("{path}/rotate-secret"), json!({}))
+        .await;
+    let current = secret_of(&rotated.expect(200));
+    assert_ne!(current, former);
+    let foreign = secret_of(&ana.webhook("http://127.0.0.1:9/").await);
+
+    let requests = deliver(&app, &ana, &receiver, 20).await;
+    let mut claims = Vec::new();
+    for (n, request) in requests.iter().enumerate() {
+        for (name, secret) in [
+            ("current", &current),
+            ("former", &former),
+            ("foreign", &foreign),
+        ] {
+            let mut claim = Claim::of(request, secret, format!("delivery {n}, {name} secret"));
+            claim.is_genuine = name != "foreign";
+            claims.push(claim);
+        }
+        // Who reads the plain signature, which is one, is to have the current secret.
+        let plain = hex::encode(hmac_sha256(current.as_bytes(), &request.body));
+        assert_eq!(request.headers["x-baatcheet-signature"], plain);
+        let list = request.headers[SIGNATURE].to_str().unwrap();
+        assert_eq!(list.split(' ').count(), 2, "{list}");
+    }
+    judge(&claims).await;
+    app.finish().await;
 }
