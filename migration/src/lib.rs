@@ -32,6 +32,7 @@ mod m20261128_000023_create_calls;
 mod m20261128_000024_account_for_unkept_answers;
 mod m20261129_000025_bound_job_groups;
 mod m20261129_000026_complete_webhooks;
+mod m20261129_000027_index_attempts;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000024_account_for_unkept_answers::Migration),
             Box::new(m20261129_000025_bound_job_groups::Migration),
             Box::new(m20261129_000026_complete_webhooks::Migration),
+            Box::new(m20261129_000027_index_attempts::Migration),
         ]
     }
 }
@@ -100,3 +102,56 @@ macro_rules! sql_migration {
     };
 }
 pub(crate) use sql_migration;
+
+/// A step that builds indexes, given by name and what follows it, while their tables are written, and then drops others. It can be
+/// repeated: what an attempt that was cut off has left is dropped first.
+macro_rules! index_migration {
+    (build: $build:expr, drop: $drop:expr) => {
+        use sea_orm_migration::prelude::*;
+
+        const BUILD: &[(&str, &str)] = &$build;
+        const DROP: &[(&str, &str)] = &$drop;
+
+        #[derive(DeriveMigrationName)]
+        pub(crate) struct Migration;
+
+        #[async_trait::async_trait]
+        impl MigrationTrait for Migration {
+            /// Postgres builds no index beside others' writing in a transaction.
+            fn use_transaction(&self) -> Option<bool> {
+                Some(false)
+            }
+
+            async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                crate::replace_indexes(manager, BUILD, DROP).await
+            }
+
+            async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                crate::replace_indexes(manager, DROP, BUILD).await
+            }
+        }
+    };
+}
+pub(crate) use index_migration;
+
+async fn replace_indexes(
+    manager: &SchemaManager<'_>,
+    build: &[(&str, &str)],
+    drop: &[(&str, &str)],
+) -> Result<(), DbErr> {
+    let db = manager.get_connection();
+    // Whoever writes at the time is waited for, and keeps nobody else waiting.
+    db.execute_unprepared("SET lock_timeout = '60s'").await?;
+    for (name, index) in build {
+        let left = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+        db.execute_unprepared(&left).await?;
+        let sql = format!("CREATE INDEX CONCURRENTLY {name} {index}");
+        db.execute_unprepared(&sql).await?;
+    }
+    for (name, _) in drop {
+        let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+        db.execute_unprepared(&sql).await?;
+    }
+    db.execute_unprepared("SET lock_timeout = '3s'").await?;
+    Ok(())
+}

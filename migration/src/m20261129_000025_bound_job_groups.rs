@@ -5,16 +5,17 @@
 //! group pay for none of them.
 //!
 //! `jobs_parked` finds the groups of a queue that wait, and the oldest row of each; `jobs_held` counts what a group has
-//! going; `jobs_order` tells whether an older job of the same order lives.
+//! going; `order_no` is drawn when a job is asked for, which is after the locks of its cause, and `jobs_order` tells whether an older job of the same order lives.
 
 crate::sql_migration!(
-    "ALTER TABLE jobs ADD group_key text, ADD group_limit smallint, ADD order_key text;
+    "ALTER TABLE jobs ADD group_key text, ADD group_limit smallint, ADD order_key text, ADD order_no bigint;
+    CREATE SEQUENCE jobs_order_no;
     DROP INDEX jobs_unique_key;
     CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
         WHERE unique_key IS NOT NULL AND state IN ('queued', 'parked', 'dispatched', 'running');
     CREATE INDEX jobs_parked ON jobs (queue, group_key, created_at, id) WHERE state = 'parked';
     CREATE INDEX jobs_held ON jobs (group_key) WHERE group_key IS NOT NULL AND state IN ('dispatched', 'running');
-    CREATE INDEX jobs_order ON jobs (group_key, order_key, created_at, id)
+    CREATE INDEX jobs_order ON jobs (group_key, order_key, order_no)
         WHERE order_key IS NOT NULL AND state IN ('queued', 'parked', 'dispatched', 'running');
     CREATE TABLE job_groups (
         key text CONSTRAINT job_groups_pkey PRIMARY KEY,
@@ -32,5 +33,6 @@ crate::sql_migration!(
     DROP INDEX jobs_unique_key;
     CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
         WHERE unique_key IS NOT NULL AND state IN ('queued', 'dispatched', 'running');
-    ALTER TABLE jobs DROP order_key, DROP group_limit, DROP group_key;"
+    ALTER TABLE jobs DROP order_no, DROP order_key, DROP group_limit, DROP group_key;
+    DROP SEQUENCE jobs_order_no;"
 );

@@ -2,7 +2,7 @@
 //!
 //! The public half of a signing key is kept beside it, so that showing it needs no key of the deployment. `old_secrets_until`
 //! spares each delivery a look at `webhook_old_secrets`. Tries know their endpoint, so that its newest ones are found by an
-//! index; those that were made before are found by their delivery only. Events are listed newest first, of one user and of all.
+//! index, which the next step makes; those that were made before are found by their delivery only.
 
 crate::sql_migration!(
     "ALTER TABLE webhooks
@@ -67,21 +67,8 @@ crate::sql_migration!(
     CREATE UNIQUE INDEX webhook_recoveries_running_key ON webhook_recoveries (webhook_id) WHERE status = 'running';
     ALTER TABLE deliveries ADD is_test boolean NOT NULL DEFAULT false;
     ALTER TABLE delivery_attempts ADD webhook_id uuid, ADD error_code text, ADD details jsonb;
-    CREATE INDEX delivery_attempts_webhook_id ON delivery_attempts (webhook_id, created_at DESC, id DESC);
-    CREATE INDEX delivery_attempts_unsucceeded ON delivery_attempts (webhook_id, created_at DESC, id DESC)
-        WHERE error IS NOT NULL;
-    ALTER TABLE events ADD subject text;
-    DROP INDEX events_created_at;
-    CREATE INDEX events_created_at ON events (created_at DESC, id DESC);
-    DROP INDEX events_user_id;
-    CREATE INDEX events_user_id ON events (user_id, created_at DESC, id DESC);",
-    "DROP INDEX events_user_id;
-    CREATE INDEX events_user_id ON events (user_id, created_at);
-    DROP INDEX events_created_at;
-    CREATE INDEX events_created_at ON events (created_at);
-    ALTER TABLE events DROP subject;
-    DROP INDEX delivery_attempts_unsucceeded;
-    DROP INDEX delivery_attempts_webhook_id;
+    ALTER TABLE events ADD subject text;",
+    "ALTER TABLE events DROP subject;
     ALTER TABLE delivery_attempts DROP details, DROP error_code, DROP webhook_id;
     ALTER TABLE deliveries DROP is_test;
     DROP TABLE webhook_recoveries;

@@ -1,6 +1,6 @@
 //! `baatcheet-migration`: brings the schema up or down.
 
-use std::{io::Write as _, str::FromStr as _};
+use std::{io::Write as _, str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -13,6 +13,8 @@ use sqlx::{
 
 /// Any number that nothing else locks: two migrations at once wait for each other.
 const LOCK: i64 = 0x6261_6174_6368;
+/// Between two looks whether the other one has ended.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A step that has waited for a table for so long gives up: whoever comes after it waits, too. What it changed is taken back,
 /// and it can be tried again.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '3s'";
@@ -67,10 +69,14 @@ async fn main() -> anyhow::Result<()> {
     let mut lock = PgConnection::connect_with(&options)
         .await
         .context("cannot connect to the database")?;
-    sqlx::query("SELECT pg_advisory_lock($1)")
+    // Not waited for inside of a statement: an index that is built beside others' writing waits for all statements, this one too.
+    while !sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)")
         .bind(LOCK)
-        .execute(&mut lock)
-        .await?;
+        .fetch_one(&mut lock)
+        .await?
+    {
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .after_connect(|connection, _| {

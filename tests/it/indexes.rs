@@ -235,11 +235,11 @@ async fn endpoints_are_found_by_user() {
 async fn lists_of_events_use_their_index() {
     let it = Watched::new().await;
     it.db.execute_unprepared(DELIVERIES).await.unwrap();
-    // Those of others are newer, and many more.
-    let others =
-        "INSERT INTO events (id, user_id, kind, data, created_at)
-         SELECT gen_random_uuid(), lpad((8 + e % 90)::text, 32, '0')::uuid, 'message.created', '{}', now()
-           FROM generate_series(1, 20000) e;
+    // Those of others happen all the time, and are many more.
+    let others = "INSERT INTO events (id, user_id, kind, data, created_at)
+         SELECT gen_random_uuid(), lpad((8 + e % 90)::text, 32, '0')::uuid, 'message.created', '{}',
+                now() - e * interval '4 seconds'
+           FROM generate_series(1, 75000) e;
          ANALYZE events";
     it.db.execute_unprepared(others).await.unwrap();
     let user = UserId(id(7));
@@ -248,7 +248,7 @@ async fn lists_of_events_use_their_index() {
         (Some(&["message.created", "message.failed"][..]), 51),
     ] {
         let list = event::list(&it.db, user, kinds, None, 51);
-        let list = it.uses("events_user_id", list).await.unwrap();
+        let list = it.uses("events_of_user", list).await.unwrap();
         assert_eq!(list.len(), rows, "{kinds:?}");
     }
 }

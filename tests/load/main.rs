@@ -1,8 +1,10 @@
 //! Puts load on a running API, and tells how long its answers took.
 //!
-//! `path` asks for one path again and again; `mix` lets users do what users do, all at once.
+//! `path` asks for one path again and again; `mix` lets users do what users do, all at once; `deliveries` has a worker tell
+//! endpoints of events.
 #![expect(clippy::print_stdout, reason = "a command line tells its result")]
 
+mod deliveries;
 mod mix;
 mod path;
 mod times;
@@ -25,6 +27,8 @@ enum Command {
     Path(path::Args),
     /// Lets users chat, list, search, upload and tidy up, all at once
     Mix(mix::Args),
+    /// Has a worker deliver webhooks
+    Deliveries(deliveries::Args),
 }
 
 #[tokio::main]
@@ -32,5 +36,6 @@ async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Path(args) => path::run(args).await,
         Command::Mix(args) => mix::run(args).await,
+        Command::Deliveries(args) => Box::pin(deliveries::run(args)).await,
     }
 }

@@ -179,6 +179,11 @@ impl JobContext {
         }
     }
 
+    /// Tries in all.
+    pub(crate) fn max_attempts(&self) -> i32 {
+        self.tries.max_attempts
+    }
+
     /// Which run this is: 1, 2, …
     pub fn attempt(&self) -> i32 {
         self.tries.attempt

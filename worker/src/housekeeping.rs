@@ -4,7 +4,7 @@
 //!
 //! One worker at a time does it, whoever comes first; for the others it costs one statement.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
@@ -25,8 +25,8 @@ const HISTORY: TimeDelta = TimeDelta::days(30);
 const REMOVAL: TimeDelta = TimeDelta::hours(1);
 /// Rows of a table that one transaction deletes: few, so that it is short.
 const BATCH: u32 = 500;
-/// Transactions of one round.
-const BATCHES: u32 = 200;
+/// Longest time of one round: rows go as fast as the busiest product writes them.
+const LONGEST: Duration = Duration::from_mins(9);
 
 /// Taken until the end of the transaction. Locks of two numbers share no names with those of one.
 const LOCK: &str = "SELECT pg_try_advisory_xact_lock(25187, 1) AS locked";
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: Context) {
         match tidy(&context).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "rows that have expired were deleted"),
-            Err(error) => tracing::debug!(error = %error, "could not tidy up"),
+            Err(error) => tracing::warn!(error = %error, "could not tidy up"),
         }
     }
 }
@@ -50,8 +50,8 @@ pub(crate) async fn run(context: Context) {
 /// # Errors
 /// As the database fails; what went before that is gone.
 pub async fn tidy(context: &Context) -> Result<u64> {
-    let mut rows = 0;
-    for _ in 0..BATCHES {
+    let (mut rows, begun) = (0, Instant::now());
+    while begun.elapsed() < LONGEST {
         let (deleted, is_all) = tidy_batch(context).await?;
         rows += deleted;
         if is_all {

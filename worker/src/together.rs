@@ -47,7 +47,9 @@ impl<I: Send + 'static, O: Send + 'static> Together<I, O> {
             let most = waiting.len().min(MOST);
             waiting.drain(..most).collect()
         };
-        if !waiting.is_empty() {
+        if waiting.is_empty() {
+            drop(turn);
+        } else {
             let (items, senders): (Vec<I>, Vec<_>) = waiting.into_iter().unzip();
             let answers = all(items);
             self.statements.spawn(async move {

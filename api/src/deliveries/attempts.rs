@@ -87,8 +87,6 @@ struct AttemptTls {
     version: String,
     #[schema(example = "TLS13_AES_256_GCM_SHA384")]
     cipher: String,
-    /// SHA-256 of the certificate, in lower-case hex.
-    certificate_sha256: Option<String>,
 }
 
 /// How long each step of an attempt took; null for those that were not taken.
@@ -167,7 +165,6 @@ impl DeliveryAttempt {
             tls: tls.map(|tls| AttemptTls {
                 version: tls.version,
                 cipher: tls.cipher,
-                certificate_sha256: tls.certificate_sha256,
             }),
             timings: AttemptTimings {
                 dns_ms: timings.dns_ms,

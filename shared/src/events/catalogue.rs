@@ -126,9 +126,9 @@ events! {
     subscribable {
         /// An account was made.
         UserCreated(UserSummary) = "user.created", OwnerAndAdmins, user;
-        /// An account's profile or privacy was changed.
+        /// A user changed their profile or privacy. What administrators change of an account is not told.
         UserUpdated(UserSummary) = "user.updated", OwnerAndAdmins, user;
-        /// An account was deleted, with all that belonged to it.
+        /// An account was deleted, with all that belonged to it. Accounts cannot be deleted yet, so this does not happen.
         UserDeleted(DeletedUser) = "user.deleted", OwnerAndAdmins, deleted_user;
         /// A conversation was begun.
         ConversationCreated(ConversationSummary) = "conversation.created", Owner, conversation;
@@ -164,9 +164,9 @@ events! {
         ExportCompleted(ExportResult) = "export.completed", Owner, export;
         /// No file could be made of a conversation.
         ExportFailed(ExportResult) = "export.failed", Owner, failed_export;
-        /// Most of what a user may use of something is used.
+        /// Most of what a user may use of something is used. There are no such limits yet, so this does not happen.
         UsageLimitApproaching(UsageLimit) = "usage.limit_approaching", OwnerAndAdmins, nearly_used;
-        /// All that a user may use of something is used.
+        /// All that a user may use of something is used. There are no such limits yet, so this does not happen.
         UsageLimitReached(UsageLimit) = "usage.limit_reached", OwnerAndAdmins, used_up;
         /// An endpoint was switched off because of what came of its deliveries.
         WebhookDisabled(DisabledWebhook) = "webhook.disabled", OwnerAndAdmins, disabled_webhook;

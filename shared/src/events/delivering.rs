@@ -44,7 +44,11 @@ pub async fn deliver_again(
 ) -> Result<Option<JobId>> {
     if let Some(job) = job {
         match queue::retry(tx, to.user_id, job).await {
-            Ok(Some(())) => return Ok(Some(job)),
+            Ok(Some(())) => {
+                let request = DeliverWebhook { delivery }.requested(to, subject);
+                queue::renew(tx, job, request).await?;
+                return Ok(Some(job));
+            }
             Ok(None) | Err(Error::Refused(Refusal::JobNotFailed)) => {}
             Err(error) => return Err(error),
         }

@@ -82,6 +82,7 @@ pub(super) fn question() -> MessageSummary {
         parent_id: None,
         role: "user",
         text: "What is the sea?".to_owned(),
+        truncated: false,
         attachment_ids: vec![ATTACHMENT],
         token_count: 10,
         status: Status::Completed,

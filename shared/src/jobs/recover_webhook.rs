@@ -8,7 +8,7 @@ use crate::{
     database::{Result, Tx},
     ids::{RecoveryId, WebhookId},
     models::webhook::recovery,
-    queue::{End, Job, Priority, Queue},
+    queue::{End, Job, Queue},
 };
 
 /// Sends again what had failed at an endpoint when it was asked for.
@@ -32,7 +32,6 @@ impl Job for RecoverWebhook {
     const NAME: &'static str = "recover_webhook";
     const QUEUE: Queue = Queue::Webhook;
     /// First tries go first.
-    const PRIORITY: Priority = Priority::LOW;
     /// What was done stays done, so a try costs little.
     const MAX_ATTEMPTS: u32 = 10;
     /// A million deliveries; another run goes on where there are more.

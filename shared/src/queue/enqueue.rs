@@ -123,9 +123,9 @@ pub struct Enqueued {
 pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Result<Enqueued> {
     const SQL: &str = "
         INSERT INTO jobs (id, kind, queue, priority, payload, max_attempts, timeout_ms, run_at, unique_key, user_id,
-                          request_id, traceparent, created_at, group_key, group_limit, order_key)
+                          request_id, traceparent, created_at, group_key, group_limit, order_key, order_no)
         VALUES ($1, $2, $3, $4, $5, $6, $7, job_now() + $8 * interval '1 microsecond', $9, $10, $11, $12, job_now(),
-                $13, $14, $15)
+                $13, $14, $15, CASE WHEN $15::text IS NOT NULL THEN nextval('jobs_order_no') END)
         ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('queued', 'parked', 'dispatched', 'running')
         DO UPDATE SET rerun = jobs.rerun OR jobs.state = 'running'
         RETURNING id, id = $1 AS new";
@@ -176,4 +176,32 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, request: impl Into<Enqueue<J>>) -> Res
         tx.nudge(request.queue);
     }
     Ok(enqueued)
+}
+
+/// Gives a job that was put back the group, the order, the tries and the queue that this request would have.
+///
+/// # Errors
+/// As the database fails.
+pub async fn renew<J: Job>(tx: &mut Tx, id: JobId, request: Enqueue<J>) -> Result<()> {
+    const SQL: &str = "
+        UPDATE jobs SET queue = $2, max_attempts = $3, group_key = $4, group_limit = $5, order_key = $6,
+               order_no = CASE WHEN $6::text IS NOT NULL THEN coalesce(order_no, nextval('jobs_order_no')) END
+         WHERE id = $1 AND state = 'queued'";
+    let (group, limit) = request.group.unzip();
+    let values = [
+        id.into(),
+        request.queue.name().into(),
+        i32::try_from(request.max_attempts)
+            .unwrap_or(i32::MAX)
+            .into(),
+        group.into(),
+        limit
+            .map(|limit| i16::try_from(limit).unwrap_or(i16::MAX))
+            .into(),
+        request.order.into(),
+    ];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    tx.orm().execute_raw(statement).await?;
+    tx.nudge(request.queue);
+    Ok(())
 }

@@ -19,7 +19,7 @@ pub(crate) use self::wanted::insertion;
 pub use self::{
     backoff::Backoff,
     end::{End, LiveJob, cancel, end, end_queued, retry},
-    enqueue::{Enqueue, Enqueued, enqueue},
+    enqueue::{Enqueue, Enqueued, enqueue, renew},
     wanted::{Wanted, enqueue_wanted},
 };
 use crate::database::{Result, Tx};

@@ -41,7 +41,7 @@ macro_rules! due {
 }
 
 /// Takes due rows of queue `$1` for Redis: at most `$2`, of priorities below `$3`. Those of a group are only named:
-/// [`super::groups`] decides on them.
+/// `groups` decides on them.
 pub const DISPATCH: &str = concat!(
     due!("FOR UPDATE SKIP LOCKED"),
     ", taken AS (
@@ -137,13 +137,16 @@ impl Engine {
             (above, backlog.worst)
         };
         let freed = lane.freed();
-        let all_groups = lane.look_at_all.swap(false, Ordering::AcqRel) || ticked;
+        // A walk over all groups that has not ended goes on.
+        let after = lane.walk().take();
+        let is_asked = lane.look_at_all.swap(false, Ordering::AcqRel) || ticked;
+        let all_after = after.as_deref().or(is_asked.then_some(""));
         let look = Look {
             queue,
             most,
             below,
             freed: &freed,
-            all_groups,
+            all_after,
         };
         let found = self.dispatching.run(async |db| look.take(db).await).await;
         let found = match found {
@@ -159,6 +162,10 @@ impl Engine {
         };
         if found.has_groups {
             lane.has_groups.store(true, Ordering::Relaxed);
+        }
+        if found.after.is_some() {
+            *lane.walk() = found.after;
+            self.want_dispatch(queue);
         }
         if found.parked {
             // Others may be due behind those.

@@ -15,84 +15,85 @@ use super::{Engine, Lane, dispatch::DISPATCH, transport::Due};
 /// Any number that nothing else locks.
 const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(x'67726f757073'::bigint)";
 
-/// Most parked rows of a group that are looked at.
-const LOOKED_AT: i32 = 64;
+/// Most parked rows of a group that are looked at: behind so many that their order blocks, others wait until some of them go.
+const LOOKED_AT: i64 = 1000;
+/// Most groups of one look; the next one goes on behind them.
+const GROUPS_AT_ONCE: i64 = 500;
 
-/// Groups of queue `$1` with parked rows that nothing holds, found by one probe each; or those of `$2` only.
+/// Groups of queue `$1` with parked rows that nothing holds: the next `$4` after `$3`, found by one probe each; or those of `$2`.
 const WAITING: &str = "
     WITH RECURSIVE k AS (
-        (SELECT group_key FROM jobs WHERE queue = $1 AND state = 'parked' AND $2::text[] IS NULL
+        (SELECT group_key FROM jobs WHERE queue = $1 AND state = 'parked' AND $2::text[] IS NULL AND group_key > $3
           ORDER BY group_key LIMIT 1)
         UNION ALL
         SELECT (SELECT group_key FROM jobs WHERE queue = $1 AND state = 'parked' AND group_key > k.group_key
                  ORDER BY group_key LIMIT 1) FROM k WHERE k.group_key IS NOT NULL),
     named AS (
-        SELECT group_key FROM k WHERE group_key IS NOT NULL
+        SELECT group_key FROM (SELECT group_key FROM k LIMIT $4) k WHERE group_key IS NOT NULL
         UNION ALL
         SELECT f.key FROM unnest($2::text[]) f(key)
          WHERE EXISTS (SELECT FROM jobs WHERE queue = $1 AND state = 'parked' AND group_key = f.key))
-    SELECT s.group_key FROM named s
-     WHERE NOT EXISTS (SELECT FROM job_groups g WHERE g.key = s.group_key AND g.not_before > job_now())";
+    SELECT n.group_key, EXISTS (SELECT FROM job_groups g WHERE g.key = n.group_key AND (g.not_before > job_now()
+               OR g.interval_us IS NOT NULL AND g.next_at > job_now())) AS is_held FROM named n";
+
+/// Whether no other job of the order of row `x` goes before it, or is under way.
+macro_rules! is_head {
+    ($x:literal) => {
+        concat!(
+            "(NOT EXISTS (SELECT FROM jobs o WHERE o.group_key = ", $x, ".group_key AND o.order_key = ", $x, ".order_key
+                             AND o.state IN ('dispatched', 'running') AND o.id <> ", $x, ".id)
+              AND NOT EXISTS (SELECT FROM jobs o WHERE o.group_key = ", $x, ".group_key AND o.order_key = ", $x, ".order_key
+                             AND o.state IN ('queued', 'parked', 'dispatched', 'running') AND o.order_no < ", $x, ".order_no))"
+        )
+    };
+}
 
 /// Decides on the due rows `$1`, and on parked rows of the groups `$3` in queue `$2`; at most `$4` go. A last row, without an
 /// id, tells how many were parked, and after how many microseconds a group may go on that time alone holds back.
 ///
-/// A pace is kept with at most a quarter of a second to catch up with. Of each order only the oldest row that lives may go, so
-/// orders are walked by one probe each, not rows.
-const ADMIT: &str = "
+/// A pace is kept with at most a quarter of a second to catch up with.
+const ADMIT: &str = concat!("
     WITH due AS MATERIALIZED (
-        SELECT id, group_key, group_limit, order_key, priority, created_at FROM jobs
-         WHERE id = ANY($1) AND (state = 'queued') IS TRUE FOR UPDATE SKIP LOCKED),
-    looked AS MATERIALIZED (
-        SELECT f.key, coalesce(g.is_unordered, false) AS is_unordered
-          FROM unnest($3::text[]) f(key) LEFT JOIN job_groups g ON g.key = f.key),
-    heads AS MATERIALIZED (
-        SELECT h.id FROM looked f CROSS JOIN LATERAL (
-            WITH RECURSIVE k AS (
-                (SELECT order_key FROM jobs WHERE group_key = f.key AND order_key IS NOT NULL
-                    AND state IN ('queued', 'parked', 'dispatched', 'running') ORDER BY order_key LIMIT 1)
-                UNION ALL
-                SELECT (SELECT order_key FROM jobs WHERE group_key = f.key AND order_key > k.order_key
-                           AND state IN ('queued', 'parked', 'dispatched', 'running') ORDER BY order_key LIMIT 1)
-                  FROM k WHERE k.order_key IS NOT NULL)
-            SELECT j.id FROM k CROSS JOIN LATERAL (
-                SELECT id, queue, state, created_at FROM jobs WHERE group_key = f.key AND order_key = k.order_key
-                   AND state IN ('queued', 'parked', 'dispatched', 'running') ORDER BY created_at, id LIMIT 1) j
-             WHERE k.order_key IS NOT NULL AND j.state = 'parked' AND j.queue = $2
-             ORDER BY j.created_at, j.id LIMIT $5) h
-         WHERE NOT f.is_unordered),
-    parked AS MATERIALIZED (
-        SELECT w.* FROM looked f CROSS JOIN LATERAL (
-            SELECT id, group_key, group_limit, order_key, priority, created_at FROM jobs
-             WHERE queue = $2 AND state = 'parked' AND group_key = f.key AND (order_key IS NULL OR f.is_unordered)
-             ORDER BY created_at, id LIMIT $5 FOR UPDATE SKIP LOCKED) w),
-    ordered AS MATERIALIZED (
-        SELECT id, group_key, group_limit, order_key, priority, created_at FROM jobs
-         WHERE id = ANY(ARRAY(SELECT id FROM heads)) AND (state = 'parked') IS TRUE FOR UPDATE SKIP LOCKED),
-    candidates AS (SELECT * FROM due UNION ALL SELECT * FROM parked UNION ALL SELECT * FROM ordered),
+        SELECT id, group_key, group_limit, order_key, order_no, priority, created_at FROM jobs
+         WHERE id = ANY($1) AND (state = 'queued') IS TRUE AND run_at <= job_now() FOR UPDATE SKIP LOCKED),
+    keys AS (
+        SELECT key, min(bound) AS bound FROM (
+            SELECT group_key AS key, group_limit AS bound FROM due
+            UNION ALL
+            SELECT f.key, (SELECT group_limit FROM jobs WHERE queue = $2 AND state = 'parked' AND group_key = f.key
+                            ORDER BY created_at, id LIMIT 1) FROM unnest($3::text[]) f(key)) k
+         GROUP BY key),
     bounds AS MATERIALIZED (
-        SELECT c.key, g.is_unordered, g.interval_us,
+        SELECT c.key, coalesce(g.is_unordered, false) AS is_unordered, g.interval_us,
                greatest(g.next_at, job_now() - interval '250 milliseconds') AS turn,
                CASE WHEN g.not_before > job_now() THEN g.not_before
                     WHEN g.interval_us IS NOT NULL AND g.next_at > job_now() THEN g.next_at END AS held_until,
                coalesce(g.bound, c.bound)
                    - (SELECT count(*) FROM jobs h WHERE h.group_key = c.key AND h.state IN ('dispatched', 'running')) AS places
-          FROM (SELECT group_key AS key, min(group_limit) AS bound FROM candidates GROUP BY group_key) c
-          LEFT JOIN job_groups g ON g.key = c.key),
+          FROM keys c LEFT JOIN job_groups g ON g.key = c.key),
     rooms AS MATERIALIZED (
         SELECT key, is_unordered, held_until, CASE
             WHEN held_until IS NOT NULL THEN 0
             WHEN interval_us IS NULL THEN places
             ELSE least(places, 1 + floor(extract(epoch FROM job_now() - turn) * 1000000 / interval_us)::bigint) END AS room
           FROM bounds),
-    ranked AS (
+    ready AS MATERIALIZED (
+        SELECT w.id FROM rooms r CROSS JOIN LATERAL (
+            SELECT s.id FROM (
+                SELECT id, group_key, order_key, order_no, created_at FROM jobs
+                 WHERE queue = $2 AND state = 'parked' AND group_key = r.key ORDER BY created_at, id LIMIT $5) s
+             WHERE s.order_key IS NULL OR r.is_unordered OR ", is_head!("s"), "
+             ORDER BY s.created_at, s.id LIMIT greatest(r.room, 0)) w
+         WHERE r.room > 0),
+    parked AS MATERIALIZED (
+        SELECT id, group_key, group_limit, order_key, order_no, priority, created_at FROM jobs
+         WHERE id = ANY(ARRAY(SELECT id FROM ready)) AND (state = 'parked') IS TRUE FOR UPDATE SKIP LOCKED),
+    candidates AS (SELECT * FROM due UNION ALL SELECT * FROM parked),
+    ranked AS MATERIALIZED (
         SELECT c.id, c.group_key, c.priority, c.created_at, r.room,
                row_number() OVER (PARTITION BY c.group_key ORDER BY c.created_at, c.id) AS nth
           FROM candidates c JOIN rooms r ON r.key = c.group_key
-         WHERE r.room > 0 AND (c.order_key IS NULL OR r.is_unordered IS TRUE OR NOT EXISTS (
-               SELECT FROM jobs o WHERE o.group_key = c.group_key AND o.order_key = c.order_key AND o.id <> c.id
-                  AND o.state IN ('queued', 'parked', 'dispatched', 'running')
-                  AND (o.state IN ('dispatched', 'running') OR (o.created_at, o.id) < (c.created_at, c.id))))),
+         WHERE r.room > 0 AND (c.order_key IS NULL OR r.is_unordered OR ", is_head!("c"), ")),
     chosen AS MATERIALIZED (
         SELECT id, group_key FROM ranked WHERE nth <= room ORDER BY priority, created_at, id LIMIT $4),
     taken AS (
@@ -100,7 +101,7 @@ const ADMIT: &str = "
         RETURNING jobs.id, jobs.priority, (extract(epoch FROM jobs.run_at) * 1000)::bigint AS run_at_ms),
     kept AS (
         UPDATE jobs SET state = 'parked' FROM due
-         WHERE jobs.id = due.id AND NOT EXISTS (SELECT FROM chosen WHERE chosen.id = due.id)
+         WHERE jobs.id = due.id AND NOT EXISTS (SELECT FROM ranked WHERE ranked.id = due.id AND nth <= room)
         RETURNING 1),
     paced AS (
         UPDATE job_groups g
@@ -112,7 +113,7 @@ const ADMIT: &str = "
     UNION ALL
     SELECT NULL, NULL, NULL, (SELECT count(*) FROM kept),
            (extract(epoch FROM least((SELECT min(held_until) FROM rooms), (SELECT min(next_at) FROM paced)) - job_now())
-               * 1000000)::bigint";
+               * 1000000)::bigint");
 
 /// A look at a queue.
 pub(super) struct Look<'a> {
@@ -123,8 +124,8 @@ pub(super) struct Look<'a> {
     pub(super) below: i16,
     /// Groups that may have room again.
     pub(super) freed: &'a BTreeSet<String>,
-    /// Whether all groups are looked at.
-    pub(super) all_groups: bool,
+    /// All groups are looked at, those behind this one.
+    pub(super) all_after: Option<&'a str>,
 }
 
 /// What it found.
@@ -137,6 +138,8 @@ pub(super) struct Found {
     pub(super) wait: Option<Duration>,
     /// There are jobs of groups.
     pub(super) has_groups: bool,
+    /// There are more groups behind this one.
+    pub(super) after: Option<String>,
 }
 
 impl Look<'_> {
@@ -161,31 +164,62 @@ impl Look<'_> {
                 None => grouped.push(id),
             }
         }
-        let waiting = self.waiting(db).await?;
+        let (waiting, after) = self.waiting(db).await?;
         if grouped.is_empty() && waiting.is_empty() {
             return Ok(Found {
                 due,
+                after,
                 ..Found::default()
             });
         }
         let room = most.saturating_sub(i64::try_from(due.len()).unwrap_or(i64::MAX));
-        let mut found = admit(db, self.queue, &grouped, &waiting, room).await?;
+        let mut found = match admit(db, self.queue, &grouped, &waiting, room).await {
+            Ok(found) => found,
+            // What is taken already goes all the same.
+            Err(error) if !due.is_empty() && !shared::database::is_away(&error) => {
+                tracing::warn!(queue = %self.queue, error = %error, "could not look at groups");
+                Found::default()
+            }
+            Err(error) => return Err(error),
+        };
         found.due.extend(due);
+        found.after = after;
         Ok(found)
     }
 
-    /// Groups with parked rows that may go.
-    async fn waiting(&self, db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
-        if !self.all_groups && self.freed.is_empty() {
-            return Ok(Vec::new());
+    /// Groups with parked rows that may go; and behind which one the next look goes on, if there are more.
+    async fn waiting(&self, db: &mut PgConnection) -> sqlx::Result<(Vec<String>, Option<String>)> {
+        if self.all_after.is_none() && self.freed.is_empty() {
+            return Ok((Vec::new(), None));
         }
-        let freed: Option<Vec<&String>> = (!self.all_groups).then(|| self.freed.iter().collect());
-        sqlx::query_scalar(WAITING)
-            .bind(self.queue.name())
-            .bind(freed)
-            .fetch_all(db)
-            .await
+        let freed = self.all_after.is_none().then_some(self.freed);
+        waiting(db, self.queue, freed, self.all_after.unwrap_or_default()).await
     }
+}
+
+async fn waiting(
+    db: &mut PgConnection,
+    queue: Queue,
+    freed: Option<&BTreeSet<String>>,
+    after: &str,
+) -> sqlx::Result<(Vec<String>, Option<String>)> {
+    let freed: Option<Vec<&String>> = freed.map(|freed| freed.iter().collect());
+    let is_walk = freed.is_none();
+    let rows: Vec<(String, bool)> = sqlx::query_as(WAITING)
+        .bind(queue.name())
+        .bind(freed)
+        .bind(after)
+        .bind(GROUPS_AT_ONCE)
+        .fetch_all(db)
+        .await?;
+    let is_full = is_walk && i64::try_from(rows.len()).is_ok_and(|rows| rows >= GROUPS_AT_ONCE);
+    let last = rows.last().filter(|_| is_full).map(|(key, _)| key.clone());
+    let waiting = rows
+        .into_iter()
+        .filter(|(_, is_held)| !is_held)
+        .map(|(key, _)| key)
+        .collect();
+    Ok((waiting, last))
 }
 
 /// Decides on due rows and on all parked ones of a queue: for takers that read Postgres.
@@ -195,11 +229,7 @@ pub(super) async fn admit_all(
     due: Vec<Uuid>,
     most: i64,
 ) -> sqlx::Result<()> {
-    let waiting: Vec<String> = sqlx::query_scalar(WAITING)
-        .bind(queue.name())
-        .bind(None::<Vec<String>>)
-        .fetch_all(&mut *db)
-        .await?;
+    let (waiting, _) = waiting(db, queue, None, "").await?;
     if !due.is_empty() || !waiting.is_empty() {
         admit(db, queue, &due, &waiting, most).await?;
     }
@@ -256,6 +286,13 @@ impl Lane {
     /// Puts them back: they were not looked at.
     pub(super) fn free_again(&self, groups: BTreeSet<String>) {
         self.freed_groups().extend(groups);
+    }
+
+    /// Behind which group a walk over all of them goes on.
+    pub(super) fn walk(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.walk
+            .lock()
+            .expect("nothing panics while it holds this lock")
     }
 
     fn freed_groups(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {

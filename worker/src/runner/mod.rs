@@ -139,6 +139,8 @@ struct Lane {
     freed: Mutex<BTreeSet<String>>,
     /// Jobs of groups were seen.
     has_groups: AtomicBool,
+    /// Behind which group a walk over all of them goes on.
+    walk: Mutex<Option<String>>,
     /// All groups are looked at the next time.
     look_at_all: AtomicBool,
 }
@@ -195,6 +197,7 @@ impl Engine {
                 taken: AtomicUsize::new(0),
                 freed: Mutex::default(),
                 has_groups: AtomicBool::new(false),
+                walk: Mutex::default(),
                 look_at_all: AtomicBool::new(false),
             };
             (queue, lane)

@@ -59,6 +59,8 @@ pub struct MessageSummary {
     pub role: &'static str,
     /// The first 16,000 characters of what was said.
     pub text: String,
+    /// There is more of what was said.
+    pub truncated: bool,
     /// What was shown.
     pub attachment_ids: Vec<AttachmentId>,
     /// Its tokens.
@@ -77,13 +79,14 @@ pub struct MessageSummary {
 impl From<&message::Model> for MessageSummary {
     fn from(row: &message::Model) -> Self {
         let mut text = row.content.text();
-        shorten(&mut text);
+        let truncated = shorten(&mut text);
         Self {
             message_id: row.id,
             conversation_id: row.conversation_id,
             parent_id: row.parent_id,
             role: row.role.as_str(),
             text,
+            truncated,
             attachment_ids: row.content.attachments(),
             token_count: row.token_count,
             status: row.status,

@@ -35,8 +35,6 @@ pub struct Tls {
     pub version: String,
     /// The cipher suite.
     pub cipher: String,
-    /// SHA-256 of the endpoint's certificate, in lower-case hex.
-    pub certificate_sha256: Option<String>,
 }
 
 /// How long each step took, where it was taken.

@@ -21,6 +21,7 @@ const VALUE_MAX_BYTES: usize = 4096;
 /// Names that belong to the connection (RFC 9110 §7.6.1), to us, or to whoever stands between.
 const FORBIDDEN: &[&str] = &[
     "accept-encoding",
+    "cf-connecting-ip",
     "connection",
     "cookie",
     "cookie2",
@@ -29,15 +30,21 @@ const FORBIDDEN: &[&str] = &[
     "host",
     "http2-settings",
     "keep-alive",
+    "metadata",
+    "metadata-flavor",
     "set-cookie",
     "te",
     "traceparent",
     "tracestate",
     "trailer",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
     "user-agent",
     "via",
+    "x-client-ip",
+    "x-http-method-override",
+    "x-real-ip",
 ];
 /// How no name may begin: those of our own, of the body, of proxies, and those that clouds believe.
 const FORBIDDEN_PREFIXES: &[&str] = &[
@@ -46,6 +53,7 @@ const FORBIDDEN_PREFIXES: &[&str] = &[
     "sec-",
     "webhook-",
     "x-amz-",
+    "x-aws-",
     "x-baatcheet-",
     "x-forwarded-",
     "x-goog-",

@@ -14,8 +14,8 @@ mod subscribed;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Value,
-    entity::prelude::*, sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, DbBackend, PaginatorTrait, QueryOrder, QuerySelect,
+    Statement, Value, entity::prelude::*, sea_query::LockType,
 };
 
 use self::secrets::SigningKey;
@@ -32,7 +32,7 @@ use crate::{
     ids::{SecretId, UserId, WebhookId},
     jobs::DeliverWebhook,
     keyring::{self, Keyring, Place},
-    queue::groups,
+    queue::{Queue, groups},
 };
 
 /// Most endpoints of a user.
@@ -128,8 +128,18 @@ impl Model {
     /// # Errors
     /// As the database fails.
     pub async fn forgive(&self, tx: &mut Tx) -> Result<()> {
+        const SQL: &str = "
+            UPDATE jobs SET run_at = job_now()
+             WHERE id IN (SELECT job_id FROM deliveries WHERE webhook_id = $1 AND status = 'pending') AND state = 'queued'
+               AND run_at > job_now()";
         state::clear(tx, self.id).await?;
-        groups::release(tx, &DeliverWebhook::group(self.id)).await
+        groups::release(tx, &DeliverWebhook::group(self.id)).await?;
+        // What waits for a later try is tried now.
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [self.id.into()]);
+        tx.orm().execute_raw(statement).await?;
+        tx.nudge(Queue::Webhook);
+        tx.nudge(Queue::WebhookRetry);
+        Ok(())
     }
 }
 

@@ -59,6 +59,15 @@ impl Schedule {
         }
     }
 
+    /// The one with so many tries.
+    pub fn of(tries: i32) -> Self {
+        if u32::try_from(tries).is_ok_and(|tries| tries == Self::Short.tries()) {
+            Self::Short
+        } else {
+            Self::Standard
+        }
+    }
+
     /// Tries in all.
     pub fn tries(self) -> u32 {
         u32::try_from(self.waits().len() + 1).unwrap_or(u32::MAX)

@@ -54,24 +54,42 @@ pub async fn find_all(db: &impl ConnectionTrait, webhooks: &[WebhookId]) -> Resu
         .await?)
 }
 
-/// Records that a try failed, and tells what is known then. The endpoint must be held.
+/// A try that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed {
+    /// The endpoint asked to be left alone.
+    pub is_throttled: bool,
+    /// Nobody answered; after so many failures in a row that counts as if it had asked.
+    pub silent_after: Option<i32>,
+    /// When it began.
+    pub begun: DateTime<Utc>,
+}
+
+/// Records that a try failed that had `begun` then, and tells what is known. The endpoint must be held. Tries that were under way
+/// when it was slowed down do not slow it down further.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn fail(
     tx: &mut Tx,
     webhook: WebhookId,
-    is_throttled: bool,
+    failed: Failed,
     now: DateTime<Utc>,
 ) -> Result<Model> {
     const SQL: &str = "
         INSERT INTO webhook_states AS s (webhook_id, failing_since, failures, throttles, last_failure_at)
-        VALUES ($1, $2, 1, CASE WHEN $3 THEN 1 ELSE 0 END, $2)
+        VALUES ($1, $2, 1, CASE WHEN $3 OR $5 <= 1 THEN 1 ELSE 0 END, $2)
         ON CONFLICT (webhook_id) DO UPDATE
            SET failing_since = coalesce(s.failing_since, excluded.failing_since), failures = s.failures + 1,
-               throttles = CASE WHEN $3 THEN s.throttles + 1 ELSE 0 END, last_failure_at = excluded.last_failure_at
+               throttles = CASE WHEN NOT coalesce($3 OR $5 <= s.failures + 1, false) THEN 0 WHEN s.slowed_until > $4 THEN s.throttles ELSE s.throttles + 1 END, last_failure_at = excluded.last_failure_at
         RETURNING *";
-    let values = [webhook.into(), now.into(), is_throttled.into()];
+    let values = [
+        webhook.into(),
+        now.into(),
+        failed.is_throttled.into(),
+        failed.begun.into(),
+        failed.silent_after.into(),
+    ];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
     let row = Model::find_by_statement(statement).one(tx.orm()).await?;
     row.ok_or(Error::NotFound("webhook"))
@@ -98,7 +116,8 @@ pub async fn slow(tx: &mut Tx, webhook: WebhookId, until: DateTime<Utc>) -> Resu
 pub async fn succeed(tx: &mut Tx, webhook: WebhookId, now: DateTime<Utc>) -> Result<()> {
     const SQL: &str = "
         UPDATE webhook_states
-           SET failing_since = NULL, failures = 0, throttles = 0, slowed_until = NULL, last_success_at = $2
+           SET failing_since = NULL, failures = 0, throttles = 0, last_success_at = $2,
+               slowed_until = CASE WHEN slowed_until > $2 THEN slowed_until END
          WHERE webhook_id = $1 AND failures > 0";
     let values = [webhook.into(), now.into()];
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);

@@ -1,5 +1,8 @@
 //! What a try that failed leaves.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use serde_json::json;
 use shared::{
@@ -11,7 +14,7 @@ use shared::{
     jobs::DeliverWebhook,
     models::{
         delivery::attempt::{self, Try},
-        webhook::{self, state},
+        webhook::{self, Schedule, state},
     },
     queue::groups,
 };
@@ -33,32 +36,18 @@ pub(super) async fn store(
 ) -> anyhow::Result<Outcome> {
     let now = ctx.clock.now();
     let endpoint = &loaded.endpoint;
-    let asked = sent
-        .result
-        .as_ref()
-        .ok()
-        .and_then(|answer| retry_after(&answer.headers, of.started_at));
+    let asked = asked(sent, of.started_at);
     let reason = of.error.clone().unwrap_or_default();
 
     let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
-    if webhook::hold_for_any_user(&mut tx, endpoint.id)
-        .await?
-        .is_none()
-    {
+    let Some(held) = webhook::hold_for_any_user(&mut tx, endpoint.id).await? else {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
-    }
-    let is_throttled = verdict::is_throttled(&sent.result);
-    let state = state::fail(&mut tx, endpoint.id, is_throttled, now).await?;
-    if is_throttled {
-        let hold = verdict::hold(state.throttles, asked);
-        state::slow(&mut tx, endpoint.id, now + hold).await?;
-        groups::hold(&mut tx, &DeliverWebhook::group(endpoint.id), hold).await?;
-    }
-    let is_gone = matches!(&sent.result, Ok(answer) if answer.status == StatusCode::GONE);
-    let hopeless = if is_gone {
-        Some(verdict::GONE)
+    };
+    // What a former server answered is not held against the one that is there now.
+    let hopeless = if held.url == endpoint.url {
+        learn(&mut tx, endpoint, sent, of.started_at, now).await?
     } else {
-        verdict::is_hopeless(&state, now)
+        None
     };
     let is_off = match hopeless {
         Some(why) => switch_off(&mut tx, endpoint, why, ctx).await?,
@@ -73,7 +62,9 @@ pub(super) async fn store(
     if matches!(&sent.result, Err(SendError::Blocked(_))) {
         return tx.fail(&Failure::Permanent(reason)).await;
     }
-    match verdict::wait(endpoint.schedule, ctx.attempt(), ctx.random(), asked) {
+    // The one that it was made for.
+    let schedule = Schedule::of(ctx.max_attempts());
+    match verdict::wait(schedule, ctx.attempt(), ctx.random(), asked) {
         Some(wait) => {
             let failure = Failure::Temporary {
                 reason,
@@ -83,6 +74,45 @@ pub(super) async fn store(
         }
         None => tx.fail(&Failure::Permanent(reason)).await,
     }
+}
+
+/// Records what a try tells of its endpoint, and has it left alone where it asks for that or nobody answers; why it is given up,
+/// if it is.
+async fn learn(
+    tx: &mut FencedTx,
+    endpoint: &webhook::Model,
+    sent: &Sent,
+    begun: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<&'static str>> {
+    let (is_throttled, is_silent) = (
+        verdict::is_throttled(&sent.result),
+        verdict::is_silent(&sent.result),
+    );
+    let failed = state::Failed {
+        is_throttled,
+        silent_after: is_silent.then_some(verdict::SILENT_FAILURES),
+        begun,
+    };
+    let state = state::fail(tx, endpoint.id, failed, now).await?;
+    if state.throttles > 0 {
+        let asked = asked(sent, begun).filter(|_| is_throttled);
+        let hold = verdict::hold(state.throttles, !is_throttled, asked);
+        state::slow(tx, endpoint.id, now + hold).await?;
+        groups::hold(tx, &DeliverWebhook::group(endpoint.id), hold).await?;
+    }
+    let is_gone = matches!(&sent.result, Ok(answer) if answer.status == StatusCode::GONE);
+    Ok(if is_gone {
+        Some(verdict::GONE)
+    } else {
+        verdict::is_hopeless(&state, now)
+    })
+}
+
+/// When the endpoint wants to be asked again.
+fn asked(sent: &Sent, begun: DateTime<Utc>) -> Option<Duration> {
+    let answer = sent.result.as_ref().ok()?;
+    retry_after(&answer.headers, begun)
 }
 
 fn off(why: &str) -> String {

@@ -15,6 +15,7 @@ use shared::{
     clients::outbound::{Limits, Sent},
     ids::DeliveryId,
     jobs::DeliverWebhook,
+    keyring,
     models::{delivery, event, webhook},
 };
 use url::Url;
@@ -25,6 +26,8 @@ use crate::{context::JobContext, together::Together};
 
 /// What is read of an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Until it is tried again where the keys are missing.
+const SEALED_PAUSE: Duration = Duration::from_mins(1);
 /// Why there is nothing to do any more.
 const DELETED: &str = "the endpoint was deleted";
 const ENDED: &str = "the delivery has ended or its endpoint was deleted";
@@ -70,7 +73,16 @@ impl Run for DeliverWebhook {
             )
             .to_string(),
         );
-        let request = request::Request::new(ctx, &loaded, started_at, &body).await?;
+        let request = match request::Request::new(ctx, &loaded, started_at, &body).await {
+            Ok(request) => request,
+            // That is our fault: the endpoint's tries are not for that.
+            Err(error) if is_sealed(&error) => {
+                let webhook = loaded.endpoint.id;
+                tracing::error!(webhookId = %webhook, error = %format!("{error:#}"), "what a webhook signs with cannot be opened");
+                return ctx.fenced().await?.postpone(SEALED_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        };
         let url = Url::parse(&loaded.endpoint.url)
             .context("an endpoint's URL was checked when it was stored")?;
         let sent = ctx
@@ -89,6 +101,12 @@ impl Run for DeliverWebhook {
             failing::store(ctx, &loaded, &sent, of).await
         }
     }
+}
+
+/// Whether no configured key opens what a request needs.
+fn is_sealed(error: &anyhow::Error) -> bool {
+    let not_opened = error.downcast_ref::<webhook::NotOpened>();
+    error.is::<keyring::Error>() || matches!(not_opened, Some(webhook::NotOpened::Sealed(_)))
 }
 
 /// Only 2xx is success (Standard Webhooks 1.0.0, "Deliverability").

@@ -120,7 +120,6 @@ impl Request {
             tls: connection.tls.as_ref().map(|tls| Tls {
                 version: tls.version.to_owned(),
                 cipher: tls.cipher.clone(),
-                certificate_sha256: None,
             }),
             timings: Timings {
                 dns_ms: timings.dns.map(millis),

@@ -51,7 +51,8 @@ const SUCCEED: &str = "
           FROM held h),
     healed AS (
         UPDATE webhook_states s
-           SET failing_since = NULL, failures = 0, throttles = 0, slowed_until = NULL, last_success_at = h.at
+           SET failing_since = NULL, failures = 0, throttles = 0, last_success_at = h.at,
+               slowed_until = CASE WHEN s.slowed_until > h.at THEN s.slowed_until END
           FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h JOIN failing f ON f.webhook_id = h.webhook
          WHERE s.webhook_id = h.webhook)
     SELECT job FROM held";

@@ -14,6 +14,12 @@ pub(super) const GONE: &str = "the endpoint answered 410 Gone";
 /// Shortest and longest time for which an endpoint is left alone that asks for it without saying for how long.
 const SLOWED: Duration = Duration::from_secs(5);
 const SLOWED_MOST: Duration = Duration::from_hours(1);
+/// Shortest time for which one is left alone that says for how long.
+const SLOWED_LEAST: Duration = Duration::from_secs(1);
+/// Longest time for which one is left alone where nobody answers: no longer than a delivery waits for its third try.
+const SILENT_MOST: Duration = Duration::from_mins(4);
+/// After so many failures in a row an endpoint where nobody answers is left alone.
+pub(super) const SILENT_FAILURES: i32 = 4;
 /// After so long with nothing but failures an endpoint is switched off.
 const FAILING_MOST: TimeDelta = TimeDelta::days(5);
 /// So are so many failures in a row over this time.
@@ -43,13 +49,19 @@ pub(super) fn is_throttled(result: &Result<Answer, SendError>) -> bool {
     ))
 }
 
-/// How long it is left alone when it asks for it the `throttles`-th time in a row (1, 2, …).
-pub(super) fn hold(throttles: i32, asked: Option<Duration>) -> Duration {
+/// Whether nobody answers there: such tries take long, and take the places of others.
+pub(super) fn is_silent(result: &Result<Answer, SendError>) -> bool {
+    matches!(result, Err(error) if !matches!(error, SendError::Blocked(_)))
+}
+
+/// How long it is left alone when it is slowed down the `throttles`-th time in a row (1, 2, …): as it asks, or longer each time.
+pub(super) fn hold(throttles: i32, is_silent: bool, asked: Option<Duration>) -> Duration {
     let doublings = u32::try_from(throttles.saturating_sub(1))
         .unwrap_or(0)
         .min(20);
-    let ours = SLOWED.saturating_mul(1 << doublings).min(SLOWED_MOST);
-    ours.max(asked.unwrap_or_default())
+    let most = if is_silent { SILENT_MOST } else { SLOWED_MOST };
+    let ours = SLOWED.saturating_mul(1 << doublings).min(most);
+    asked.map_or(ours, |asked| asked.max(SLOWED_LEAST))
 }
 
 /// How long after the `attempt`-th try (1, 2, …) the next one is; nothing after the last. `random` is in 0..1.
@@ -121,16 +133,17 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_left_alone_for_longer_each_time() {
-        let holds: Vec<u64> = (1..=12).map(|n| hold(n, None).as_secs()).collect();
+        let holds: Vec<u64> = (1..=12).map(|n| hold(n, false, None).as_secs()).collect();
         assert_eq!(
             holds,
             [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
         );
-        assert_eq!(
-            hold(1, Some(Duration::from_hours(24))),
-            Duration::from_hours(24)
-        );
-        assert_eq!(hold(i32::MAX, None), SLOWED_MOST);
+        let day = Duration::from_hours(24);
+        assert_eq!(hold(1, false, Some(day)), day);
+        assert_eq!(hold(9, false, Some(Duration::from_secs(2))).as_secs(), 2);
+        assert_eq!(hold(9, false, Some(Duration::ZERO)), SLOWED_LEAST);
+        assert_eq!(hold(i32::MAX, false, None), SLOWED_MOST);
+        assert_eq!(hold(i32::MAX, true, None), SILENT_MOST);
     }
 
     #[test]
