@@ -30,18 +30,14 @@ async fn with_key(app: &TestApp) -> Actor {
     }
 }
 
-/// When each try was made.
-async fn tries(app: &TestApp) -> Vec<DateTime<Utc>> {
-    sqlx::query_scalar("SELECT created_at FROM delivery_attempts ORDER BY created_at, attempt")
+async fn waits(app: &TestApp) -> Vec<f64> {
+    let sql = "SELECT created_at FROM delivery_attempts ORDER BY created_at, attempt";
+    let tries: Vec<DateTime<Utc>> = sqlx::query_scalar(sql)
         .fetch_all(app.database.pool())
         .await
-        .unwrap()
-}
-
-async fn waits(app: &TestApp) -> Vec<f64> {
-    let tries = tries(app).await;
-    tries
-        .windows(2)
+        .unwrap();
+    let pairs = tries.windows(2);
+    pairs
         .map(|pair| (pair[1] - pair[0]).as_seconds_f64())
         .collect()
 }
