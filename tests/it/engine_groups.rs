@@ -121,6 +121,40 @@ async fn the_bound_holds_without_redis() {
     app.finish().await;
 }
 
+/// More groups than one look is for, and without Redis.
+#[tokio::test]
+async fn a_group_has_its_turn_behind_hundreds_that_wait() {
+    let app = spawn().await;
+    let day = Duration::from_hours(24);
+    let mut tx = app.begin().await;
+    for number in 0..1100 {
+        let group = format!("g{number:04}");
+        groups::hold(&mut tx, &group, day).await.unwrap();
+        let job = Enqueue::new(Effect { number }).group(group, 1);
+        shared::queue::enqueue(&mut tx, job).await.unwrap();
+    }
+    groups::hold(&mut tx, "last", Duration::from_mins(1))
+        .await
+        .unwrap();
+    for number in [2000, 2001] {
+        let job = Enqueue::new(Effect { number }).group("last", 1);
+        shared::queue::enqueue(&mut tx, job).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    app.run_due_jobs().await;
+    assert_eq!(
+        states(&app).await,
+        BTreeMap::from([("parked".to_owned(), 1102)])
+    );
+    app.advance(Duration::from_mins(1)).await;
+    app.run_due_jobs().await;
+    assert_eq!(numbers(&app.database, "effects").await, [2000, 2001]);
+    app.advance(day).await;
+    app.run_due_jobs().await;
+    assert_eq!(numbers(&app.database, "effects").await.len(), 1102);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_full_group_keeps_no_other_waiting() {
     let app = live(None).await;

@@ -81,6 +81,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
     let recover = shared::jobs::RecoverWebhook {
         recovery: shared::ids::RecoveryId(id),
     };
+    let hasten = shared::jobs::HastenDeliveries {
+        webhook: shared::ids::WebhookId(id),
+    };
+    insta::assert_json_snapshot!("payload_hasten_deliveries", hasten);
     insta::assert_json_snapshot!("payload_recover_webhook", recover);
     insta::assert_json_snapshot!("payload_summarize_conversation", summarize);
     insta::assert_json_snapshot!("payload_title_conversation", title);

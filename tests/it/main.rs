@@ -124,6 +124,7 @@ mod variants;
 mod verify;
 mod webhook_changes;
 mod webhook_deliveries;
+mod webhook_fairness;
 mod webhook_health;
 mod webhook_patterns;
 mod webhook_pings;

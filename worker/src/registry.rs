@@ -6,9 +6,9 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
     jobs::{
-        DeleteObject, DeliverWebhook, ExportConversation, MakeVariant, ProcessImage,
-        PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation,
-        TitleConversation, TranscribeAudio,
+        DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant,
+        ProcessImage, PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook,
+        SummarizeConversation, TitleConversation, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -73,6 +73,7 @@ impl Registry {
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
             .with::<ExportConversation>()
+            .with::<HastenDeliveries>()
             .with::<MakeVariant>()
             .with::<ProcessImage>()
             .with::<PurgeConversation>()

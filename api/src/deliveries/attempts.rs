@@ -50,8 +50,8 @@ pub(super) struct DeliveryAttempt {
     status_code: i16,
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
-    /// The same for programs: `http_status`, `timeout`, `connect_failed`, `tls_failed`, `answer_broken`, `unresolvable`, or
-    /// the code with which the URL would be refused.
+    /// The same for programs: `http_status`, `timeout`, `connect_failed`, `tls_failed`, `answer_broken`, `unresolvable`,
+    /// `cancelled`, or the code with which the URL would be refused.
     error_code: Option<String>,
     /// Headers of the request; secrets are `[redacted]`.
     #[schema(example = json!({ "content-type": "application/json", "webhook-signature": "[redacted]" }))]

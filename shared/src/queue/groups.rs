@@ -63,8 +63,27 @@ pub async fn rebound(tx: &mut Tx, key: &str, limit: u16, ordered: bool) -> Resul
     let sql = "
         INSERT INTO job_groups (key, bound, is_unordered) VALUES ($1, $2, $3)
         ON CONFLICT (key) DO UPDATE SET bound = excluded.bound, is_unordered = excluded.is_unordered";
-    let limit = i16::try_from(limit.max(1)).unwrap_or(i16::MAX);
-    run(tx, sql, [key.into(), limit.into(), (!ordered).into()]).await
+    run(tx, sql, [key.into(), bound(limit), (!ordered).into()]).await
+}
+
+/// Lets the jobs of a group run one at a time, until [`widen`].
+///
+/// # Errors
+/// As the database fails.
+pub async fn narrow(tx: &mut Tx, key: &str) -> Result<()> {
+    let sql = "
+        INSERT INTO job_groups (key, bound) VALUES ($1, 1)
+        ON CONFLICT (key) DO UPDATE SET bound = 1 WHERE job_groups.bound IS DISTINCT FROM 1";
+    run(tx, sql, [key.into()]).await
+}
+
+/// Lets up to `limit` jobs of a narrowed group run at once.
+///
+/// # Errors
+/// As the database fails.
+pub async fn widen(tx: &mut Tx, key: &str, limit: u16) -> Result<()> {
+    let sql = "UPDATE job_groups SET bound = $2 WHERE key = $1 AND bound < $2";
+    run(tx, sql, [key.into(), bound(limit)]).await
 }
 
 /// Forgets what was said of a group: nobody asks for jobs of it any more.
@@ -79,6 +98,10 @@ async fn run<const N: usize>(tx: &mut Tx, sql: &str, values: [Value; N]) -> Resu
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     tx.orm().execute_raw(statement).await?;
     Ok(())
+}
+
+fn bound(limit: u16) -> Value {
+    i16::try_from(limit.max(1)).unwrap_or(i16::MAX).into()
 }
 
 fn micros(time: Duration) -> i64 {

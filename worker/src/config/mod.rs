@@ -141,7 +141,8 @@ pub struct WorkerConfig {
     pub program: PathBuf,
 }
 
-/// Jobs at once, unless told otherwise: heavy work by core, waiting work by the dozen. One core is left to others: on two,
+/// Jobs at once, unless told otherwise: heavy work by core, waiting work by the dozen; of deliveries so many that the endpoints
+/// of one user, at each of which one try hangs, take less than a third. One core is left to others: on two,
 /// p99 of the list of conversations was 31 ms while both read pictures, and 7 ms while one did (`bin/bench api`).
 fn default_slots(queue: Queue) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -149,8 +150,7 @@ fn default_slots(queue: Queue) -> usize {
         Queue::Ocr | Queue::Audio | Queue::Image | Queue::Export | Queue::Report => {
             cores.saturating_sub(1).max(1)
         }
-        Queue::Webhook => 64,
-        Queue::WebhookRetry => 32,
+        Queue::Webhook | Queue::WebhookRetry => 64,
         Queue::Email | Queue::Notification => 8,
         Queue::Analytics | Queue::Maintenance => 2,
     }

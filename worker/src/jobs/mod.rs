@@ -3,6 +3,7 @@
 mod delete_object;
 mod deliver_webhook;
 mod export_conversation;
+mod hasten_deliveries;
 mod make_variant;
 mod process_image;
 mod purge_conversation;

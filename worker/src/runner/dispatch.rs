@@ -90,6 +90,14 @@ pub(super) async fn run(engine: Arc<Engine>) {
     }
 }
 
+/// What a look straight into Postgres found.
+#[derive(Default)]
+pub(super) struct Peeked {
+    pub(super) ids: Vec<Uuid>,
+    /// Others may be due behind what was looked at.
+    pub(super) is_more: bool,
+}
+
 /// What a look at a queue came to.
 struct Round {
     saw_postgres: bool,
@@ -188,9 +196,12 @@ impl Engine {
     }
 
     /// The most urgent due ids of a queue, without taking them: the claim decides.
-    pub(super) async fn peek(&self, queue: Queue, most: usize) -> Vec<Uuid> {
+    pub(super) async fn peek(&self, queue: Queue, most: usize) -> Peeked {
+        let lane = &self.lanes[&queue];
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let ids = self
+        // A walk over all groups that has not ended goes on, so that each has its turn.
+        let after = lane.walk().take().unwrap_or_default();
+        let peeked = self
             .dispatching
             .run(async |db| {
                 let due: Vec<(Uuid, bool)> = sqlx::query_as(PEEK)
@@ -202,19 +213,23 @@ impl Engine {
                 let (grouped, single): (Vec<_>, Vec<_>) =
                     due.into_iter().partition(|(_, is_grouped)| *is_grouped);
                 let grouped: Vec<Uuid> = grouped.into_iter().map(|(id, _)| id).collect();
-                groups::admit_all(db, queue, grouped, most).await?;
+                let found = groups::admit_next(db, queue, &grouped, &after, most).await?;
                 let mut ids: Vec<Uuid> = sqlx::query_scalar(PEEK_DISPATCHED)
                     .bind(queue.name())
                     .bind(most)
                     .fetch_all(&mut *db)
                     .await?;
                 ids.extend(single.into_iter().map(|(id, _)| id));
-                Ok(ids)
+                Ok((ids, found))
             })
             .await;
-        let mut ids = ids.unwrap_or_default();
+        let Ok((mut ids, found)) = peeked else {
+            return Peeked::default();
+        };
         ids.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        ids
+        let is_more = found.parked || found.after.is_some();
+        *lane.walk() = found.after;
+        Peeked { ids, is_more }
     }
 
     /// Takes ids back that nobody will run from Redis. Best effort: the sweep finds the rest.

@@ -135,12 +135,13 @@ impl Engine {
             )));
         };
         let counts = self.kinds.find(&job.kind).clone();
-        let context = JobContext::new(self.context.clone(), job, tries, counts);
+        let cancel = run.cancel.clone();
+        let context = JobContext::new(self.context.clone(), job, tries, counts, cancel);
         let limit = Duration::from_millis(u64::try_from(job.timeout_ms).unwrap_or(0));
         let work = AssertUnwindSafe(kind.run(job.payload.clone(), context)).catch_unwind();
         let ended = tokio::select! {
             biased;
-            () = run.stop.cancelled() => return match run.why() {
+            () = run.stopped() => return match run.why() {
                 Some(Stop::Cancelled) => Verdict::Cancelled,
                 Some(Stop::Released) => Verdict::Released,
                 Some(Stop::Lost) | None => Verdict::Nothing,

@@ -222,18 +222,21 @@ async fn waiting(
     Ok((waiting, last))
 }
 
-/// Decides on due rows and on all parked ones of a queue: for takers that read Postgres.
-pub(super) async fn admit_all(
+/// Decides on due rows, and on parked ones of the groups behind `after`: for takers that read Postgres.
+pub(super) async fn admit_next(
     db: &mut PgConnection,
     queue: Queue,
-    due: Vec<Uuid>,
+    due: &[Uuid],
+    after: &str,
     most: i64,
-) -> sqlx::Result<()> {
-    let (waiting, _) = waiting(db, queue, None, "").await?;
-    if !due.is_empty() || !waiting.is_empty() {
-        admit(db, queue, &due, &waiting, most).await?;
-    }
-    Ok(())
+) -> sqlx::Result<Found> {
+    let (waiting, after) = waiting(db, queue, None, after).await?;
+    let found = if due.is_empty() && waiting.is_empty() {
+        Found::default()
+    } else {
+        admit(db, queue, due, &waiting, most).await?
+    };
+    Ok(Found { after, ..found })
 }
 
 async fn admit(

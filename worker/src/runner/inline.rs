@@ -38,12 +38,14 @@ impl Inline {
     pub async fn run_due(&mut self) -> usize {
         let mut ran = 0;
         loop {
-            let mut due = Vec::new();
+            let (mut due, mut is_more) = (Vec::new(), false);
             for &queue in self.engine.lanes.keys() {
-                due.extend(self.engine.peek(queue, BATCH).await);
+                let peeked = self.engine.peek(queue, BATCH).await;
+                due.extend(peeked.ids);
+                is_more |= peeked.is_more;
             }
             let claimed = self.engine.claim(&due).await;
-            if claimed.is_empty() {
+            if claimed.is_empty() && !is_more {
                 return ran;
             }
             ran += claimed.len();

@@ -1,10 +1,11 @@
 //! The engine's running half: rows become ids in Redis, ids become claims, claims become runs, runs become ends.
 //!
 //! `dispatch` moves due rows' ids to Redis · `transport` takes them as free `slots` allow · `claim` makes rows
-//! ours, as far as their `groups` have room · `execute` runs them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost,
+//! ours, as far as their `groups` have room · `execute` runs them, or `cancel`s them · `finish` ends them · `lease` keeps them ours · `sweep` finds what was lost,
 //! `calls` what servers were asked by those that died · `figures` counts the queues · `wake` hears what happens elsewhere, `lifecycle` starts and ends it all. Only `transport` and `lifecycle` know apalis.
 
 mod calls;
+mod cancel;
 mod claim;
 mod dispatch;
 mod execute;
@@ -36,6 +37,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
+    cancel::Cancel,
     claim::Claimed,
     failure::{FailedRun, Tries},
 };
@@ -100,6 +102,7 @@ enum Stop {
 struct Run {
     stop: CancellationToken,
     why: Mutex<Option<Stop>>,
+    cancel: Arc<Cancel>,
     /// Its end could not be written, and will not be: it stays noted until its lease has run out.
     abandoned: AtomicBool,
 }
@@ -107,11 +110,23 @@ struct Run {
 impl Run {
     /// Stops it. The first reason counts.
     fn stop(&self, why: Stop) {
-        self.why
+        let why = *self
+            .why
             .lock()
             .expect("nothing panics while it holds this lock")
             .get_or_insert(why);
+        if why == Stop::Cancelled {
+            self.cancel.ask();
+        }
         self.stop.cancel();
+    }
+
+    /// Resolves when it is to be stopped.
+    async fn stopped(&self) {
+        self.stop.cancelled().await;
+        if self.why() == Some(Stop::Cancelled) {
+            self.cancel.leave_time().await;
+        }
     }
 
     fn why(&self) -> Option<Stop> {

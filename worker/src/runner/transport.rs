@@ -24,7 +24,7 @@ use shared::{config::RedisConfig, ids::JobId, queue::Queue, redis::Keys};
 use tower::layer::util::Identity;
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, dispatch::Peeked};
 
 /// Longest wait for Redis while it is thought to be there.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const POP: usize = 256;
 const POLL: Duration = Duration::from_secs(1);
 /// Between two looks into Postgres, while Redis is away and there was nothing.
 const FALLBACK_POLL: Duration = Duration::from_millis(250);
-/// Between two looks into Postgres, while Redis is away and there was work.
+/// Between two looks into Postgres, while Redis is away and there was work, or not all was looked at.
 const FALLBACK_BUSY: Duration = Duration::from_millis(20);
 
 /// score = priority · 10^13 + `run_at` in milliseconds: exact in a double for priorities below 900.
@@ -197,7 +197,7 @@ enum State {
 
 enum Taken {
     FromRedis(Vec<Uuid>),
-    FromPostgres(Away, Vec<Uuid>),
+    FromPostgres(Away, Peeked),
 }
 
 /// One queue as apalis sees it.
@@ -260,18 +260,18 @@ impl QueueBackend {
                 };
                 self.taken.extend(ids);
             }
-            Taken::FromPostgres(error, ids) => {
+            Taken::FromPostgres(error, peeked) => {
                 if self.failures == 0 {
                     tracing::warn!(queue = %self.queue, error = %error, "ids of jobs come from postgres");
                 }
                 self.failures = self.failures.saturating_add(1);
-                let pause = if ids.is_empty() {
+                let pause = if peeked.ids.is_empty() && !peeked.is_more {
                     FALLBACK_POLL
                 } else {
                     FALLBACK_BUSY
                 };
                 self.state = State::Waiting(self.wait(pause));
-                self.taken.extend(ids);
+                self.taken.extend(peeked.ids);
             }
         }
     }

@@ -24,6 +24,7 @@ mod connection;
 mod connector;
 mod error;
 mod exchange;
+mod lookups;
 mod policy;
 mod resolver;
 mod stream;

@@ -1,23 +1,13 @@
 //! Name resolution that hands on only checked addresses.
 
-use std::{
-    io,
-    net::{IpAddr, ToSocketAddrs as _},
-    sync::Arc,
-    time::Duration,
+use std::{net::IpAddr, sync::Arc};
+
+use tokio::time::timeout;
+
+use super::{
+    lookups::{LOOKUP_TIMEOUT, Lookups},
+    policy::{Inadmissible, Policy, Reach},
 };
-
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
-
-use super::policy::{Inadmissible, Policy, Reach};
-
-/// How long a name may take to resolve, waiting for a free lookup included. Less than a connection may take to be made,
-/// so that silent name servers are told apart from a silent host.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Lookups at once. `getaddrinfo` cannot be stopped, so names whose servers never answer would otherwise fill the
-/// runtime's blocking threads, which passwords and files need too.
-const MAX_LOOKUPS: usize = 32;
 
 /// Resolves names for connections of one [`Reach`].
 #[derive(Clone)]
@@ -40,8 +30,9 @@ impl Resolver {
     pub(super) async fn admitted(&self, name: &str) -> Result<Vec<IpAddr>, Inadmissible> {
         let addresses = timeout(LOOKUP_TIMEOUT, self.lookup.addresses(name))
             .await
-            .map_err(|_| Inadmissible::Unresolvable)?
-            .map_err(|_| Inadmissible::Unresolvable)?;
+            .ok()
+            .flatten()
+            .ok_or(Inadmissible::Unresolvable)?;
         self.policy.admit(self.reach, &addresses)?;
         Ok(addresses)
     }
@@ -56,7 +47,7 @@ impl Resolver {
 /// Where addresses come from.
 #[derive(Clone)]
 pub(super) enum Lookup {
-    System(Arc<Semaphore>),
+    System(Arc<Lookups>),
     #[cfg(test)]
     Scripted(Arc<Script>),
 }
@@ -66,27 +57,15 @@ type Script = dyn Fn(&str) -> Vec<IpAddr> + Send + Sync;
 
 impl Lookup {
     pub(super) fn system() -> Self {
-        Self::System(Arc::new(Semaphore::new(MAX_LOOKUPS)))
+        Self::System(Arc::new(Lookups::system()))
     }
 
-    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    /// Nothing where there are none in time.
+    async fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
         match self {
-            Self::System(free) => {
-                let permit = Arc::clone(free)
-                    .acquire_owned()
-                    .await
-                    .map_err(io::Error::other)?;
-                let name = name.to_owned();
-                spawn_blocking(move || {
-                    // Held by the thread, not by the caller, who may give up earlier.
-                    let _permit = permit;
-                    let sockets = (name.as_str(), 0).to_socket_addrs()?;
-                    Ok(sockets.map(|socket| socket.ip()).collect())
-                })
-                .await?
-            }
+            Self::System(lookups) => lookups.addresses(name).await,
             #[cfg(test)]
-            Self::Scripted(answer) => Ok(answer(name)),
+            Self::Scripted(answer) => Some(answer(name)),
         }
     }
 }
@@ -118,17 +97,5 @@ mod tests {
     async fn a_name_that_nobody_knows_is_unresolvable() {
         let outcome = system(Reach::Public).admitted("nobody.invalid").await;
         assert_eq!(outcome, Err(Inadmissible::Unresolvable));
-    }
-
-    #[tokio::test]
-    async fn a_lookup_that_outlives_its_caller_keeps_its_place() {
-        let free = Arc::new(Semaphore::new(0));
-        let lookup = Lookup::System(Arc::clone(&free));
-        let waiting = timeout(Duration::ZERO, lookup.addresses("localhost")).await;
-        assert!(waiting.is_err(), "a lookup began although none was free");
-
-        free.add_permits(1);
-        assert!(!lookup.addresses("localhost").await.unwrap().is_empty());
-        assert_eq!(free.available_permits(), 1);
     }
 }

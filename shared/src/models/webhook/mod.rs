@@ -2,6 +2,7 @@
 //!
 //! Locks are taken in the order job, endpoint, its state and group, delivery: so does a run that switches one off.
 
+pub mod hastening;
 pub mod headers;
 pub mod health;
 pub mod pattern;
@@ -14,8 +15,8 @@ mod subscribed;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, PaginatorTrait, QueryOrder, QuerySelect,
-    Statement, Value, entity::prelude::*, sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Value,
+    entity::prelude::*, sea_query::LockType,
 };
 
 use self::secrets::SigningKey;
@@ -30,9 +31,9 @@ use super::user;
 use crate::{
     database::{Error, Refusal, Result, Tx},
     ids::{SecretId, UserId, WebhookId},
-    jobs::DeliverWebhook,
+    jobs::{DeliverWebhook, HastenDeliveries},
     keyring::{self, Keyring, Place},
-    queue::{Queue, groups},
+    queue::{self, Enqueue, groups},
 };
 
 /// Most endpoints of a user.
@@ -128,17 +129,15 @@ impl Model {
     /// # Errors
     /// As the database fails.
     pub async fn forgive(&self, tx: &mut Tx) -> Result<()> {
-        const SQL: &str = "
-            UPDATE jobs SET run_at = job_now()
-             WHERE id IN (SELECT job_id FROM deliveries WHERE webhook_id = $1 AND status = 'pending') AND state = 'queued'
-               AND run_at > job_now()";
         state::clear(tx, self.id).await?;
         groups::release(tx, &DeliverWebhook::group(self.id)).await?;
-        // What waits for a later try is tried now.
-        let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [self.id.into()]);
-        tx.orm().execute_raw(statement).await?;
-        tx.nudge(Queue::Webhook);
-        tx.nudge(Queue::WebhookRetry);
+        // What waits for a later try is tried now: the newest at once, the others, however many, by a job.
+        if hastening::hasten(tx, self.id, None).await?.is_some() {
+            let job = Enqueue::new(HastenDeliveries { webhook: self.id })
+                .unique(HastenDeliveries::unique_key(self.id))
+                .of_nobody();
+            queue::enqueue(tx, job).await?;
+        }
         Ok(())
     }
 }
@@ -168,8 +167,11 @@ pub async fn create(
         return Err(Refusal::WebhookLimitReached.into());
     }
     let id = WebhookId::new();
+    let group = DeliverWebhook::group(id);
+    // One try at a time, until one succeeds.
+    groups::narrow(tx, &group).await?;
     if let Some(interval) = settings.interval() {
-        groups::pace(tx, &DeliverWebhook::group(id), Some(interval)).await?;
+        groups::pace(tx, &group, Some(interval)).await?;
     }
     let key = settings.is_asymmetric.then(SigningKey::new);
     let headers = settings.headers.unwrap_or_default();

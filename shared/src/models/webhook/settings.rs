@@ -94,7 +94,7 @@ pub enum Ordering {
 }
 
 impl Ordering {
-    /// How many tries are made at once.
+    /// How many tries are made at once at an endpoint that took the last one; elsewhere it is one at a time.
     pub fn at_once(self) -> u16 {
         match self {
             Self::Endpoint => 1,
@@ -224,9 +224,11 @@ impl Model {
         if to.rate_limit_per_minute != before.rate_limit_per_minute {
             groups::pace(tx, &group, to.interval()).await?;
         }
+        // As a new one: one try at a time, until one succeeds.
         if to.ordering != before.ordering {
-            let is_ordered = to.ordering != Ordering::None;
-            groups::rebound(tx, &group, to.ordering.at_once(), is_ordered).await?;
+            groups::rebound(tx, &group, 1, to.ordering != Ordering::None).await?;
+        } else if to.url != before.url {
+            groups::narrow(tx, &group).await?;
         }
         let mut row: ActiveModel = self.into();
         if to.is_active {

@@ -39,7 +39,7 @@ pub(super) async fn store(
     let asked = asked(sent, of.started_at);
     let reason = of.error.clone().unwrap_or_default();
 
-    let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
+    let mut tx = ctx.fenced_late().await?; // this run still owns the job, or it stops here
     let Some(held) = webhook::hold_for_any_user(&mut tx, endpoint.id).await? else {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     };
@@ -76,8 +76,22 @@ pub(super) async fn store(
     }
 }
 
-/// Records what a try tells of its endpoint, and has it left alone where it asks for that or nobody answers; why it is given up,
-/// if it is.
+/// Records a try that was broken off, as nobody wants the delivery any more: it may have arrived.
+pub(super) async fn store_broken_off(
+    ctx: &JobContext,
+    loaded: &Loaded,
+    of: Try,
+) -> anyhow::Result<Outcome> {
+    let mut tx = ctx.fenced_late().await?; // this run still owns the job, or it stops here
+    let held = webhook::hold_for_any_user(&mut tx, loaded.endpoint.id).await?;
+    if held.is_some() {
+        attempt::record(&mut tx, loaded.delivery.id, of).await?;
+    }
+    tx.cancel().await
+}
+
+/// Records what a try tells of its endpoint, which gets one at a time from now on, and has it left alone where it asks for that or
+/// nobody answers; why it is given up, if it is.
 async fn learn(
     tx: &mut FencedTx,
     endpoint: &webhook::Model,
@@ -95,11 +109,13 @@ async fn learn(
         begun,
     };
     let state = state::fail(tx, endpoint.id, failed, now).await?;
+    let group = DeliverWebhook::group(endpoint.id);
+    groups::narrow(tx, &group).await?;
     if state.throttles > 0 {
         let asked = asked(sent, begun).filter(|_| is_throttled);
         let hold = verdict::hold(state.throttles, !is_throttled, asked);
         state::slow(tx, endpoint.id, now + hold).await?;
-        groups::hold(tx, &DeliverWebhook::group(endpoint.id), hold).await?;
+        groups::hold(tx, &group, hold).await?;
     }
     let is_gone = matches!(&sent.result, Ok(answer) if answer.status == StatusCode::GONE);
     Ok(if is_gone {

@@ -85,15 +85,15 @@ impl Run for DeliverWebhook {
         };
         let url = Url::parse(&loaded.endpoint.url)
             .context("an endpoint's URL was checked when it was stored")?;
-        let sent = ctx
-            .outbound
-            .post(
-                &url,
-                request.headers.clone(),
-                body,
-                limits(ctx, &loaded.endpoint),
-            )
-            .await;
+        let limits = limits(ctx, &loaded.endpoint);
+        let sent = tokio::select! {
+            biased;
+            sent = ctx.outbound.post(&url, request.headers.clone(), body, limits) => sent,
+            () = ctx.cancelled() => {
+                let of = request.broken_off(started_at, ctx.clock.now());
+                return failing::store_broken_off(ctx, &loaded, of).await;
+            }
+        };
         let of = request.tried(&sent, started_at);
         if is_success(&sent) {
             success::store(ctx, &loaded, of).await

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use shared::{
-    clients::outbound::Sent,
+    clients::outbound::{self, Answer, ConnectionInfo, Sent},
     models::delivery::attempt::{Details, Timings, Tls, Try},
 };
 
@@ -21,6 +21,8 @@ const KEPT_ANSWER: usize = 16 * 1024;
 /// Most headers of an answer that are kept, and how much of each, in bytes.
 const KEPT_HEADERS: usize = 50;
 const KEPT_HEADER: usize = 1024;
+/// Why there is no answer to a try whose delivery nobody wants any more.
+const BROKEN_OFF: &str = "the delivery was cancelled before there was an answer";
 /// What is kept of a secret.
 const REDACTED: &str = "[redacted]";
 /// Headers of answers that may hold secrets of the endpoint's users.
@@ -104,7 +106,30 @@ impl Request {
     pub(super) fn tried(&self, sent: &Sent, started_at: DateTime<Utc>) -> Try {
         let answer = sent.result.as_ref().ok();
         let reason = verdict::reason(&sent.result);
-        let connection = &sent.connection;
+        self.kept_of(answer, reason, &sent.connection, started_at)
+    }
+
+    /// What is kept of one that was broken off: not even where it went is known.
+    pub(super) fn broken_off(&self, started_at: DateTime<Utc>, at: DateTime<Utc>) -> Try {
+        let total = (at - started_at).to_std().unwrap_or_default();
+        let connection = ConnectionInfo {
+            timings: outbound::Timings {
+                total,
+                ..outbound::Timings::default()
+            },
+            ..ConnectionInfo::default()
+        };
+        let reason = Some((BROKEN_OFF.to_owned(), "cancelled"));
+        self.kept_of(None, reason, &connection, started_at)
+    }
+
+    fn kept_of(
+        &self,
+        answer: Option<&Answer>,
+        reason: Option<(String, &'static str)>,
+        connection: &ConnectionInfo,
+        started_at: DateTime<Utc>,
+    ) -> Try {
         let timings = connection.timings;
         let details = Details {
             request_headers: kept(&self.headers, |name| self.secret.contains(name)),

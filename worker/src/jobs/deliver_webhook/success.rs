@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 use shared::{
     ids::{AttemptId, DeliveryId, JobId, WebhookId},
+    jobs::DeliverWebhook,
     models::{
         delivery::{
             self,
@@ -12,6 +13,7 @@ use shared::{
         },
         webhook::{self, state},
     },
+    queue::groups,
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -19,8 +21,9 @@ use uuid::Uuid;
 use super::{DELETED, Loaded};
 use crate::{context::JobContext, jobs::Outcome};
 
-/// Ends runs, their deliveries, and what is held against their endpoints; fenced as [`JobContext::fenced`] does. What somebody
-/// else has locked is left out, and written alone: nothing is waited for, so that nobody waits in a circle.
+/// Ends runs, their deliveries, and what is held against their endpoints, which get up to `$2` tries at once again; fenced as
+/// [`JobContext::fenced`] does. What somebody else has locked is left out, and written alone: nothing is waited for, so that
+/// nobody waits in a circle. A cancel comes too late for what has arrived.
 const SUCCEED: &str = "
     WITH u AS (
         SELECT * FROM json_to_recordset($1::json) AS u(
@@ -29,9 +32,13 @@ const SUCCEED: &str = "
     failing AS MATERIALIZED (
         SELECT webhook_id FROM webhook_states WHERE webhook_id IN (SELECT webhook FROM u) AND failures > 0
            FOR UPDATE SKIP LOCKED),
+    narrow AS MATERIALIZED (
+        SELECT w.id AS webhook_id, g.key FROM webhooks w JOIN job_groups g ON g.key = 'webhook:' || w.id::text
+         WHERE w.id IN (SELECT webhook FROM u) AND w.ordering <> 'endpoint' AND g.bound < $2
+           FOR UPDATE OF g SKIP LOCKED),
     held AS MATERIALIZED (
         SELECT u.* FROM u JOIN jobs j ON j.id = u.job JOIN deliveries d ON d.id = u.delivery
-         WHERE j.epoch = u.epoch AND (j.state = 'running') IS TRUE AND j.cancel_requested_at IS NULL AND NOT j.rerun
+         WHERE j.epoch = u.epoch AND (j.state = 'running') IS TRUE AND NOT j.rerun
            AND d.status = 'pending'
            AND NOT EXISTS (SELECT FROM webhook_states s WHERE s.webhook_id = u.webhook AND s.failures > 0
                               AND NOT EXISTS (SELECT FROM failing f WHERE f.webhook_id = s.webhook_id))
@@ -54,7 +61,10 @@ const SUCCEED: &str = "
            SET failing_since = NULL, failures = 0, throttles = 0, last_success_at = h.at,
                slowed_until = CASE WHEN s.slowed_until > h.at THEN s.slowed_until END
           FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h JOIN failing f ON f.webhook_id = h.webhook
-         WHERE s.webhook_id = h.webhook)
+         WHERE s.webhook_id = h.webhook),
+    widened AS (
+        UPDATE job_groups g SET bound = $2 FROM narrow n
+         WHERE g.key = n.key AND n.webhook_id IN (SELECT webhook FROM held))
     SELECT job FROM held";
 
 /// A run that succeeded.
@@ -95,16 +105,15 @@ pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow:
         ctx.succeeded().await;
         return Ok(Outcome::Written);
     }
-    let mut tx = ctx.fenced().await?;
+    let mut tx = ctx.fenced_late().await?;
     // As whoever deletes the endpoint locks them: the endpoint, its state, the delivery.
     let (webhook, now) = (loaded.delivery.webhook_id, ctx.clock.now());
-    if webhook::hold_for_any_user(&mut tx, webhook)
-        .await?
-        .is_none()
-    {
+    let Some(endpoint) = webhook::hold_for_any_user(&mut tx, webhook).await? else {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
-    }
+    };
     state::succeed(&mut tx, webhook, now).await?;
+    let group = DeliverWebhook::group(webhook);
+    groups::widen(&mut tx, &group, endpoint.ordering.at_once()).await?;
     if !attempt::record(&mut tx, loaded.delivery.id, of).await? {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     }
@@ -115,8 +124,12 @@ pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow:
 /// Whether each was written.
 async fn write(pool: &PgPool, successes: &[Success]) -> Vec<bool> {
     let rows = serde_json::to_string(successes).expect("successes are plain data");
-    let written: sqlx::Result<Vec<Uuid>> =
-        sqlx::query_scalar(SUCCEED).bind(rows).fetch_all(pool).await;
+    let at_once = webhook::Ordering::None.at_once();
+    let written: sqlx::Result<Vec<Uuid>> = sqlx::query_scalar(SUCCEED)
+        .bind(rows)
+        .bind(i16::try_from(at_once).unwrap_or(i16::MAX))
+        .fetch_all(pool)
+        .await;
     match written {
         Ok(written) => successes
             .iter()

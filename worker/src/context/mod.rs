@@ -1,14 +1,15 @@
 //! Everything a job may touch, and the fence around what it writes.
 
+mod fenced;
+
 use std::{
-    ops::{Deref, DerefMut},
+    ops::Deref,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
-use serde_json::Value;
 use shared::{
     clients::{chat::Models, outbound::Outbound, storage::Storage},
     clock::Clock,
@@ -18,18 +19,18 @@ use shared::{
     ledger::{Ledger, Noted},
     models::usage,
     providers::Providers,
-    queue::{End, LiveJob},
+    queue::LiveJob,
     redis::Redis,
     scratch::Scratch,
-    telemetry::report_failed,
 };
 
+pub use self::fenced::FencedTx;
 use crate::{
     config::WritingConfig,
     engines::{document::Poppler, helper::Helper, speech::Speech, tesseract::Tesseract},
-    jobs::{Deliveries, Failure, Outcome},
+    jobs::Deliveries,
     metrics::{self, Counts, Fate, Metrics},
-    runner::{Claimed, FailedRun, Tries},
+    runner::{Cancel, Claimed, Tries},
 };
 
 /// Least time between two progress reports of a run.
@@ -124,6 +125,7 @@ pub struct JobContext {
     epoch: i32,
     tries: Tries,
     counts: Arc<Counts>,
+    cancel: Arc<Cancel>,
     reported: Mutex<Option<Instant>>,
 }
 
@@ -141,7 +143,13 @@ impl Deref for JobContext {
 pub struct LostJob;
 
 impl JobContext {
-    pub(crate) fn new(context: Context, job: &Claimed, tries: Tries, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(
+        context: Context,
+        job: &Claimed,
+        tries: Tries,
+        counts: Arc<Counts>,
+        cancel: Arc<Cancel>,
+    ) -> Self {
         let (id, epoch) = job.key();
         Self {
             context,
@@ -150,6 +158,7 @@ impl JobContext {
             epoch,
             tries,
             counts,
+            cancel,
             reported: Mutex::new(None),
         }
     }
@@ -196,7 +205,26 @@ impl JobContext {
     /// # Errors
     /// [`LostJob`] when this run does not own the job any more, or the user has cancelled it.
     pub async fn fenced(&self) -> anyhow::Result<FencedTx> {
-        let (mut tx, job) = loop {
+        let tx = self.fenced_late().await?;
+        if tx.job.cancel_requested {
+            tx.cancel().await?;
+            return Err(LostJob.into());
+        }
+        Ok(tx)
+    }
+
+    /// Resolves when the user does not want the job any more. A run that looks for this is not dropped at once then: it has a few
+    /// seconds to write down what it has done, by [`Self::fenced_late`].
+    pub(crate) async fn cancelled(&self) {
+        self.cancel.asked().await;
+    }
+
+    /// Begins the same transaction also when the user has cancelled the job, for what was done and cannot be undone.
+    ///
+    /// # Errors
+    /// [`LostJob`] when this run does not own the job any more.
+    pub(crate) async fn fenced_late(&self) -> anyhow::Result<FencedTx> {
+        let (tx, job) = loop {
             match self.lock().await {
                 // The work is done: waiting for Postgres is better than doing it again. The job's time limit bounds it.
                 Err(Error::Unavailable(error)) => {
@@ -213,12 +241,6 @@ impl JobContext {
                 }
             }
         };
-        if job.cancel_requested {
-            shared::queue::end(&mut tx, &job, &End::Cancelled, None).await?;
-            tx.commit().await?;
-            self.counts.ended(Fate::Ended(metrics::Outcome::Cancelled));
-            return Err(LostJob.into());
-        }
         Ok(FencedTx {
             tx,
             job,
@@ -279,92 +301,5 @@ impl JobContext {
             Ok(_) => {}
             Err(error) => tracing::debug!(error = %error, "a report of progress was dropped"),
         }
-    }
-}
-
-/// A transaction that owns its job: effect, events, follow-up jobs and the job's end commit together.
-pub struct FencedTx {
-    tx: Tx,
-    job: LiveJob,
-    tries: Tries,
-    counts: Arc<Counts>,
-    random: f64,
-}
-
-impl Deref for FencedTx {
-    type Target = Tx;
-
-    fn deref(&self) -> &Tx {
-        &self.tx
-    }
-}
-
-impl DerefMut for FencedTx {
-    fn deref_mut(&mut self) -> &mut Tx {
-        &mut self.tx
-    }
-}
-
-impl FencedTx {
-    /// Whether the job was asked for again while it ran, and so runs once more.
-    pub fn runs_again(&self) -> bool {
-        self.job.rerun
-    }
-
-    /// Stores what was done so far; the job goes on, and its next transaction is fenced anew.
-    ///
-    /// # Errors
-    /// As the database fails; then nothing of it is stored.
-    pub async fn keep(self) -> anyhow::Result<()> {
-        self.tx.commit().await?;
-        Ok(())
-    }
-
-    /// Ends the job with success.
-    ///
-    /// # Errors
-    /// As the database fails; then nothing is stored and the run is tried again.
-    pub async fn done(mut self, result: Option<Value>) -> anyhow::Result<Outcome> {
-        self.job.succeed(&mut self.tx, result).await?;
-        self.tx.commit().await?;
-        self.counts.ended(Fate::Ended(metrics::Outcome::Succeeded));
-        Ok(Outcome::Written)
-    }
-
-    /// Stores what the run learned, and puts the job back for another try, or ends it.
-    ///
-    /// # Errors
-    /// As the database fails; then nothing is stored and the run is tried again.
-    pub async fn fail(self, failure: &Failure) -> anyhow::Result<Outcome> {
-        self.write_failed(&FailedRun::from(failure)).await
-    }
-
-    /// The same, and the next try waits so long.
-    ///
-    /// # Errors
-    /// As the database fails; then nothing is stored and the run is tried again.
-    pub async fn fail_for(self, failure: &Failure, wait: Duration) -> anyhow::Result<Outcome> {
-        let failed = FailedRun::from(failure).after(wait);
-        self.write_failed(&failed).await
-    }
-
-    /// Puts the job back for so long, as if it had not run.
-    ///
-    /// # Errors
-    /// As the database fails; then nothing is stored and the run is tried again.
-    pub async fn postpone(mut self, wait: Duration) -> anyhow::Result<Outcome> {
-        self.job.postpone(&mut self.tx, wait).await?;
-        self.tx.commit().await?;
-        Ok(Outcome::Written)
-    }
-
-    async fn write_failed(mut self, failed: &FailedRun) -> anyhow::Result<Outcome> {
-        let fate = failed
-            .write(&mut self.tx, &self.job, self.tries, self.random)
-            .await?;
-        self.tx.commit().await?;
-        self.counts.ended(fate);
-        report_failed();
-        Ok(Outcome::Written)
     }
 }
