@@ -136,7 +136,12 @@ impl App {
             keyring,
             providers,
             transcribers,
-            ledger: Ledger::new(db.clone(), tasks.clone()),
+            ledger: Ledger::new(
+                db.clone(),
+                redis.clone(),
+                config.common.usage_limits,
+                tasks.clone(),
+            ),
             tokens: Measures::new(config.common.token_encoding),
             storage: Storage::open(&config.common.storage)?,
             outbound: Outbound::new(

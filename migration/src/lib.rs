@@ -33,6 +33,7 @@ mod m20261128_000024_account_for_unkept_answers;
 mod m20261129_000025_bound_job_groups;
 mod m20261129_000026_complete_webhooks;
 mod m20261129_000027_index_attempts;
+mod m20261129_000028_create_usage_months;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000025_bound_job_groups::Migration),
             Box::new(m20261129_000026_complete_webhooks::Migration),
             Box::new(m20261129_000027_index_attempts::Migration),
+            Box::new(m20261129_000028_create_usage_months::Migration),
         ]
     }
 }

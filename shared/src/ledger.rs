@@ -12,9 +12,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::{
-    database::{self, Error},
+    config::UsageLimits,
+    database::{self, Error, Origin, Tx},
     ids::{JobId, UsageId},
-    models::{call, usage::Model},
+    models::{call, usage::Model, usage_month},
+    redis::Redis,
 };
 
 /// How long a row may wait for the database, and the pause between two tries.
@@ -25,6 +27,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Ledger {
     db: DatabaseConnection,
+    redis: Redis,
+    limits: UsageLimits,
     tasks: TaskTracker,
     /// A future may be dropped where no runtime is entered.
     runtime: Handle,
@@ -45,9 +49,16 @@ enum End {
 
 impl Ledger {
     /// Makes it; its tasks run where it is made, and belong to `tasks`.
-    pub fn new(db: DatabaseConnection, tasks: TaskTracker) -> Self {
+    pub fn new(
+        db: DatabaseConnection,
+        redis: Redis,
+        limits: UsageLimits,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             db,
+            redis,
+            limits,
             tasks,
             runtime: Handle::current(),
         }
@@ -113,9 +124,9 @@ impl Ledger {
     }
 
     fn spawn(&self, end: End) {
-        let db = self.db.clone();
+        let ledger = self.clone();
         let writing = async move {
-            let written = tokio::time::timeout(PATIENCE, write(&db, &end)).await;
+            let written = tokio::time::timeout(PATIENCE, ledger.write(&end)).await;
             let error = match written {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
@@ -129,6 +140,34 @@ impl Ledger {
         };
         self.tasks
             .spawn_on(writing.in_current_span(), &self.runtime);
+    }
+
+    async fn write(&self, end: &End) -> database::Result<()> {
+        loop {
+            let written = match end {
+                End::Row(row) => self.settle(row).await,
+                End::Unmade(id) => call::withdraw(&self.db, *id).await,
+            };
+            match written {
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(error = %error, "a row of the ledger waits for postgres");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    /// Writes a row, and tells of limits that are near or reached by it.
+    async fn settle(&self, row: &Model) -> database::Result<()> {
+        if self.limits.is_none() {
+            return call::settle(&self.db, row).await;
+        }
+        let mut tx = Tx::begin(&self.db, &self.redis, Origin::default()).await?;
+        call::settle(tx.orm(), row).await?;
+        usage_month::tell(&mut tx, &self.limits, row.user_id, &[row.created_at]).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Waits until all rows are written, but not longer than that.
@@ -159,22 +198,6 @@ impl Drop for Noted {
     fn drop(&mut self) {
         if !self.is_made {
             self.ledger.spawn(End::Unmade(self.id));
-        }
-    }
-}
-
-async fn write(db: &DatabaseConnection, end: &End) -> database::Result<()> {
-    loop {
-        let written = match end {
-            End::Row(row) => call::settle(db, row).await,
-            End::Unmade(id) => call::withdraw(db, *id).await,
-        };
-        match written {
-            Err(Error::Unavailable(error)) => {
-                tracing::debug!(error = %error, "a row of the ledger waits for postgres");
-                tokio::time::sleep(AGAIN).await;
-            }
-            written => return written,
         }
     }
 }

@@ -13,7 +13,7 @@ use tests::TestDatabase;
 use uuid::Uuid;
 
 /// A row without an empty column, as it is known before the call ends.
-fn estimate() -> usage::Model {
+pub(crate) fn estimate() -> usage::Model {
     let at = DateTime::parse_from_rfc3339("2020-01-02T03:04:05.678901Z").unwrap();
     usage::Model {
         id: UsageId::new(),
@@ -45,7 +45,7 @@ fn estimate() -> usage::Model {
 }
 
 /// The same call, as it is known when it has ended.
-fn truth(estimate: &usage::Model) -> usage::Model {
+pub(crate) fn truth(estimate: &usage::Model) -> usage::Model {
     usage::Model {
         outcome: Outcome::Completed,
         error: None,

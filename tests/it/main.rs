@@ -119,6 +119,7 @@ mod transcription_ledger;
 mod transcriptions;
 mod transport;
 mod uploads;
+mod usage_limits;
 mod variant_requests;
 mod variants;
 mod verify;

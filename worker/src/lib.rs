@@ -90,7 +90,13 @@ pub async fn context(config: &WorkerConfig, clock: Clock) -> anyhow::Result<Cont
         tracing::warn!("PDFs of exports show Latin letters only: there are no Noto fonts");
     }
     Ok(Context::new(Parts {
-        ledger: Ledger::new(db.clone(), TaskTracker::new()),
+        ledger: Ledger::new(
+            db.clone(),
+            redis.clone(),
+            config.common.usage_limits,
+            TaskTracker::new(),
+        ),
+        usage_limits: config.common.usage_limits,
         models: Models::new(clock.clone())?,
         writing: config.writing.clone(),
         db,

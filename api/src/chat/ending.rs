@@ -131,6 +131,7 @@ impl Making {
                 answer: row.clone(),
                 ended: ended.clone(),
                 ledger: usage::rows(Kind::Chat, purpose, &self.tries.attempts),
+                limits: app.config.common.usage_limits,
                 jobs: jobs.to_vec(),
                 at: now,
             };
@@ -145,7 +146,6 @@ impl Making {
         if generation::take(&mut tx, self.tries.id).await?.is_none() {
             return Ok(None);
         }
-        usage::record(&mut tx, Kind::Chat, purpose, &self.tries.attempts).await?;
         let row = message::end_answer(
             &mut tx,
             row.user_id,
@@ -156,6 +156,8 @@ impl Making {
         )
         .await?;
         queue::enqueue_wanted(&mut tx, jobs).await?;
+        let limits = &app.config.common.usage_limits;
+        usage::record(&mut tx, limits, Kind::Chat, purpose, &self.tries.attempts).await?;
         tx.commit().await?;
         Ok(row)
     }

@@ -192,13 +192,14 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
             first_token_ms: None,
         });
     }
+    let limits = &app.config.common.usage_limits;
     // What nobody keeps has no message that would be ended.
     let Some(conversation) = found.conversation_id else {
         let purpose = Purpose {
             user: Some(found.user_id),
             ..Purpose::default()
         };
-        return usage::record(tx, found.kind, purpose, &attempts).await;
+        return usage::record(tx, limits, found.kind, purpose, &attempts).await;
     };
     let project = conversation::project_for_any_user(tx.orm(), conversation).await?;
     let purpose = Purpose {
@@ -208,7 +209,6 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
         message: Some(found.message_id),
         attachment: None,
     };
-    usage::record(tx, found.kind, purpose, &attempts).await?;
     let ended = Ended {
         status: Status::Interrupted,
         token_count: app
@@ -232,5 +232,5 @@ async fn end(app: &App, tx: &mut Tx, found: generation::Model) -> database::Resu
     };
     let user = found.user_id;
     message::end_answer(tx, user, conversation, found.message_id, ended, now).await?;
-    Ok(())
+    usage::record(tx, limits, found.kind, purpose, &attempts).await
 }

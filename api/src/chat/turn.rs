@@ -32,6 +32,7 @@ use crate::{
     error::{Error, Result},
     messages::send_message::Parent,
     middleware::RequestId,
+    usage::admit,
 };
 
 /// What is asked for.
@@ -95,7 +96,7 @@ pub(super) async fn begin(
             request: &request,
             began,
         };
-        asking.begin(turn).await
+        Box::pin(asking.begin(turn)).await
     };
     let begun = app.tasks.spawn(beginning.in_current_span()).await;
     begun.map_err(anyhow::Error::from)?
@@ -148,6 +149,7 @@ impl Asking<'_> {
             && let Some(new) = quick::turn(app, caller, &turn, token_count, place, choice)
             && request.repeatable.is_none()
         {
+            admit(app, &app.db, caller.user).await?;
             let picked = choice.pick(app).await?;
             match quick::begin(app, new, choice, picked.as_ref()).await {
                 Ok(Some(begun)) => {
@@ -212,9 +214,11 @@ impl Asking<'_> {
             Written::Begun(written) => *written,
         };
         let tools = tools?;
-        let first = match first.take() {
-            Some(Early(first)) => first,
-            None => choice.pick(app).await?,
+        let first = if let Some(Early(first)) = first.take() {
+            first
+        } else {
+            admit(app, tx.orm(), caller.user).await?;
+            choice.pick(app).await?
         };
         let stored = store(app, caller, tx, asked, &choice, first).await?;
         Ok(self.make(choice, turn, tools, stored, setting))

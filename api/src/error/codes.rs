@@ -4,6 +4,9 @@ use axum::http::StatusCode;
 
 use super::Error;
 
+/// The code of a limit of usage, which `OpenAI`'s surface words in its own way.
+pub(crate) const USAGE_LIMIT_REACHED: &str = "usage_limit_reached";
+
 impl Error {
     /// Status, permanent code and title. Exhaustive, so a new variant cannot forget one.
     pub(super) fn answer(&self) -> (StatusCode, &'static str, &'static str) {
@@ -41,6 +44,11 @@ impl Error {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
                 "Too many requests",
+            ),
+            Self::UsageLimitReached { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                USAGE_LIMIT_REACHED,
+                "Usage limit reached",
             ),
             Self::Refused(refusal) => (StatusCode::CONFLICT, refusal.code(), "Conflict"),
             Self::TooLarge { .. } | Self::TooLong { .. } => (

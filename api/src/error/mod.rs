@@ -14,10 +14,11 @@ use shared::{
     clients::{outbound::Refused, storage},
     database::{self, Refusal},
     ids::{ConversationId, MessageId},
-    models::{message, webhook},
+    models::{message, usage_month, webhook},
 };
 
 pub(crate) use self::{
+    codes::USAGE_LIMIT_REACHED,
     problem::{FieldProblem, Problem},
     retry::{RETRY_AFTER_MS, SHOULD_RETRY},
 };
@@ -59,6 +60,14 @@ pub(crate) enum Error {
     /// Tried too often.
     #[error(transparent)]
     TooManyRequests(#[from] Exhausted),
+    /// Nothing more that costs may be asked this month.
+    #[error("{used}")]
+    UsageLimitReached {
+        /// Which limit.
+        used: usage_month::Used,
+        /// Until the next month.
+        retry_after: Duration,
+    },
     /// A rule says no.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -15,6 +15,7 @@ use super::{
     Error,
     retry::{RETRY_LATER, RETRY_SOON, SHOULD_RETRY, retry_later},
 };
+use crate::usage::MonthlyLimit;
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -54,6 +55,9 @@ pub(crate) struct Problem {
     /// Seconds after which the request may be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The limit that the caller has reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage_limit: Option<MonthlyLimit>,
     /// The answer of a model that was not made to its end: what was said of it is kept there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<MessageId>,
@@ -95,6 +99,11 @@ impl From<Error> for Problem {
         let (retry_after, mut headers) = match &error {
             Error::TooManyRequests(exhausted) => (Some(exhausted.retry_after), exhausted.headers()),
             Error::Exhausted { retry_after, .. } => retry_later(*retry_after),
+            Error::UsageLimitReached { retry_after, .. } => {
+                let (seconds, mut headers) = retry_later(*retry_after);
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                (seconds, headers)
+            }
             Error::Overloaded => retry_later(RETRY_SOON),
             Error::AnswerFailed(failed)
                 if [
@@ -126,6 +135,10 @@ impl From<Error> for Problem {
             Error::AnswerFailed(failed) => (Some(failed.message), Some(failed.conversation)),
             _ => (None, None),
         };
+        let usage_limit = match &error {
+            Error::UsageLimitReached { used, .. } => Some(MonthlyLimit::from(*used)),
+            _ => None,
+        };
         let errors = if let Error::Invalid(fields) = error {
             fields
         } else {
@@ -141,6 +154,7 @@ impl From<Error> for Problem {
             request_id: None,
             errors,
             retry_after,
+            usage_limit,
             message_id,
             conversation_id,
             headers,

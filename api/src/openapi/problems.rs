@@ -32,7 +32,7 @@ pub(super) const PROBLEMS: &[(&str, &str)] = &[
     ),
     (
         "429",
-        "Too many requests; `retryAfter` says when to try again",
+        "Too many requests, or a limit of usage is reached; `retryAfter` says when to try again",
     ),
     ("500", "An error of the server"),
     (

@@ -3,7 +3,13 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use deserr::Deserr;
 use serde::Serialize;
-use shared::{ids::ProjectId, models::usage};
+use shared::{
+    ids::ProjectId,
+    models::{
+        usage,
+        usage_month::{self, Used},
+    },
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -150,5 +156,71 @@ impl From<Vec<usage::Total>> for UsageTotal {
     fn from(totals: Vec<usage::Total>) -> Self {
         let total = totals.into_iter().next().unwrap_or_default();
         UsageGroup::from(total).total
+    }
+}
+
+/// What the caller may use in a month.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MonthlyLimits {
+    /// One for each limit; empty where there is none.
+    pub(super) data: Vec<MonthlyLimit>,
+}
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LimitUnit {
+    /// Tokens of questions and answers.
+    Tokens,
+    /// Millionths of a US dollar.
+    Microusd,
+}
+
+/// How much of something a user may use in a month of UTC, and how much of it is used.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MonthlyLimit {
+    /// What is limited.
+    unit: LimitUnit,
+    /// The month.
+    #[schema(example = "2026-11")]
+    month: String,
+    /// How much of it may be used.
+    #[schema(example = 1_000_000)]
+    limit: i64,
+    /// How much of it is used; more than `limit` where answers were under way.
+    #[schema(example = 812_430)]
+    used: i64,
+    /// How much of it is left, 0 or more.
+    #[schema(example = 187_570)]
+    remaining: i64,
+    /// `used` in whole percent of `limit`, rounded down; more than 100 where answers were under way.
+    #[schema(example = 81)]
+    percentage: i64,
+    /// When the next month begins.
+    resets_at: DateTime<Utc>,
+}
+
+impl From<Used> for MonthlyLimit {
+    fn from(used: Used) -> Self {
+        let Used {
+            unit,
+            limit,
+            used: amount,
+            month,
+        } = used;
+        let percentage = (i128::from(amount) * 100).checked_div(limit.into());
+        Self {
+            unit: match unit {
+                usage_month::Unit::Tokens => LimitUnit::Tokens,
+                usage_month::Unit::Microusd => LimitUnit::Microusd,
+            },
+            month: month.format("%Y-%m").to_string(),
+            limit,
+            used: amount,
+            remaining: used.remaining(),
+            percentage: percentage.map_or(100, |whole| i64::try_from(whole).unwrap_or(i64::MAX)),
+            resets_at: used.resets_at(),
+        }
     }
 }

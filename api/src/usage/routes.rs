@@ -7,10 +7,11 @@ use shared::{
     models::{
         conversation,
         usage::{self, Scope},
+        usage_month,
     },
 };
 
-use super::dto::{GetUsage, Usage, UsageGroup, UsageTotal};
+use super::dto::{GetUsage, MonthlyLimit, MonthlyLimits, Usage, UsageGroup, UsageTotal};
 use crate::{
     app::App,
     caller::Caller,
@@ -63,6 +64,27 @@ pub(super) async fn get_usage(
         to,
         data: groups.into_iter().map(UsageGroup::from).collect(),
         total: total.into(),
+    }))
+}
+
+/// Tells how much the caller may use in this month of UTC, and how much of it is used; nothing where there are no limits.
+///
+/// When a limit is near (80 %) and when it is reached, there are the events `usage.limit_approaching` and
+/// `usage.limit_reached`. From then on all that costs is refused with 429 `usage_limit_reached`, until the next month.
+#[utoipa::path(
+    get, path = "/api/v1/usage/limits", tag = "usage",
+    responses((status = 200, description = "The limits", body = MonthlyLimits), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn list_usage_limits(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Json<MonthlyLimits>> {
+    let limits = &app.config.common.usage_limits;
+    let used = usage_month::list(&app.db, limits, caller.user, app.clock.now()).await?;
+    Ok(Json(MonthlyLimits {
+        data: used.into_iter().map(MonthlyLimit::from).collect(),
     }))
 }
 

@@ -48,6 +48,7 @@ impl CommonArgs {
             ],
         );
         let ai = self.providers.check(problems);
+        let usage_limits = self.usage_limits.check(problems);
         Some(CommonConfig {
             environment,
             database: database?,
@@ -59,6 +60,7 @@ impl CommonArgs {
             metrics_token,
             token_encoding,
             ai,
+            usage_limits,
         })
     }
 

@@ -11,6 +11,7 @@ mod redis;
 mod storage;
 mod telemetry;
 mod tools;
+mod usage_limits;
 
 use std::{fmt, time::Duration};
 
@@ -25,6 +26,7 @@ pub use self::{
     storage::{BucketConfig, StorageConfig},
     telemetry::SentryConfig,
     tools::{McpConfig, ServiceConfig, ToolArgs, ToolsConfig},
+    usage_limits::{TierLimits, UsageLimitArgs, UsageLimits},
 };
 use crate::tokens::Encoding;
 
@@ -138,6 +140,9 @@ pub struct CommonArgs {
     /// Variables of the providers of artificial intelligence.
     #[command(flatten)]
     pub providers: ProviderArgs,
+    /// Variables of what users may use.
+    #[command(flatten)]
+    pub usage_limits: UsageLimitArgs,
 }
 
 /// What both programs need.
@@ -163,6 +168,8 @@ pub struct CommonConfig {
     pub token_encoding: Encoding,
     /// Who can be asked for answers, and for what.
     pub ai: AiConfig,
+    /// What users may use in a month.
+    pub usage_limits: UsageLimits,
 }
 
 impl CommonConfig {

@@ -164,9 +164,11 @@ events! {
         ExportCompleted(ExportResult) = "export.completed", Owner, export;
         /// No file could be made of a conversation.
         ExportFailed(ExportResult) = "export.failed", Owner, failed_export;
-        /// Most of what a user may use of something is used. There are no such limits yet, so this does not happen.
+        /// A user has used 80 % of what they may use in a month of UTC: once for each limit and month, unless it is reached at the
+        /// same time. It happens only where the operator has set a limit.
         UsageLimitApproaching(UsageLimit) = "usage.limit_approaching", OwnerAndAdmins, nearly_used;
-        /// All that a user may use of something is used. There are no such limits yet, so this does not happen.
+        /// A user has used all that they may use in a month of UTC: once for each limit and month. From now on what costs is
+        /// refused, until the next month. It happens only where the operator has set a limit.
         UsageLimitReached(UsageLimit) = "usage.limit_reached", OwnerAndAdmins, used_up;
         /// An endpoint was switched off because of what came of its deliveries.
         WebhookDisabled(DisabledWebhook) = "webhook.disabled", OwnerAndAdmins, disabled_webhook;

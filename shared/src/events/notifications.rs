@@ -11,7 +11,10 @@ use crate::{
     database::{Result, Tx},
     ids::UserId,
     jobs::ExportConversation,
-    models::notification::{self, Failure, News},
+    models::{
+        notification::{self, Failure, News},
+        usage_month::{self, Unit},
+    },
     queue::Job as _,
 };
 
@@ -138,8 +141,17 @@ fn used_up(user: UserId, limit: &UsageLimit) -> News {
         // One tells of both: that it is reached takes the place of that it is near.
         topic: format!("usage:{name}"),
         title: "A limit is reached",
-        body: format!("{used} of {allowed} {name} are used."),
+        body: format!("{} are used.", amount(name, *used, *allowed)),
         data: json!({ "limit": name, "used": used, "allowed": allowed, "resetsAt": limit.resets_at }),
+    }
+}
+
+fn amount(name: &str, used: u64, allowed: u64) -> String {
+    if name == Unit::Microusd.as_str() {
+        let in_dollars = |amount| usage_month::usd(i64::try_from(amount).unwrap_or(i64::MAX));
+        format!("{} of {} US dollars", in_dollars(used), in_dollars(allowed))
+    } else {
+        format!("{used} of {allowed} {name}")
     }
 }
 

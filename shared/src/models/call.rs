@@ -5,13 +5,15 @@
 //! there is one row, whoever writes it. It has the id of the note: what is known of a call replaces what was estimated before,
 //! as a run may live on that was held for dead.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement, entity::prelude::*};
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement, entity::prelude::*};
 use serde_json::Value;
 
-use super::usage;
+use super::{usage, usage_month};
 use crate::{
-    database::Result,
-    ids::{JobId, UsageId},
+    config::UsageLimits,
+    database::{Result, Tx},
+    ids::{JobId, UsageId, UserId},
 };
 
 /// A row of `calls`.
@@ -53,7 +55,8 @@ pub const LOST: &str = "
                 ELSE (j.epoch = c.epoch AND j.state = 'running') IS NOT TRUE END
      ORDER BY c.id LIMIT $1";
 
-/// Accounts for the call `$1` by its estimate, unless somebody else does at this moment or has done so.
+/// Accounts for the call `$1` by its estimate, unless somebody else does at this moment or has done so; tells whose it is, and
+/// when it was asked.
 pub const ESTIMATE: &str = concat!(
     "WITH lost AS (
         DELETE FROM calls WHERE id = (SELECT id FROM calls WHERE id = $1 FOR UPDATE SKIP LOCKED)
@@ -64,7 +67,8 @@ pub const ESTIMATE: &str = concat!(
     columns!(),
     ") SELECT ",
     columns!(),
-    " FROM lost, jsonb_populate_record(NULL::usage, lost.estimate) r ON CONFLICT (id) DO NOTHING"
+    " FROM lost, jsonb_populate_record(NULL::usage, lost.estimate) r ON CONFLICT (id) DO NOTHING
+    RETURNING user_id, created_at"
 );
 
 /// The note is taken before the row is written, as whoever estimates does it, too: they never wait for each other.
@@ -117,6 +121,29 @@ pub async fn settle(db: &impl ConnectionTrait, row: &usage::Model) -> Result<()>
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SETTLE, values);
     db.execute_raw(statement).await?;
     Ok(())
+}
+
+/// Accounts for a call by its estimate, see [`ESTIMATE`], and tells of `limits` that are near or reached by that. False where
+/// somebody else does or did.
+///
+/// # Errors
+/// As the database fails.
+pub async fn estimate(tx: &mut Tx, limits: &UsageLimits, id: Uuid) -> Result<bool> {
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, ESTIMATE, [id.into()]);
+    let Some(row) = Estimated::find_by_statement(statement)
+        .one(tx.orm())
+        .await?
+    else {
+        return Ok(false);
+    };
+    usage_month::tell(tx, limits, row.user_id, &[row.created_at]).await?;
+    Ok(true)
+}
+
+#[derive(FromQueryResult)]
+struct Estimated {
+    user_id: Option<UserId>,
+    created_at: DateTime<Utc>,
 }
 
 /// Takes back the note of a call that was not made, or the estimate that somebody has made of it.

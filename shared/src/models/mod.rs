@@ -33,5 +33,6 @@ pub mod token_factor;
 pub mod transcription;
 pub mod turn;
 pub mod usage;
+pub mod usage_month;
 pub mod user;
 pub mod webhook;

@@ -103,6 +103,7 @@ impl TestApp {
         let common = CommonArgs {
             environment: options.environment.or(Some("test".to_owned())),
             providers,
+            usage_limits: options.usage_limits,
             database_url: Some(database.url.clone()),
             redis_url: Some(redis_url.clone()),
             redis_prefix: Some(prefix.clone()),

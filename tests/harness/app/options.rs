@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::config::ApiArgs;
-use shared::config::ProviderArgs;
+use shared::config::{ProviderArgs, UsageLimitArgs};
 use worker::{config::WorkerArgs, registry::Registry};
 
 /// How a product under test differs from the usual one.
@@ -29,6 +29,8 @@ pub struct Options {
     pub storage_url: Option<String>,
     /// Who can be asked for answers and transcripts.
     pub providers: ProviderArgs,
+    /// What users may use in a month; all that they want unless told otherwise.
+    pub usage_limits: UsageLimitArgs,
     /// Longest time for one request of a transcript; the product's own unless told otherwise.
     pub transcription_timeout: Option<Duration>,
     /// `test` unless told otherwise.

@@ -13,11 +13,15 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use shared::{
     clients::{chat::Models, outbound::Outbound, storage::Storage},
     clock::Clock,
+    config::UsageLimits,
     database::{Error, Origin, Tx},
-    ids::JobId,
+    ids::{JobId, UserId},
     keyring::Keyring,
     ledger::{Ledger, Noted},
-    models::usage,
+    models::{
+        usage,
+        usage_month::{self, Used},
+    },
     providers::Providers,
     queue::LiveJob,
     redis::Redis,
@@ -70,6 +74,8 @@ pub struct Parts {
     pub writing: WritingConfig,
     /// Where it is written what was asked.
     pub ledger: Ledger,
+    /// What users may use in a month.
+    pub usage_limits: UsageLimits,
     /// Writes down what is said; nothing where sounds cannot be decoded.
     pub speech: Option<Speech>,
     /// Does work that must not be able to harm this process.
@@ -99,6 +105,15 @@ impl Context {
     /// Begins a transaction of the engine.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
         Tx::begin(&self.db, &self.redis, Origin::default()).await
+    }
+
+    /// Finds a limit that a user has reached this month: nothing that costs is asked for them then.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub(crate) async fn reached_limit(&self, user: UserId) -> Result<Option<Used>, Error> {
+        let now = self.clock.now();
+        usage_month::find_reached(&self.db, &self.usage_limits, user, now).await
     }
 
     /// Begins a transaction on behalf of a job: what it enqueues has the job's user and request id.

@@ -25,6 +25,9 @@ use shared::queue::Job;
 
 use crate::context::JobContext;
 
+/// Why nothing is asked that would cost something.
+const LIMIT_REACHED: &str = "the user has used all that they may this month";
+
 /// A job that can be run.
 pub trait Run: Job {
     /// Does the work once. It may be dropped at any await, and begin again elsewhere.

@@ -18,7 +18,7 @@ use shared::{
     },
 };
 
-use super::{Outcome, Run};
+use super::{LIMIT_REACHED, Outcome, Run};
 use crate::{
     context::JobContext,
     writing::{Writer, choose},
@@ -56,6 +56,9 @@ impl Run for SummarizeConversation {
         let Some(conversation) = found else {
             return Ok(Outcome::Discard("the conversation was deleted"));
         };
+        if ctx.reached_limit(conversation.user_id).await?.is_some() {
+            return Ok(Outcome::Discard(LIMIT_REACHED));
+        }
         let way = Way {
             conversation: conversation.id,
             leaf: self.anchor,

@@ -11,7 +11,7 @@ use shared::{
     },
 };
 
-use super::{Outcome, Run};
+use super::{LIMIT_REACHED, Outcome, Run};
 use crate::{
     context::JobContext,
     writing::{Writer, choose},
@@ -42,6 +42,9 @@ impl Run for TitleConversation {
             Err(Error::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         };
+        if ctx.reached_limit(conversation.user_id).await?.is_some() {
+            return Ok(Outcome::Discard(LIMIT_REACHED));
+        }
         let wanted = [
             ctx.writing.title_model.as_deref(),
             answer.model.as_deref(),

@@ -44,6 +44,9 @@ impl Run for TranscribeAudio {
             reason: "transcription_unavailable: ffmpeg is not installed on this worker".to_owned(),
             retry_after: None,
         })?;
+        let limit = ctx.reached_limit(attachment.user_id).await?;
+        let here = limit.map(|_| speech.without_servers());
+        let speech = here.as_ref().unwrap_or(speech);
         let hints = hints(ctx, &attachment, &asked).await?;
         let purpose = purpose(ctx, &attachment).await?;
 
@@ -69,7 +72,20 @@ impl Run for TranscribeAudio {
         let heard = speech
             .transcribe(&file, folder.path(), hints, &progress, &note)
             .await;
-        store(ctx, &attachment, heard.map_err(explain)?).await
+        let heard = match (heard, limit) {
+            // A server might have heard it.
+            (
+                Err(SpeechError::Unavailable {
+                    again: Again::Useless,
+                    ..
+                }),
+                Some(limit),
+            ) => {
+                return Err(Failure::Permanent(limit.to_string()).into());
+            }
+            (heard, _) => heard.map_err(explain)?,
+        };
+        store(ctx, &attachment, heard).await
     }
 }
 

@@ -1,6 +1,9 @@
 //! Calls of servers of which nobody tells what came: their worker was killed, or was stopped while Postgres was away.
 
-use shared::models::call;
+use shared::{
+    database::{Error, Result},
+    models::call,
+};
 use uuid::Uuid;
 
 use super::Engine;
@@ -21,18 +24,19 @@ impl Engine {
                     .await
             })
             .await?;
-        let mut estimated = 0;
+        let mut estimated = 0_u32;
         for &id in lost.iter().filter(|id| before.contains(id)) {
-            let written = self
-                .dispatching
-                .run(async |db| sqlx::query(call::ESTIMATE).bind(id).execute(db).await)
-                .await;
-            match written {
-                Ok(written) => estimated += written.rows_affected(),
-                Err(error) if shared::database::is_away(&error) => return Err(error),
+            match self.estimate(id).await {
+                Ok(is_estimated) => estimated += u32::from(is_estimated),
+                // All that were found are looked at again.
+                Err(Error::Unavailable(error)) => {
+                    tracing::debug!(error = %error, "estimates of calls wait for postgres");
+                    break;
+                }
                 // One that cannot be accounted for must not keep the others waiting.
                 Err(error) => {
-                    tracing::error!(call = %id, error = %error, "could not account for a call of a server");
+                    let error = anyhow::Error::new(error);
+                    tracing::error!(call = %id, error = %format!("{error:#}"), "could not account for a call of a server");
                 }
             }
         }
@@ -43,5 +47,12 @@ impl Engine {
             );
         }
         Ok(lost)
+    }
+
+    async fn estimate(&self, id: Uuid) -> Result<bool> {
+        let mut tx = self.context.begin().await?;
+        let is_estimated = call::estimate(&mut tx, &self.context.usage_limits, id).await?;
+        tx.commit().await?;
+        Ok(is_estimated)
     }
 }

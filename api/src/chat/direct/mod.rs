@@ -42,6 +42,7 @@ use crate::{
     caller::Caller,
     error::{Error, Result},
     middleware::RequestId,
+    usage::admit,
 };
 
 /// Who asks waits for the ledger no longer than that: the answer is whole.
@@ -137,6 +138,7 @@ async fn begin_to_end<U: Unkept>(
     mut asked: U,
 ) -> Result<(MessageId, oneshot::Receiver<End<U::Answer>>)> {
     let began = Instant::now();
+    admit(&app, &app.db, user).await?;
     let first = asked.pick(&app).await?;
     let (message, id) = (MessageId::new(), Uuid::new_v4());
     let new = NewUnkept {
@@ -274,7 +276,8 @@ impl Making {
             user: Some(self.user),
             ..Purpose::default()
         };
-        usage::record(&mut tx, self.kind, purpose, attempts).await?;
+        let limits = &app.config.common.usage_limits;
+        usage::record(&mut tx, limits, self.kind, purpose, attempts).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -8,8 +8,10 @@ use axum::{
 };
 use shared::models::message::Failure;
 
-use super::{CONTEXT_LENGTH, Fault, Retry};
-use crate::error::{FieldProblem, Problem, RETRY_AFTER_MS, SHOULD_RETRY, repeat};
+use super::{CONTEXT_LENGTH, Fault, QUOTA, Retry};
+use crate::error::{
+    FieldProblem, Problem, RETRY_AFTER_MS, SHOULD_RETRY, USAGE_LIMIT_REACHED, repeat,
+};
 
 /// What a route that is not there is called.
 const NO_ROUTE: &str = "no such route";
@@ -101,6 +103,11 @@ impl From<&Problem> for Fault {
                 ..request(code)
             },
             422 => Self::of_fields(&problem.errors),
+            429 if code == USAGE_LIMIT_REACHED => Self {
+                kind: QUOTA,
+                code: Some(QUOTA.to_owned()),
+                ..Self::limit(wait.unwrap_or(RETRY_LATER), message)
+            },
             429 => Self::limit(wait.unwrap_or(RETRY_LATER), message),
             400..=499 => request(code),
             _ if is_hopeless => Self::server(status, code, message).for_good(),

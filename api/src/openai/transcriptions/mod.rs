@@ -31,6 +31,7 @@ use crate::{
     caller::Caller,
     chat::{scrub, tell_usage},
     error::Error,
+    usage::admit,
 };
 
 /// When to ask again, where nobody says.
@@ -61,6 +62,10 @@ pub(super) async fn create_openai_transcription(
 ) -> Result<Response> {
     let began = Instant::now();
     let limit_bytes = app.config.max_audio_bytes;
+    if let Err(refused) = admit(&app, &app.db, caller.user).await {
+        form::leave(request, limit_bytes).await;
+        return Err(refused.into());
+    }
     let Some(_place) = place(&app).await? else {
         form::leave(request, limit_bytes).await;
         return Err(Error::Overloaded.into());

@@ -54,12 +54,12 @@ pub struct DeletedUser {
 pub struct UsageLimit {
     /// Whose use it is.
     pub user_id: UserId,
-    /// What is limited.
+    /// What is limited: `tokens`, or `microusd` for millionths of a US dollar.
     pub limit: String,
     /// How much of it is used.
     pub used: u64,
-    /// How much of it may be used.
+    /// How much of it may be used in a month.
     pub allowed: u64,
-    /// When it begins anew.
+    /// When it begins anew: with the next month of UTC.
     pub resets_at: Option<DateTime<Utc>>,
 }

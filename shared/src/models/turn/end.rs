@@ -5,21 +5,23 @@ use std::{
     sync::LazyLock,
 };
 
-use chrono::{DateTime, Utc};
-use sea_orm::ActiveEnum as _;
+use chrono::{DateTime, NaiveDate, Utc};
+use sea_orm::{ActiveEnum as _, Iterable as _};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::json;
 use crate::{
+    config::{TierLimits, UsageLimits},
     database::{Connection, Result},
     events,
-    ids::{ConversationId, MessageId},
+    ids::{ConversationId, MessageId, UserId},
     models::{
         event,
         message::{self, Content, Ended, Rating},
-        usage,
+        usage, usage_month,
+        user::Tier,
     },
     queue::{self, Wanted},
 };
@@ -35,6 +37,8 @@ pub struct EndedTurn {
     pub ended: Ended,
     /// What it cost.
     pub ledger: Vec<usage::Model>,
+    /// What users may use in a month; those of one process are alike.
+    pub limits: UsageLimits,
     /// Jobs that are asked for when it has ended.
     pub jobs: Vec<Wanted>,
     /// When it ended.
@@ -58,6 +62,10 @@ struct Ending<'a> {
     at: DateTime<Utc>,
     /// That it has ended.
     told: event::New,
+    /// The month that it counts in, and what its user uses there with all turns that end at the same time.
+    month: NaiveDate,
+    spent_tokens: i64,
+    spent_microusd: i64,
 }
 
 #[derive(Serialize)]
@@ -74,6 +82,13 @@ struct Asked<'a> {
     job: &'a Wanted,
 }
 
+#[derive(Serialize)]
+struct Limited {
+    tier: Tier,
+    #[serde(flatten)]
+    limits: TierLimits,
+}
+
 /// What others may have changed of an answer meanwhile.
 #[derive(FromRow)]
 struct Changed {
@@ -86,20 +101,44 @@ struct Changed {
 
 /// Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
 /// waited for.
-const SQL: &str = "
+const ENDED: &str = "
         WITH ended AS (
             SELECT e.* FROM json_to_recordset($1::json) AS e(
                 generation uuid, message uuid, content jsonb, size_bytes int, token_count int, counted int, status text,
-                finish_reason text, error jsonb, figures jsonb, provider text, at timestamptz, told jsonb)
+                finish_reason text, error jsonb, figures jsonb, provider text, at timestamptz, told jsonb, month date,
+                spent_tokens bigint, spent_microusd bigint)
         ), held AS MATERIALIZED (
             SELECT e.*, g.conversation_id AS conversation, g.user_id AS \"user\"
               FROM ended e
               JOIN generations g ON g.id = e.generation
               JOIN conversations c ON c.id = g.conversation_id
-              JOIN messages m ON m.id = g.message_id
+              JOIN messages m ON m.id = g.message_id";
+const UNTOLD: &str = "
              WHERE c.deleted_at IS NULL
-               AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = g.user_id AND w.is_active)
-               FOR UPDATE OF g, c, m SKIP LOCKED
+               AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = g.user_id AND w.is_active)";
+const LOCKED: &str = "
+               FOR UPDATE OF g, c, m SKIP LOCKED";
+
+/// Where there are limits: what is used this month, which the database counts up in the same statement. As its row is held, a
+/// limit that comes near or is reached is found by one who ends such a turn by itself, and tells of it.
+const MONTHS: &str = "
+              JOIN users o ON o.id = g.user_id
+              JOIN json_to_recordset($3::json) AS l(tier text, tokens bigint, cost_microusd bigint) ON l.tier = o.tier
+              JOIN usage_months u ON u.user_id = g.user_id AND u.month = e.month";
+/// The same rule as that of `usage_month::tell`.
+const UNCROSSED: &str = "
+               AND (u.tokens + e.spent_tokens
+                    >= CASE WHEN u.reached_tokens_limit >= l.tokens THEN NULL
+                            WHEN u.near_tokens_limit >= l.tokens THEN l.tokens
+                            ELSE l.tokens - l.tokens / 5 END) IS NOT TRUE
+               AND (u.cost_microusd + e.spent_microusd
+                    >= CASE WHEN u.reached_cost_limit >= l.cost_microusd THEN NULL
+                            WHEN u.near_cost_limit >= l.cost_microusd THEN l.cost_microusd
+                            ELSE l.cost_microusd - l.cost_microusd / 5 END) IS NOT TRUE";
+const LOCKED_WITH_MONTHS: &str = "
+               FOR UPDATE OF g, c, m, u SKIP LOCKED";
+
+const WRITTEN: &str = "
         ), taken AS (
             DELETE FROM generations g USING held h WHERE g.id = h.generation
         ), said AS (
@@ -140,14 +179,31 @@ const SQL: &str = "
 /// What is told in the end.
 const TOLD: &str = " SELECT generation, version, rating, rating_reason, deleted_at FROM said";
 
-static ENDING: LazyLock<String> = LazyLock::new(|| format!("{SQL}{TOLD}"));
+static ENDING: LazyLock<Endings> = LazyLock::new(|| Endings::of(false));
+static LIMITED_ENDING: LazyLock<Endings> = LazyLock::new(|| Endings::of(true));
 
-/// The same, and jobs that follow.
-static ENDING_WITH_JOBS: LazyLock<String> = LazyLock::new(|| {
-    let condition = ", said s WHERE s.generation = j.generation";
-    let insertion = queue::insertion("$3", "generation uuid,", condition);
-    format!("{SQL}, asked AS ({insertion}){TOLD}")
-});
+/// The statement that ends turns, and the same with jobs that follow.
+struct Endings {
+    alone: String,
+    with_jobs: String,
+}
+
+impl Endings {
+    fn of(is_limited: bool) -> Self {
+        let (held, jobs) = if is_limited {
+            let held = format!("{ENDED}{MONTHS}{UNTOLD}{UNCROSSED}{LOCKED_WITH_MONTHS}");
+            (held, "$4")
+        } else {
+            (format!("{ENDED}{UNTOLD}{LOCKED}"), "$3")
+        };
+        let condition = ", said s WHERE s.generation = j.generation";
+        let insertion = queue::insertion(jobs, "generation uuid,", condition);
+        Self {
+            alone: format!("{held}{WRITTEN}{TOLD}"),
+            with_jobs: format!("{held}{WRITTEN}, asked AS ({insertion}){TOLD}"),
+        }
+    }
+}
 
 /// Ends turns, each in a conversation of its own, and writes what they cost into the ledger. None for those that must be
 /// ended by themselves, or have ended.
@@ -155,12 +211,16 @@ static ENDING_WITH_JOBS: LazyLock<String> = LazyLock::new(|| {
 /// # Errors
 /// As the database fails; then none was ended.
 pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<message::Model>>> {
+    let limits = turns.first().map(|turn| turn.limits).unwrap_or_default();
     let mut seen: HashSet<ConversationId> = HashSet::new();
+    let spent = spent(turns);
     let endings: Vec<Option<Ending<'_>>> = turns
         .iter()
         .map(|turn| {
+            let month = turn.month()?;
             let is_first = seen.insert(turn.answer.conversation_id);
-            is_first.then(|| turn.ending())
+            let spent = spent.get(&turn.answer.user_id).copied();
+            is_first.then(|| turn.ending(month, spent.unwrap_or_default()))
         })
         .collect();
     let ledger = turns.iter().flat_map(|turn| {
@@ -171,15 +231,30 @@ pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<
     });
     let jobs: Vec<Asked<'_>> = turns.iter().flat_map(EndedTurn::asked).collect();
     let (endings_json, ledger) = (json(endings.iter().flatten()), json(ledger));
-    let changed: Vec<Changed> = if jobs.is_empty() {
-        let ending = sqlx::query_as(AssertSqlSafe(ENDING.as_str()));
-        ending.bind(endings_json).bind(ledger).fetch_all(db).await?
+    let sql = if limits.is_none() {
+        &*ENDING
     } else {
-        // Few turns ask for any.
-        let ending = sqlx::query_as(AssertSqlSafe(ENDING_WITH_JOBS.as_str()));
-        let ending = ending.bind(endings_json).bind(ledger);
-        ending.bind(json(jobs.into_iter())).fetch_all(db).await?
+        &*LIMITED_ENDING
     };
+    // Few turns ask for any.
+    let sql = if jobs.is_empty() {
+        &sql.alone
+    } else {
+        &sql.with_jobs
+    };
+    let mut ending = sqlx::query_as(AssertSqlSafe(sql.as_str()));
+    ending = ending.bind(endings_json).bind(ledger);
+    if !limits.is_none() {
+        let tiers = Tier::iter().map(|tier| Limited {
+            tier,
+            limits: limits.of(tier),
+        });
+        ending = ending.bind(json(tiers));
+    }
+    if !jobs.is_empty() {
+        ending = ending.bind(json(jobs.into_iter()));
+    }
+    let changed: Vec<Changed> = ending.fetch_all(db).await?;
     let mut changed: HashMap<Uuid, Changed> = changed
         .into_iter()
         .map(|changed| (changed.generation, changed))
@@ -195,7 +270,32 @@ pub async fn end(db: &mut Connection, turns: &[EndedTurn]) -> Result<Vec<Option<
         .collect())
 }
 
+/// Tokens and millionths of a US dollar that each user uses by these turns.
+fn spent(turns: &[EndedTurn]) -> HashMap<UserId, (i64, i64)> {
+    let mut spent: HashMap<UserId, (i64, i64)> = HashMap::new();
+    for turn in turns {
+        let (tokens, cost) = spent.entry(turn.answer.user_id).or_default();
+        for row in &turn.ledger {
+            *tokens += row.input_tokens + row.output_tokens;
+            *cost += row.cost_microusd.unwrap_or_default();
+        }
+    }
+    spent
+}
+
 impl EndedTurn {
+    /// The month that it counts in; none where there are two, and it is ended by itself.
+    fn month(&self) -> Option<NaiveDate> {
+        let mut months = self
+            .ledger
+            .iter()
+            .map(|row| usage_month::month_of(row.created_at));
+        let first = months
+            .next()
+            .unwrap_or_else(|| usage_month::month_of(self.at));
+        months.all(|month| month == first).then_some(first)
+    }
+
     fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
         self.jobs.iter().map(|job| Asked {
             generation: self.generation,
@@ -203,7 +303,7 @@ impl EndedTurn {
         })
     }
 
-    fn ending(&self) -> Ending<'_> {
+    fn ending(&self, month: NaiveDate, (spent_tokens, spent_microusd): (i64, i64)) -> Ending<'_> {
         let ended = &self.ended;
         let content = Content::of_text(ended.text.clone());
         let told = events::prepare(&message::told_of(&self.row(content.clone())), self.at);
@@ -221,6 +321,9 @@ impl EndedTurn {
             figures: ended.figures.as_ref(),
             provider: ended.provider.as_deref(),
             at: self.at,
+            month,
+            spent_tokens,
+            spent_microusd,
         }
     }
 

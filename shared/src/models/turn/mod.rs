@@ -1,8 +1,8 @@
 //! Turns of many users, written together: one statement begins any number of them, and one ends them.
 //!
 //! Its events are written too, but nobody is told of them. So a turn that needs more than that is left out, and nothing of it
-//! is written: where an endpoint may want its events, or somebody else holds its conversation. It is then written by itself,
-//! as [`super::message::begin_answer`] and [`super::message::end_answer`] do it.
+//! is written: where an endpoint may want its events, a limit of usage may have to be told of, or somebody else holds its
+//! conversation. It is then written by itself, as [`super::message::begin_answer`] and [`super::message::end_answer`] do it.
 
 mod begin;
 mod end;

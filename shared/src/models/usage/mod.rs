@@ -17,7 +17,9 @@ pub use self::{
     hearing::Hearing,
     totals::{By, Scope, Total, sum},
 };
+use super::usage_month;
 use crate::{
+    config::UsageLimits,
     database::{Result, Tx},
     ids::{AttachmentId, ConversationId, MessageId, ProjectId, UsageId, UserId},
 };
@@ -147,21 +149,30 @@ pub struct Purpose {
     pub attachment: Option<AttachmentId>,
 }
 
-/// Writes what was asked into the ledger. What came of the last is known by now.
+/// Writes what was asked into the ledger, and tells of `limits` that are near or reached by that. What came of the last is
+/// known by now. It comes last in its transaction, as others of the user wait for it.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn record(tx: &mut Tx, kind: Kind, purpose: Purpose, attempts: &[Attempt]) -> Result<()> {
+pub async fn record(
+    tx: &mut Tx,
+    limits: &UsageLimits,
+    kind: Kind,
+    purpose: Purpose,
+    attempts: &[Attempt],
+) -> Result<()> {
     let rows = rows(kind, purpose, attempts);
-    if !rows.is_empty() {
-        let rows = rows
-            .into_iter()
-            .map(|row| row.into_active_model().reset_all());
-        Entity::insert_many(rows)
-            .exec_without_returning(tx.orm())
-            .await?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let asked_at: Vec<DateTime<Utc>> = rows.iter().map(|row| row.created_at).collect();
+    let rows = rows
+        .into_iter()
+        .map(|row| row.into_active_model().reset_all());
+    Entity::insert_many(rows)
+        .exec_without_returning(tx.orm())
+        .await?;
+    usage_month::tell(tx, limits, purpose.user, &asked_at).await
 }
 
 /// The rows of what was asked, as far as it is known what came of it.

@@ -104,6 +104,15 @@ pub struct Speech {
 }
 
 impl Speech {
+    /// The same without servers, which cost something.
+    #[must_use]
+    pub fn without_servers(&self) -> Self {
+        let mut here = self.clone();
+        here.engines
+            .retain(|engine| !matches!(engine, Engine::Remote(_)));
+        here
+    }
+
     /// Writes down what is said in a file; `folder` is for what is made on the way. Each call of a server is noted
     /// by `note` before.
     /// Dropping the future kills the programs and closes the connections.
