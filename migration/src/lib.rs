@@ -34,6 +34,8 @@ mod m20261129_000025_bound_job_groups;
 mod m20261129_000026_complete_webhooks;
 mod m20261129_000027_index_attempts;
 mod m20261129_000028_create_usage_months;
+mod m20261129_000029_delete_accounts;
+mod m20261129_000029b_index_deleted_accounts;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000026_complete_webhooks::Migration),
             Box::new(m20261129_000027_index_attempts::Migration),
             Box::new(m20261129_000028_create_usage_months::Migration),
+            Box::new(m20261129_000029_delete_accounts::Migration),
+            Box::new(m20261129_000029b_index_deleted_accounts::Migration),
         ]
     }
 }

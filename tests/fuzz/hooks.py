@@ -81,6 +81,10 @@ def after_call(context, case, response):
     """Remembers what was made and forgets what is gone."""
     path = case.operation.path.removesuffix("/{id}")
     if case.operation.method == "delete":
+        if path == "/api/v1/users/me":
+            if response.status_code == 204:
+                THINGS.clear()
+            return
         ids = THINGS.get(path, [])
         if response.status_code == 204 and case.path_parameters.get("id") in ids:
             ids.remove(case.path_parameters["id"])

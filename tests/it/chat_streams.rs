@@ -14,7 +14,7 @@ use tests::{
 use crate::chat::{app, id, ledger};
 
 /// Some words, then silence until the test says so, then the rest.
-async fn halting(before: &[&str], after: &[&str]) -> Provider {
+pub(crate) async fn halting(before: &[&str], after: &[&str]) -> Provider {
     let mut steps: Vec<Step> = before.iter().map(|word| delta(word)).collect();
     steps.push(Step::Hold);
     steps.extend(after.iter().map(|word| delta(word)));

@@ -61,6 +61,10 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         conversation: shared::ids::ConversationId(id),
     };
     insta::assert_json_snapshot!("payload_purge_conversation", purge);
+    let purge_user = shared::jobs::PurgeUser {
+        user: shared::ids::UserId(id),
+    };
+    insta::assert_json_snapshot!("payload_purge_user", purge_user);
     let delete = shared::jobs::DeleteObject {
         storage_key: "objects/00/0000".to_owned(),
         unfinished: false,

@@ -1,6 +1,8 @@
 //! The whole product, over HTTP and with real servers.
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod account_deletion;
+mod account_remains;
 mod accounts;
 mod api_keys;
 mod attachment_lists;

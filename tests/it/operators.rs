@@ -116,6 +116,37 @@ async fn a_bad_account_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
+async fn accounts_are_deleted_by_who_means_it() {
+    let app = TestApp::spawn_live().await;
+    let ana = app.user("ana").await;
+    let delete = ["delete", "--email", "ANA@example.com"];
+    let asked = user(&app, &delete, "yes\n").await;
+    assert_eq!((asked.code, asked.out.as_str()), (Some(1), ""));
+    assert!(asked.err.contains("--yes"), "{}", asked.err);
+    ana.get(ME).await.expect(200);
+
+    let delete = [&delete[..], &["--yes"]].concat();
+    let deleted = user(&app, &delete, "").await;
+    assert_eq!(deleted.out, "ana@example.com is deleted\n");
+    // At once, but where Redis was too busy to hear of it.
+    tests::eventually("ana is logged out", || async {
+        ana.get(ME).await.status == 401
+    })
+    .await;
+    let again = user(&app, &delete, "").await;
+    assert!(again.err.contains("no account"), "{}", again.err);
+    let root = app.user("root").await;
+    app.promote(&root).await;
+    let last = ["delete", "--email", "root@example.com", "--yes"];
+    let last = user(&app, &last, "").await;
+    assert_eq!(last.code, Some(1));
+    assert!(last.err.contains("last administrator"), "{}", last.err);
+    // It is not what is tested, and takes a quarter of an hour.
+    app.forget_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn accounts_are_promoted_demoted_suspended_and_reinstated() {
     let app = TestApp::spawn_live().await;
     let ana = app.user("ana").await;

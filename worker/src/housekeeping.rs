@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use shared::{
     database::{Error, Result},
-    models::{conversation, event, export, idempotency_key, notification, session, webhook},
+    models::{conversation, event, export, idempotency_key, notification, session, user, webhook},
     queue::rests,
 };
 use tokio::time::MissedTickBehavior;
@@ -21,7 +21,7 @@ use crate::context::Context;
 const EVERY: Duration = Duration::from_mins(10);
 /// How long events, deliveries and notifications are kept.
 const HISTORY: TimeDelta = TimeDelta::days(30);
-/// How long a deleted conversation may take to go before its removal is asked for again.
+/// How long a deleted conversation or account may take to go before its removal is asked for again.
 const REMOVAL: TimeDelta = TimeDelta::hours(1);
 /// Rows of a table that one transaction deletes: few, so that it is short.
 const BATCH: u32 = 500;
@@ -82,6 +82,7 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
         webhook::recovery::prune(tx.orm(), now - HISTORY, BATCH).await?,
     ];
     conversation::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
+    user::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     tx.commit().await?;
     let is_all = deleted.iter().all(|&rows| rows < u64::from(BATCH));
     Ok((deleted.iter().sum(), is_all))

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::{
     jobs::{
         DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant,
-        ProcessImage, PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook,
+        ProcessImage, PurgeConversation, PurgeUser, ReadDocument, RecognizeText, RecoverWebhook,
         SummarizeConversation, TitleConversation, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
@@ -77,6 +77,7 @@ impl Registry {
             .with::<MakeVariant>()
             .with::<ProcessImage>()
             .with::<PurgeConversation>()
+            .with::<PurgeUser>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()
             .with::<RecoverWebhook>()

@@ -1,9 +1,11 @@
-//! How often one may try to log in, to register, to refresh and to change a password: `RATE_LIMIT_AUTH`.
+//! How often one may try to log in, to register, to refresh, and to change a password or delete the account:
+//! `RATE_LIMIT_AUTH`.
 //!
 //! Each of the four has budgets of its own, all of that size: one for each address, so that one client does not try many
 //! accounts, and one for each account, so that many clients do not try one. A try is counted before its password is
 //! looked at, so that a hundred tries at the same time are a hundred tries. It is given back when it ends in a login, and
-//! when we were in trouble; registrations and changes of a password count also when they succeed. A refresh counts when
+//! when we were in trouble; registrations and changes of a password count also when they succeed. Deleting the account asks
+//! for the same password as changing it does, so both have one budget. A refresh counts when
 //! its token is unknown, and then only blocks others that are, as there is nothing to guess: those with a good token
 //! pass.
 //!
@@ -93,11 +95,11 @@ impl Drop for Attempt {
     }
 }
 
-/// Counts a change of a password, or the try of one.
+/// Counts a change of a password or a deletion, or the try of one: who is logged in says the password for it.
 ///
 /// # Errors
 /// When there were too many.
-pub(super) async fn count_password_change(app: &App, device: &Device, user: UserId) -> Result<()> {
+pub(super) async fn count_confirmation(app: &App, device: &Device, user: UserId) -> Result<()> {
     let subjects = [
         ("password-address", device.network.clone()),
         ("password-account", user.to_string()),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
-use sea_orm::ActiveEnum as _;
+use sea_orm::{ActiveEnum as _, ConnectionTrait};
 use secrecy::ExposeSecret as _;
 use shared::{
     clock::Clock,
@@ -65,6 +65,23 @@ pub async fn manage_users(config: &ApiConfig, command: UserCommand) -> anyhow::R
         UserCommand::Reinstate(account) => {
             change_status(begin().await?, &account.email, Status::Active, now).await?
         }
+        UserCommand::Delete { account, yes } => {
+            // Nothing is held while somebody thinks.
+            let user = find(&db, &account.email).await?;
+            if !yes {
+                let asked = format!(
+                    "Delete {} with all that belongs to it, for good?",
+                    user.email
+                );
+                prompt::confirm(&asked)?;
+            }
+            let mut tx = begin().await?;
+            let user = get(&mut tx, &account.email).await?;
+            let told = format!("{} is deleted", user.email);
+            user.delete(&mut tx, now).await?;
+            tx.commit().await?;
+            told
+        }
         UserCommand::Verify(account) => {
             let mut tx = begin().await?;
             let user = get(&mut tx, &account.email).await?;
@@ -125,9 +142,13 @@ async fn change_status(
 }
 
 async fn get(tx: &mut Tx, email: &str) -> anyhow::Result<user::Model> {
-    let found = user::find_by_email(tx.orm(), email).await?;
-    let found = found.ok_or_else(|| anyhow!("no account has the address {email}"))?;
+    let found = find(tx.orm(), email).await?;
     Ok(user::get_for_update(tx, found.id).await?)
+}
+
+async fn find(db: &impl ConnectionTrait, email: &str) -> anyhow::Result<user::Model> {
+    let found = user::find_by_email(db, email).await?;
+    found.ok_or_else(|| anyhow!("no account has the address {email}"))
 }
 
 fn read<T>(

@@ -70,6 +70,16 @@ pub(super) struct ChangePassword {
     pub(super) new_password: NewPassword,
 }
 
+/// The end of an account.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct DeleteMe {
+    /// That of the account.
+    #[schema(value_type = String, format = Password, example = "correct horse battery")]
+    pub(super) password: Password,
+}
+
 /// What others see of an account. A field that is left out keeps its value; at least one is needed.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
@@ -165,6 +175,7 @@ impl From<user::Model> for User {
             version,
             created_at,
             updated_at,
+            deleted_at: _,
         } = row;
         Self {
             id,

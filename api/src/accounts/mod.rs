@@ -1,4 +1,4 @@
-//! Accounts: making one, logging in and out, and changing one's own.
+//! Accounts: making one, logging in and out, changing one's own, and deleting it.
 //!
 //! Passwords are kept as Argon2id only; tokens as SHA-256 only.
 
@@ -24,7 +24,11 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(sessions::refresh_session))
         .routes(routes!(sessions::logout))
         .routes(routes!(sessions::logout_everywhere))
-        .routes(routes!(routes::get_me, routes::update_me))
+        .routes(routes!(
+            routes::get_me,
+            routes::update_me,
+            routes::delete_me
+        ))
         .routes(routes!(routes::update_privacy))
         .routes(routes!(routes::change_password))
         .routes(routes!(sessions::list_sessions))

@@ -1,4 +1,5 @@
-//! Getting a password from an operator. Never from an argument: everybody on the machine sees those.
+//! Asking an operator: for a password, which is never taken from an argument, as everybody on the machine sees those; and whether
+//! something is meant.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
@@ -24,6 +25,27 @@ pub(super) fn password(from_stdin: bool) -> anyhow::Result<SecretString> {
         "the two passwords differ"
     );
     Ok(first)
+}
+
+/// Asks whether something is meant that cannot be undone.
+///
+/// # Errors
+/// When it is not, or nobody can be asked.
+pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
+    ensure!(
+        stdin().is_terminal(),
+        "standard input is no terminal; say --yes to go on without being asked"
+    );
+    let mut terminal = stderr();
+    write!(terminal, "{question} Type yes to go on: ")?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    stdin()
+        .lock()
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    ensure!(answer.trim() == "yes", "nothing was changed");
+    Ok(())
 }
 
 fn ask(question: &str) -> anyhow::Result<SecretString> {

@@ -2,8 +2,10 @@
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use shared::{
+    database::Error as DatabaseError,
     events::{self, Event},
     models::{
+        generation::Stopped,
         session,
         user::{self, Privacy, Profile, Role, Status},
     },
@@ -12,13 +14,14 @@ use shared::{
 use super::{
     attempts::{self, Attempt},
     device::Device,
-    dto::{ChangePassword, Login, Register, Session, UpdateMe, UpdatePrivacy, User},
+    dto::{ChangePassword, DeleteMe, Login, Register, Session, UpdateMe, UpdatePrivacy, User},
     passwords, sessions,
 };
 use crate::{
     answer::Answer,
     app::App,
     caller::{Caller, SessionCaller},
+    chat,
     config::Registration,
     denied::Denied,
     error::{Error, Problems, Result},
@@ -99,7 +102,11 @@ pub(super) async fn login(
     let found = found?.ok_or(Error::Unauthenticated(WRONG))?;
     let mut tx = app.begin_anonymous(&request).await?;
     // Held, as a change of the password ends all logins: none may begin under the old one meanwhile.
-    let user = user::get_for_share(&mut tx, found.id).await?;
+    let user = match user::get_for_share(&mut tx, found.id).await {
+        // It was deleted a moment ago.
+        Err(DatabaseError::NotFound(_)) => return Err(Error::Unauthenticated(WRONG)),
+        held => held?,
+    };
     if user.password_hash != found.password_hash {
         return Err(Error::Unauthenticated(WRONG));
     }
@@ -230,7 +237,7 @@ pub(super) async fn change_password(
     let SessionCaller { caller, session } = caller;
     // A repetition of what was done finds another password, and is no try. Nothing is held while passwords are hashed.
     drop(app.begin(&caller, &request).await?);
-    attempts::count_password_change(&app, &device, caller.user).await?;
+    attempts::count_confirmation(&app, &device, caller.user).await?;
     let user = user::find(&app.db, caller.user).await?;
     let known = user.map(|user| user.password_hash);
     let (current, new) = (input.current_password.0, input.new_password.0);
@@ -247,4 +254,43 @@ pub(super) async fn change_password(
     let user = user.change_password(&mut tx, hash, now).await?;
     session::end_all(&mut tx, user.id, Some(session), now).await?;
     tx.no_content().await
+}
+
+/// Deletes the caller's account, at once and for good.
+///
+/// All sessions and API keys end, answers that are being made stop, and the e-mail address is free again. A job then removes
+/// everything that belonged to the account, which takes a quarter of an hour or more. A wrong `password` is answered with 422
+/// for that field. Attempts are limited together with changes of the password (429 `too_many_requests`). The last administrator
+/// cannot be deleted (409 `last_admin`).
+#[utoipa::path(
+    delete, path = "/api/v1/users/me", tag = "accounts", request_body = DeleteMe,
+    responses((status = 204, description = "Deleted"), Problems),
+    security(("bearer" = [])),
+)]
+#[tracing::instrument(skip_all)]
+pub(super) async fn delete_me(
+    State(app): State<App>,
+    caller: SessionCaller,
+    request: RequestId,
+    preconditions: Preconditions,
+    device: Device,
+    Json(input): Json<DeleteMe>,
+) -> Result<Answer> {
+    let caller = caller.caller;
+    attempts::count_confirmation(&app, &device, caller.user).await?;
+    let user = user::find(&app.db, caller.user).await?;
+    let known = user.map(|user| user.password_hash);
+    // Nothing is held while a password is hashed.
+    let is_right = passwords::verify(&app.hashing, input.password.0, known.clone()).await?;
+
+    let mut tx = app.begin(&caller, &request).await?;
+    let user = user::get_for_update(&mut tx, caller.user).await?;
+    preconditions.check(user.version)?;
+    if !is_right || known.as_ref() != Some(&user.password_hash) {
+        return Err(Error::field("/password", "is wrong"));
+    }
+    user.delete(&mut tx, app.clock.now()).await?;
+    let answer = tx.no_content().await?;
+    chat::stop_deleted(&app, caller.user, Stopped::Everything).await;
+    Ok(answer)
 }

@@ -40,6 +40,15 @@ pub enum UserCommand {
     Suspend(Account),
     /// Lets a suspended account in again
     Reinstate(Account),
+    /// Deletes an account with all that belongs to it, for good
+    Delete {
+        /// Which account
+        #[command(flatten)]
+        account: Account,
+        /// Goes on without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Says that the address of an account is its owner's
     Verify(Account),
     /// Gives an account the limits and features of a tier

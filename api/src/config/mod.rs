@@ -84,8 +84,8 @@ pub struct ApiArgs {
     /// open or closed: whether anybody may make an account [default: open]
     #[arg(long, env = "REGISTRATION")]
     pub registration: Option<String>,
-    /// How often one may fail to log in, register, change a password (these two count also when they succeed) and send an
-    /// unknown refresh token, each by itself, per address and per account, like 5/15m; off: no limit [default: 5/15m]
+    /// How often one may fail to log in, register, change a password or delete the account (these count also when they succeed)
+    /// and send an unknown refresh token, each by itself, per address and per account, like 5/15m; off: no limit [default: 5/15m]
     #[arg(long, env = "RATE_LIMIT_AUTH")]
     pub rate_limit_auth: Option<String>,
     /// Proxies whose X-Forwarded-For and X-Forwarded-Proto count: networks in CIDR form, loopback, private;

@@ -8,6 +8,9 @@ pub enum Refusal {
     /// Another account has the address.
     #[error("an account with this e-mail address exists already")]
     EmailTaken,
+    /// Somebody has to be able to do what administrators do.
+    #[error("the last administrator cannot be deleted; make somebody else one first")]
+    LastAdmin,
     /// The user has as many keys as one may have.
     #[error("there are {max} API keys already; delete one", max = api_key::MAX_PER_USER)]
     ApiKeyLimit,
@@ -86,6 +89,7 @@ impl Refusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::EmailTaken => "email_taken",
+            Self::LastAdmin => "last_admin",
             Self::ApiKeyLimit => "api_key_limit",
             Self::ConversationArchived => "conversation_archived",
             Self::ClientIdReused => "client_id_reused",

@@ -128,7 +128,8 @@ events! {
         UserCreated(UserSummary) = "user.created", OwnerAndAdmins, user;
         /// A user changed their profile or privacy. What administrators change of an account is not told.
         UserUpdated(UserSummary) = "user.updated", OwnerAndAdmins, user;
-        /// An account was deleted, with all that belonged to it. Accounts cannot be deleted yet, so this does not happen.
+        /// An account was deleted, by its user or by an operator. What belonged to it goes with it: its user's own endpoints hear of
+        /// nothing any more, and no event tells of its conversations and files.
         UserDeleted(DeletedUser) = "user.deleted", OwnerAndAdmins, deleted_user;
         /// A conversation was begun.
         ConversationCreated(ConversationSummary) = "conversation.created", Owner, conversation;

@@ -8,6 +8,7 @@ mod hasten_deliveries;
 mod make_variant;
 mod process_image;
 mod purge_conversation;
+mod purge_user;
 mod read_document;
 mod recognize_text;
 mod recover_webhook;
@@ -21,9 +22,9 @@ pub use self::{
     delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
     export_conversation::ExportConversation, hasten_deliveries::HastenDeliveries,
     make_variant::MakeVariant, process_image::ProcessImage, purge_conversation::PurgeConversation,
-    read_document::ReadDocument, recognize_text::RecognizeText, recover_webhook::RecoverWebhook,
-    summarize_conversation::SummarizeConversation, title_conversation::TitleConversation,
-    transcribe_audio::TranscribeAudio,
+    purge_user::PurgeUser, read_document::ReadDocument, recognize_text::RecognizeText,
+    recover_webhook::RecoverWebhook, summarize_conversation::SummarizeConversation,
+    title_conversation::TitleConversation, transcribe_audio::TranscribeAudio,
 };
 use crate::{
     database::{Result, Tx},
@@ -33,7 +34,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant, ProcessImage, PurgeConversation, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
+        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant, ProcessImage, PurgeConversation, PurgeUser, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

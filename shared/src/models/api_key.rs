@@ -185,6 +185,7 @@ pub async fn find_by_key(
                 .to(user::Column::Id)
                 .into(),
         )
+        .filter(user::Column::DeletedAt.is_null())
         .filter(Column::KeyHash.eq(hash))
         .filter(
             Condition::any()
@@ -246,6 +247,21 @@ pub async fn delete(tx: &mut Tx, user: UserId, id: ApiKeyId) -> Result<()> {
         .await?;
     let row = gone.first().ok_or(Error::NotFound("API key"))?;
     forget(tx, &row.key_hash);
+    Ok(())
+}
+
+/// Deletes all keys of `user`, at once.
+///
+/// # Errors
+/// As the database fails.
+pub(super) async fn delete_all(tx: &mut Tx, user: UserId) -> Result<()> {
+    let gone = Entity::delete_many()
+        .filter(Column::UserId.eq(user))
+        .exec_with_returning(tx.orm())
+        .await?;
+    for row in gone {
+        forget(tx, &row.key_hash);
+    }
     Ok(())
 }
 

@@ -255,7 +255,7 @@ pub async fn find(
         .await?)
 }
 
-/// Asks whoever makes answers of `user` to stop: a message, or all of a conversation. Tells which ones are made.
+/// Asks whoever makes answers of `user` to stop: a message, all of a conversation, or all. Tells which ones are made.
 ///
 /// # Errors
 /// As the database fails.
@@ -268,6 +268,7 @@ pub async fn request_cancel(
     let what = match what {
         Stopped::Message(id) => Column::MessageId.eq(id),
         Stopped::Conversation(id) => Column::ConversationId.eq(id),
+        Stopped::Everything => Column::UserId.eq(user),
     };
     let asked = Entity::update_many()
         .set(ActiveModel {
@@ -288,6 +289,8 @@ pub enum Stopped {
     Message(MessageId),
     /// All answers of a conversation.
     Conversation(ConversationId),
+    /// All answers of the user.
+    Everything,
 }
 
 /// Holds an answer that is being made until the transaction ends: nobody ends it meanwhile, and its lease is renewed all the

@@ -7,6 +7,7 @@ mod hasten_deliveries;
 mod make_variant;
 mod process_image;
 mod purge_conversation;
+mod purge_user;
 mod read_document;
 mod reading;
 mod recognize_text;

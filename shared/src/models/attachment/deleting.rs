@@ -55,6 +55,26 @@ pub async fn delete_some_of_conversation(
         .lock_exclusive()
         .all(tx.orm())
         .await?;
+    remove_all(tx, rows).await
+}
+
+/// Deletes some attachments of a user who is going. No event tells of them. Tells how many went; zero when there are no more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn delete_some_of_user(tx: &mut Tx, user: UserId) -> Result<usize> {
+    let rows = Entity::find()
+        .filter(Column::UserId.eq(user))
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Id)
+        .limit(DELETE_BATCH)
+        .lock_exclusive()
+        .all(tx.orm())
+        .await?;
+    remove_all(tx, rows).await
+}
+
+async fn remove_all(tx: &mut Tx, rows: Vec<Model>) -> Result<usize> {
     let deleted = rows.len();
     for row in rows {
         remove(tx, row).await?;

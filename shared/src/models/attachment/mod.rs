@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(super) use self::deleting::cancel_job;
-pub use self::deleting::{delete, delete_some_of_conversation};
+pub use self::deleting::{delete, delete_some_of_conversation, delete_some_of_user};
 use crate::{
     database::{Error, Result, Tx},
     events::{self, AttachmentSummary, Event},
     ids::{AttachmentId, ConversationId, MessageId, UserId},
-    models::{pending_object, recognition},
+    models::{pending_object, recognition, user},
 };
 
 const NOT_FOUND: Error = Error::NotFound("attachment");
@@ -109,8 +109,12 @@ pub struct New {
 /// Records an upload, whose object was noted by [`pending_object::begin`], and tells of it.
 ///
 /// # Errors
-/// When the object is not pending any more; or as the database fails.
+/// When the object is not pending any more; [`Error::NotFound`] when the account was deleted while it came; or as the database
+/// fails.
 pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> {
+    if !user::hold(tx, new.user).await? {
+        return Err(Error::NotFound("user"));
+    }
     pending_object::claim(tx, &new.storage_key).await?;
     let (width, height) = new.size.unzip();
     let row = ActiveModel {
@@ -295,7 +299,12 @@ pub async fn find_for_signed_url(
     db: &impl ConnectionTrait,
     id: AttachmentId,
 ) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(id).filter(is_shown()).one(db).await?)
+    // Without an account nobody has a right to it, though a job has not removed it yet.
+    let of_somebody = Expr::cust(
+        "NOT EXISTS (SELECT FROM users u WHERE u.id = attachments.user_id AND u.deleted_at IS NOT NULL)",
+    );
+    let row = Entity::find_by_id(id).filter(is_shown());
+    Ok(row.filter(of_somebody).one(db).await?)
 }
 
 /// Finds an attachment for a job, whose right to it was checked when it was made; those of deleted conversations too.

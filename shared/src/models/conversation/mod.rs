@@ -12,7 +12,7 @@ use sea_orm::{
 
 pub use self::{
     for_jobs::{find_for_any_user, hold_for_any_user, language_for_any_user, project_for_any_user},
-    purging::{purge, purge_again, purge_messages},
+    purging::{delete_next_of_user, purge, purge_again, purge_messages},
     title::set_title_by_model,
 };
 use crate::{

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait as _, DbBackend, QuerySelect as _, Statement, enti
 use super::{Column, Entity};
 use crate::{
     database::{Result, Tx},
-    ids::ConversationId,
+    ids::{ConversationId, UserId},
     jobs::PurgeConversation,
     models::context_stamp,
     queue::{self, Enqueue},
@@ -45,6 +45,39 @@ pub async fn purge_again(tx: &mut Tx, before: DateTime<Utc>, limit: u64) -> Resu
         enqueue(tx, conversation).await?;
     }
     Ok(asked)
+}
+
+/// Deletes a conversation of a user who is going, which the caller then removes; one that was deleted before, too. No event tells
+/// of it. None when there are no more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn delete_next_of_user(
+    tx: &mut Tx,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<Option<ConversationId>> {
+    // One after the other: each has an index of its own.
+    for state in [Column::DeletedAt.is_null(), Column::DeletedAt.is_not_null()] {
+        let found: Option<ConversationId> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::UserId.eq(user))
+            .filter(state)
+            .lock_exclusive()
+            .into_tuple()
+            .one(tx.orm())
+            .await?;
+        let Some(id) = found else { continue };
+        Entity::update_many()
+            .col_expr(Column::DeletedAt, Expr::value(now))
+            .filter(Column::Id.eq(id))
+            .filter(Column::DeletedAt.is_null())
+            .exec(tx.orm())
+            .await?;
+        return Ok(Some(id));
+    }
+    Ok(None)
 }
 
 /// Removes some messages of a deleted conversation, and tells how many.

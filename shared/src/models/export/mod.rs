@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::{
-    object::{delete, delete_some_of_conversation, prune},
+    object::{delete, delete_some_of_conversation, delete_some_of_user, prune},
     write::{Made, New, close, complete, create, reopen},
 };
 use crate::{
@@ -253,7 +253,12 @@ pub async fn find_for_signed_url(
     id: ExportId,
     now: DateTime<Utc>,
 ) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(id).filter(is_shown(now)).one(db).await?)
+    // Without an account nobody has a right to it, though a job has not removed it yet.
+    let of_somebody = Expr::cust(
+        "NOT EXISTS (SELECT FROM users u WHERE u.id = exports.user_id AND u.deleted_at IS NOT NULL)",
+    );
+    let row = Entity::find_by_id(id).filter(is_shown(now));
+    Ok(row.filter(of_somebody).one(db).await?)
 }
 
 /// Finds an export for its job, whose right to it was checked when it was made.

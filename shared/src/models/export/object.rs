@@ -41,6 +41,25 @@ pub async fn delete_some_of_conversation(
         .limit(DELETE_BATCH)
         .all(tx.orm())
         .await?;
+    remove_all(tx, rows).await
+}
+
+/// Deletes some exports of a user who is going. Tells how many; zero when there are no more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn delete_some_of_user(tx: &mut Tx, user: UserId) -> Result<usize> {
+    let rows = Entity::find()
+        .filter(Column::UserId.eq(user))
+        .order_by_desc(Column::CreatedAt)
+        .order_by_desc(Column::Id)
+        .limit(DELETE_BATCH)
+        .all(tx.orm())
+        .await?;
+    remove_all(tx, rows).await
+}
+
+async fn remove_all(tx: &mut Tx, rows: Vec<Model>) -> Result<usize> {
     let found = rows.len();
     for row in rows {
         remove(tx, row).await?;

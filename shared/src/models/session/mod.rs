@@ -200,6 +200,7 @@ pub async fn find_by_access_token(
                 .to(user::Column::Id)
                 .into(),
         )
+        .filter(user::Column::DeletedAt.is_null())
         .filter(Column::AccessTokenHash.eq(hash))
         .filter(Column::AccessExpiresAt.gt(now))
         .filter(Column::RevokedAt.is_null())

@@ -1,5 +1,9 @@
 //! Accounts.
+//!
+//! One that was deleted keeps its row, of which no finder knows.
 
+mod deleting;
+mod purging;
 mod standing;
 
 use chrono::{DateTime, Utc};
@@ -7,7 +11,10 @@ use sea_orm::{
     ActiveValue::Set, ConnectionTrait, QuerySelect, entity::prelude::*, sea_query::LockType,
 };
 
-pub use self::standing::{PresenceSharing, Role, Status, Tier};
+pub use self::{
+    purging::{cancel_jobs, end_purge, is_deleted, purge_again, purge_rows},
+    standing::{PresenceSharing, Role, Status, Tier},
+};
 use crate::{
     database::{Error, Result, Tx},
     events::{self, Event, UserSummary},
@@ -48,6 +55,8 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
     pub updated_at: DateTime<Utc>,
+    /// When it was deleted; a job removes what is left.
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// None that the queries need.
@@ -88,6 +97,7 @@ pub async fn register(
         version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
+        deleted_at: Set(None),
     };
     let row = row.insert(tx.orm()).await?;
     let event = Event::UserCreated(UserSummary::from(&row));
@@ -95,12 +105,21 @@ pub async fn register(
     Ok(row)
 }
 
+/// All accounts that were not deleted.
+fn undeleted() -> Select<Entity> {
+    Entity::find().filter(Column::DeletedAt.is_null())
+}
+
+fn by_id(id: UserId) -> Select<Entity> {
+    undeleted().filter(Column::Id.eq(id))
+}
+
 /// Finds the account of an address.
 ///
 /// # Errors
 /// As the database fails.
 pub async fn find_by_email(db: &impl ConnectionTrait, email: &str) -> Result<Option<Model>> {
-    Ok(Entity::find()
+    Ok(undeleted()
         .filter(Column::Email.eq(normal_email(email)))
         .one(db)
         .await?)
@@ -111,7 +130,7 @@ pub async fn find_by_email(db: &impl ConnectionTrait, email: &str) -> Result<Opt
 /// # Errors
 /// As the database fails.
 pub async fn find(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(id).one(db).await?)
+    Ok(by_id(id).one(db).await?)
 }
 
 /// Gets an account, which nobody else changes until the transaction ends.
@@ -119,7 +138,7 @@ pub async fn find(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get_for_update(tx: &mut Tx, id: UserId) -> Result<Model> {
-    Entity::find_by_id(id)
+    by_id(id)
         // Not FOR UPDATE: rows that refer to the account may come in meanwhile.
         .lock(LockType::NoKeyUpdate)
         .one(tx.orm())
@@ -132,7 +151,7 @@ pub async fn get_for_update(tx: &mut Tx, id: UserId) -> Result<Model> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get_for_share(tx: &mut Tx, id: UserId) -> Result<Model> {
-    Entity::find_by_id(id)
+    by_id(id)
         .lock_shared()
         .one(tx.orm())
         .await?
@@ -144,7 +163,7 @@ pub async fn get_for_share(tx: &mut Tx, id: UserId) -> Result<Model> {
 /// # Errors
 /// As the database fails.
 pub async fn hold(tx: &mut Tx, id: UserId) -> Result<bool> {
-    let found: Option<UserId> = Entity::find_by_id(id)
+    let found: Option<UserId> = by_id(id)
         .select_only()
         .column(Column::Id)
         .lock(LockType::KeyShare)

@@ -303,6 +303,22 @@ pub async fn delete(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<()> {
     groups::forget(tx, &DeliverWebhook::group(id)).await
 }
 
+/// Switches all endpoints of `user` off.
+///
+/// # Errors
+/// As the database fails.
+pub(super) async fn switch_off_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::IsActive, Expr::value(false))
+        .col_expr(Column::Version, Expr::cust("version + 1"))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::UserId.eq(user))
+        .filter(Column::IsActive.eq(true))
+        .exec(tx.orm())
+        .await?;
+    Ok(())
+}
+
 /// Switches an endpoint off because of what `url` answered; false if it is off already, gone, or at another URL now.
 ///
 /// # Errors
