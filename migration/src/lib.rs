@@ -36,6 +36,8 @@ mod m20261129_000027_index_attempts;
 mod m20261129_000028_create_usage_months;
 mod m20261129_000029_delete_accounts;
 mod m20261129_000029b_index_deleted_accounts;
+mod m20261129_000030_delete_webhooks_in_slices;
+mod m20261129_000030b_index_subjects;
 
 /// All steps, in order.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000028_create_usage_months::Migration),
             Box::new(m20261129_000029_delete_accounts::Migration),
             Box::new(m20261129_000029b_index_deleted_accounts::Migration),
+            Box::new(m20261129_000030_delete_webhooks_in_slices::Migration),
+            Box::new(m20261129_000030b_index_subjects::Migration),
         ]
     }
 }

@@ -189,6 +189,10 @@ async fn story(app: &TestApp, user: &Actor) -> Vec<Page> {
     diary
         .note("the ledger", ledger_of(app, user).await, None)
         .await;
+    // What is deleted is taken out of it.
+    diary
+        .note("what had happened", events_of(app, user).await, None)
+        .await;
     user.delete(&path).await.expect(204);
     diary.post("after the end", CHAT, say("No")).await;
     diary

@@ -367,6 +367,7 @@ async fn webhooks_hear_of_conversations_and_messages() {
     ana.post(&format!("{}/archive", path(&id)))
         .await
         .expect(200);
+    app.run_jobs().await;
     ana.delete(&path(&id)).await.expect(204);
     app.run_jobs().await;
 

@@ -127,6 +127,12 @@ async fn what_users_do_is_kept_though_nobody_hears_of_it() {
     let uploaded = ana.upload("a.png", fixture("broken.png"), &[]).await;
     let uploaded = uploaded.expect(201);
     app.run_jobs().await;
+    let created = happened(&ana, "&type=attachment.created").await;
+    assert_eq!(created[0]["data"]["fileName"], "a.png");
+    assert_eq!(
+        created[0]["data"]["sha256"],
+        uploaded["attachment"]["sha256"]
+    );
     let attachment = id(&uploaded["attachment"]["id"]);
     let attachment = format!("/api/v1/attachments/{attachment}");
     ana.delete(&attachment).await.expect(204);
@@ -165,12 +171,6 @@ async fn what_users_do_is_kept_though_nobody_hears_of_it() {
         let schema = kind.schema();
         assert!(jsonschema::is_valid(&schema, &payload), "{payload}");
     }
-    let created = happened(&ana, "&type=attachment.created").await;
-    assert_eq!(created[0]["data"]["fileName"], "a.png");
-    assert_eq!(
-        created[0]["data"]["sha256"],
-        uploaded["attachment"]["sha256"]
-    );
     app.expect_failed(2);
     app.finish().await;
 }

@@ -65,6 +65,14 @@ fn the_payloads_of_jobs_are_the_reviewed_ones() {
         user: shared::ids::UserId(id),
     };
     insta::assert_json_snapshot!("payload_purge_user", purge_user);
+    let purge_webhook = shared::jobs::PurgeWebhook {
+        webhook: shared::ids::WebhookId(id),
+    };
+    insta::assert_json_snapshot!("payload_purge_webhook", purge_webhook);
+    let announce = shared::jobs::AnnounceConversations {
+        conversations: vec![shared::ids::ConversationId(id)],
+    };
+    insta::assert_json_snapshot!("payload_announce_conversations", announce);
     let delete = shared::jobs::DeleteObject {
         storage_key: "objects/00/0000".to_owned(),
         unfinished: false,

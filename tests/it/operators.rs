@@ -180,6 +180,8 @@ async fn accounts_are_promoted_demoted_suspended_and_reinstated() {
         (&me["tier"], &me["isVerified"]),
         (&json!("pro"), &json!(true))
     );
+    let told = ana.get("/api/v1/events?type=user.updated").await;
+    assert_eq!(told.expect(200)["data"].as_array().unwrap().len(), 6);
     let ended = user(&app, &[&tier[..], &["gold"]].concat(), "").await;
     assert_eq!(ended.code, Some(2));
 

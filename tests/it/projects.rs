@@ -53,6 +53,39 @@ async fn a_project_is_made_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn each_conversation_that_leaves_a_project_is_told_once() {
+    const TALKS: i64 = 250;
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let project = project(&ana, "Thesis").await;
+    sqlx::query(
+        "INSERT INTO conversations (id, user_id, project_id, tags, message_count, token_count, version, created_at,
+                                    updated_at, deleted_at)
+         SELECT gen_random_uuid(), p.user_id, p.id, '{}', 0, 0, 1, job_now(), job_now(), CASE WHEN n > $2 THEN job_now() END
+           FROM projects p, generate_series(1, $2 + 1) n WHERE p.id = $1::uuid",
+    )
+    .bind(project["id"].as_str().unwrap())
+    .bind(TALKS)
+    .execute(app.database.pool())
+    .await
+    .unwrap();
+    let told = async || -> (i64, i64) {
+        sqlx::query_as(
+            "SELECT count(*), count(DISTINCT data ->> 'conversationId') FROM events
+              WHERE kind = 'conversation.updated' AND data -> 'projectId' = 'null' AND data ->> 'version' = '2'",
+        )
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap()
+    };
+    ana.delete(&path(&project)).await.expect(204);
+    assert_eq!(told().await, (100, 100), "a request tells of some");
+    app.run_jobs().await;
+    assert_eq!(told().await, (TALKS, TALKS));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_project_that_is_being_deleted_takes_no_conversation() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;

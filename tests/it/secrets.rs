@@ -280,6 +280,7 @@ async fn what_cannot_be_opened_is_told_and_the_others_go_on() {
 
     // Made anew, or gone, nothing is in the way.
     ana.delete(&format!("/api/v1/webhooks/{damaged}")).await;
+    app.run_jobs().await;
     let done = run(&app, SECRET_KEY, &[]).await;
     assert_eq!(done.code, Some(0), "{}", done.out);
     assert!(done.out.contains("may be emptied"), "{}", done.out);

@@ -21,10 +21,47 @@ async fn an_unknown_event_is_told_the_near_ones() {
         let body = json!({ "url": URL, "events": ["message.created", name] });
         let problem = ana.post_json(WEBHOOKS, body).await;
         let problem = problem.expect_problem(422, "invalid_request");
-        assert_eq!(problem["errors"][0]["pointer"], "/events");
+        assert_eq!(problem["errors"][0]["pointer"], "/events/1");
         let detail = problem["errors"][0]["detail"].as_str().unwrap();
         assert!(detail.contains(told), "{name}: {detail}");
     }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn all_unknown_events_are_told_at_once() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let events = [
+        "mesage.created",
+        "message.created",
+        "mesage.*",
+        "nothing.like.it",
+    ];
+    let body = json!({ "url": URL, "events": events });
+    let problem = ana.post_json(WEBHOOKS, body).await;
+    let problem = problem.expect_problem(422, "invalid_request");
+    let errors = problem["errors"].as_array().unwrap();
+    let told = [
+        ("/events/0", "near are message.created"),
+        ("/events/2", "near are message.*"),
+        ("/events/3", "is none of"),
+    ];
+    assert_eq!(errors.len(), told.len(), "{problem}");
+    for (error, (pointer, detail)) in errors.iter().zip(told) {
+        assert_eq!(error["pointer"], pointer);
+        assert!(
+            error["detail"].as_str().unwrap().contains(detail),
+            "{error}"
+        );
+    }
+
+    // Nobody reads thousands.
+    let events: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
+    let body = json!({ "url": URL, "events": events });
+    let problem = ana.post_json(WEBHOOKS, body).await;
+    let problem = problem.expect_problem(422, "invalid_request");
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 100);
     app.finish().await;
 }
 
@@ -48,5 +85,6 @@ async fn an_endpoint_gets_what_its_patterns_want() {
         let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
         ana.delete(&path).await.expect(204);
     }
+    app.run_jobs().await;
     app.finish().await;
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{ids::WebhookId, models::webhook};
 use standardwebhooks::Webhook;
-use tests::{Actor, TestApp, fakes::receiver::Receiver};
+use tests::{Actor, Reply, TestApp, fakes::receiver::Receiver};
 
 fn path_of(webhook: &Value) -> String {
     format!("/api/v1/webhooks/{}", webhook["id"].as_str().unwrap())
@@ -88,6 +89,73 @@ async fn a_secret_is_replaced_and_the_old_one_signs_for_a_day() {
         .await
         .unwrap();
     assert_eq!(left, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn of_two_rotations_of_the_same_version_one_is_made() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let made = ana.webhook("http://127.0.0.1:9/").await;
+    let path = format!("{}/rotate-secret", path_of(&made));
+    let rotations = (0..8).map(|_| {
+        let request = ana.request(Method::POST, &path);
+        ana.send(request.header("if-match", "\"1\""))
+    });
+    let replies = futures::future::join_all(rotations).await;
+    let (rotated, refused): (Vec<Reply>, Vec<Reply>) =
+        replies.into_iter().partition(|reply| reply.status == 200);
+    for reply in refused {
+        reply.expect_problem(412, "precondition_failed");
+    }
+    let mut rotated = rotated.into_iter();
+    let first = rotated.next().unwrap();
+    assert!(rotated.next().is_none());
+    assert_eq!(first.headers["etag"], "\"2\"");
+    let first = first.expect(200);
+    assert_eq!(first["version"], 2);
+    let expected = [text(&first["secret"]), text(&made["secret"])];
+    assert!(secrets(&app, &made).await.v1 == expected);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_no_key_opens_is_told_and_replaced() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    let made = ana.webhook(&receiver.url()).await;
+    let path = path_of(&made);
+    sqlx::query("UPDATE webhooks SET secret = set_byte(secret, 20, get_byte(secret, 20) # 1)")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    let refused = ana.post(&format!("{path}/rotate-secret")).await;
+    refused.expect_problem(409, "webhook_secret_unreadable");
+    ana.get(&path).await.expect(200);
+    ana.get(&format!("{path}/secrets")).await.expect(200);
+
+    app.ocr_completed(&ana, "text").await;
+    app.run_jobs().await;
+    assert!(receiver.requests().await.is_empty());
+    let attempts = ana.get(&format!("{path}/attempts")).await.expect(200);
+    let attempts = attempts["data"].as_array().unwrap();
+    assert_eq!(attempts.len(), 3, "as its schedule says");
+    for attempt in attempts {
+        assert_eq!(attempt["errorCode"], "secret_unreadable");
+        assert_eq!(attempt["status"], "failed");
+        assert_eq!(attempt["statusCode"], 0);
+    }
+    let health = ana.get(&format!("{path}/health")).await.expect(200);
+    assert_eq!(health["consecutiveFailures"], 0, "it is not to blame");
+
+    let rotated = rotate(&ana, &made, json!({ "overlapSeconds": 0 })).await;
+    assert!(secrets(&app, &made).await.v1 == [text(&rotated["secret"])]);
+    let since = json!({ "since": app.clock.now() - chrono::TimeDelta::hours(1) });
+    let recover = ana.post_json(&format!("{path}/recover"), since).await;
+    recover.expect(202);
+    app.run_jobs().await;
+    assert_eq!(receiver.requests().await.len(), 1);
     app.finish().await;
 }
 

@@ -21,7 +21,7 @@ use crate::context::Context;
 const EVERY: Duration = Duration::from_mins(10);
 /// How long events, deliveries and notifications are kept.
 const HISTORY: TimeDelta = TimeDelta::days(30);
-/// How long a deleted conversation or account may take to go before its removal is asked for again.
+/// How long a deleted conversation, account or endpoint may take to go before its removal is asked for again.
 const REMOVAL: TimeDelta = TimeDelta::hours(1);
 /// Rows of a table that one transaction deletes: few, so that it is short.
 const BATCH: u32 = 500;
@@ -83,6 +83,7 @@ async fn tidy_batch(context: &Context) -> Result<(u64, bool)> {
     ];
     conversation::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     user::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
+    webhook::purge_again(&mut tx, now - REMOVAL, BATCH.into()).await?;
     tx.commit().await?;
     let is_all = deleted.iter().all(|&rows| rows < u64::from(BATCH));
     Ok((deleted.iter().sum(), is_all))

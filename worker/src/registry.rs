@@ -6,9 +6,9 @@ use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use shared::{
     jobs::{
-        DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant,
-        ProcessImage, PurgeConversation, PurgeUser, ReadDocument, RecognizeText, RecoverWebhook,
-        SummarizeConversation, TitleConversation, TranscribeAudio,
+        AnnounceConversations, DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries,
+        MakeVariant, ProcessImage, PurgeConversation, PurgeUser, PurgeWebhook, ReadDocument,
+        RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio,
     },
     queue::{Backoff, Job, Queue},
 };
@@ -70,6 +70,7 @@ impl Registry {
     /// All jobs of the product.
     pub fn all() -> Self {
         Self::default()
+            .with::<AnnounceConversations>()
             .with::<DeleteObject>()
             .with::<DeliverWebhook>()
             .with::<ExportConversation>()
@@ -78,6 +79,7 @@ impl Registry {
             .with::<ProcessImage>()
             .with::<PurgeConversation>()
             .with::<PurgeUser>()
+            .with::<PurgeWebhook>()
             .with::<ReadDocument>()
             .with::<RecognizeText>()
             .with::<RecoverWebhook>()

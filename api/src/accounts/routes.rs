@@ -3,7 +3,6 @@
 use axum::{extract::State, http::StatusCode, response::Response};
 use shared::{
     database::Error as DatabaseError,
-    events::{self, Event},
     models::{
         generation::Stopped,
         session,
@@ -177,8 +176,6 @@ pub(super) async fn update_me(
     let user = user::get_for_update(&mut tx, caller.user).await?;
     preconditions.check(user.version)?;
     let user = user.change_profile(&mut tx, change, now).await?;
-    let event = Event::UserUpdated((&user).into());
-    events::emit(&mut tx, user.id, &event, now).await?;
     tx.answer_version(StatusCode::OK, user.version, &User::from(user))
         .await
 }
@@ -210,8 +207,6 @@ pub(super) async fn update_privacy(
     let user = user::get_for_update(&mut tx, caller.user).await?;
     preconditions.check(user.version)?;
     let user = user.change_privacy(&mut tx, change, now).await?;
-    let event = Event::UserUpdated((&user).into());
-    events::emit(&mut tx, user.id, &event, now).await?;
     tx.answer_version(StatusCode::OK, user.version, &User::from(user))
         .await
 }

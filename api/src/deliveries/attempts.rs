@@ -51,7 +51,7 @@ pub(super) struct DeliveryAttempt {
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
     /// The same for programs: `http_status`, `timeout`, `connect_failed`, `tls_failed`, `answer_broken`, `unresolvable`,
-    /// `cancelled`, or the code with which the URL would be refused.
+    /// `cancelled`, `secret_unreadable`, or the code with which the URL would be refused.
     error_code: Option<String>,
     /// Headers of the request; secrets are `[redacted]`.
     #[schema(example = json!({ "content-type": "application/json", "webhook-signature": "[redacted]" }))]
@@ -59,7 +59,8 @@ pub(super) struct DeliveryAttempt {
     /// Headers of the answer.
     #[schema(example = json!({ "content-length": "0" }))]
     response_headers: BTreeMap<String, String>,
-    /// The first 16 KiB of the answer, as text; null if there was no answer.
+    /// The first 16 KiB of the answer, as text, with `[redacted]` for signatures and values of custom headers; null if there was no
+    /// answer.
     response_body: Option<String>,
     /// Whether the answer was longer than what is read of one.
     response_truncated: bool,

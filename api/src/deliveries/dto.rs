@@ -47,7 +47,7 @@ pub(super) struct Delivery {
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
     error_message: Option<String>,
     /// Why the latest attempt did not succeed, for programs: `http_status`, `timeout`, `connect_failed`, `tls_failed`,
-    /// `answer_broken`, `unresolvable`, `cancelled`, or the code with which the URL would be refused.
+    /// `answer_broken`, `unresolvable`, `cancelled`, `secret_unreadable`, or the code with which the URL would be refused.
     error_code: Option<String>,
     /// Whether it is a test.
     is_test: bool,
@@ -74,6 +74,7 @@ impl From<Overview> for Delivery {
             finished_at,
             event,
             event_data,
+            event_user_id: _,
             happened_at,
             subject: _,
             is_test,

@@ -7,7 +7,7 @@ use shared::{
     ids::{DeliveryId, UserId, WebhookId},
     models::{
         delivery::{self, Overview, Status},
-        event, job, webhook,
+        event, job, user, webhook,
     },
 };
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// [`Refusal::DeliveryPending`] while the delivery waits for a try of its own, [`Refusal::WebhookInactive`] where the
-/// endpoint is off.
+/// endpoint is off, [`Refusal::EventOfAnother`] where it may not have the event any more.
 pub(super) async fn resend(
     tx: &mut Tx,
     user: UserId,
@@ -35,6 +35,11 @@ pub(super) async fn resend(
     }
     if !endpoint.is_active {
         return Err(Refusal::WebhookInactive.into());
+    }
+    let owner = user::find_standings(tx.orm(), &[user]).await?;
+    let owner = owner.get(&user).copied();
+    if endpoint.barred(owner, delivery.event_user_id).is_some() {
+        return Err(Refusal::EventOfAnother.into());
     }
     let (to, subject) = (endpoint.subscribed(), delivery.subject.as_deref());
     let (id, job) = if delivery.status == Status::Succeeded {

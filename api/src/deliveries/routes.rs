@@ -124,7 +124,8 @@ pub(super) async fn list_delivery_attempts(
 /// A delivery that failed or was cancelled is tried again itself; for one that succeeded, another delivery is created.
 /// In both cases `webhook-id` is that of the event, so that receivers recognize what they have seen. Refused while the
 /// delivery still waits for an attempt of its own (409 `delivery_pending`), and while the endpoint is switched off (409
-/// `webhook_inactive`).
+/// `webhook_inactive`). An event of another user is sent again only while the caller is an administrator, and the endpoint has the
+/// scope `all` (409 `event_of_another_user`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/deliveries/{deliveryId}/resend", tag = "webhooks",
     params(

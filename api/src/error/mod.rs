@@ -211,7 +211,10 @@ impl From<webhook::NotOpened> for Error {
     fn from(error: webhook::NotOpened) -> Self {
         match error {
             webhook::NotOpened::Database(error) => error.into(),
-            webhook::NotOpened::Sealed(error) => Self::Internal(error.into()),
+            webhook::NotOpened::Sealed(error) => {
+                tracing::error!(error = %error, "a secret of a webhook cannot be opened");
+                Self::Refused(Refusal::WebhookSecretUnreadable)
+            }
         }
     }
 }

@@ -294,6 +294,7 @@ impl From<webhook::Model> for Webhook {
             version,
             created_at,
             updated_at,
+            deleted_at: _,
         } = row;
         Self {
             id,

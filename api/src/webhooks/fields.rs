@@ -1,6 +1,9 @@
 //! Fields of bodies of webhooks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use deserr::{Deserr, IntoValue, MergeWithError, Value, ValuePointerRef, take_cf_content};
 use serde_json::json;
@@ -43,23 +46,34 @@ impl WebhookUrl {
 }
 
 /// Names of events and patterns, each once, in alphabetical order.
-#[derive(Debug, Deserr)]
-#[deserr(error = Fields, try_from(Vec<String>) = EventPatterns::parse -> Rule)]
+#[derive(Debug)]
 pub(super) struct EventPatterns(pub(super) Vec<String>);
 
-impl EventPatterns {
-    fn parse(patterns: Vec<String>) -> Result<Self, Rule> {
+impl Deserr<Fields> for EventPatterns {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Fields> {
         let known = pattern::known();
-        let patterns: BTreeSet<String> = patterns.into_iter().collect();
-        if patterns.is_empty() {
+        let given = Vec::<String>::deserialize_from_value(value, location)?;
+        if given.is_empty() {
             let rule = format!("must name at least one of {}", known.join(", "));
-            return Err(Rule::new(rule));
+            return Err(refuse(Rule::new(rule), location));
         }
-        let unknown = patterns.iter().find(|pattern| !known.contains(pattern));
-        match unknown.map(|unknown| unknown_event(unknown, &known)) {
-            Some(rule) => Err(rule),
-            None => Ok(Self(patterns.into_iter().collect())),
+        let mut wrong = None;
+        for (index, pattern) in given.iter().enumerate() {
+            if known.contains(pattern) {
+                continue;
+            }
+            let rule = unknown_event(pattern, &known);
+            let at = location.push_index(index);
+            match <Fields as MergeWithError<Rule>>::merge(wrong.take(), rule, at) {
+                ControlFlow::Continue(fields) => wrong = Some(fields),
+                ControlFlow::Break(fields) => return Err(fields),
+            }
         }
+        let patterns: BTreeSet<String> = given.into_iter().collect();
+        wrong.map_or_else(|| Ok(Self(patterns.into_iter().collect())), Err)
     }
 }
 

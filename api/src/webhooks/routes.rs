@@ -140,7 +140,7 @@ pub(super) async fn update_webhook(
         .await
 }
 
-/// Deletes an endpoint and its deliveries. Nothing more is sent to it.
+/// Deletes an endpoint and its deliveries. Nothing more is sent to it; what is left of it goes in the background.
 #[utoipa::path(
     delete, path = "/api/v1/webhooks/{id}", tag = "webhooks",
     params(("id" = WebhookId, Path, description = "The endpoint")),
@@ -158,6 +158,6 @@ pub(super) async fn delete_webhook(
     let mut tx = app.begin(&caller, &request).await?;
     let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
     preconditions.check(row.version)?;
-    webhook::delete(&mut tx, caller.user, id).await?;
+    row.delete(&mut tx, app.clock.now()).await?;
     tx.no_content().await
 }

@@ -22,6 +22,7 @@ use crate::{
     extract::{Fields, Json, Path},
     middleware::RequestId,
     page::{Page, Pagination},
+    preconditions::Preconditions,
     text::Param,
 };
 
@@ -58,6 +59,8 @@ pub(super) struct RotatedSecret {
     created_at: DateTime<Utc>,
     /// The one before; null if it does not sign any more.
     previous: Option<FormerSecret>,
+    /// The endpoint's version after it; also the `ETag`.
+    version: i32,
 }
 
 /// A secret that was replaced.
@@ -127,7 +130,8 @@ fn present(row: &webhook::Model, kind: Kind) -> Option<WebhookSecret> {
 /// For a day, unless told otherwise, requests are signed with both, so that the receiver can take the new one over without
 /// missing anything; `X-BaatCheet-Signature` is made with the new one only. At most ten former secrets sign at once (409
 /// `webhook_secret_limit`). A key pair can be replaced where `signatures` has `v1a` (409 `no_signing_key`); its private half
-/// never leaves the server.
+/// never leaves the server. With the endpoint's `ETag` in `If-Match`, of two rotations at once one is refused (412). Where the server's
+/// keys do not open the present one, it can only be ended at once (409 `webhook_secret_unreadable`).
 #[utoipa::path(
     post, path = "/api/v1/webhooks/{id}/rotate-secret", tag = "webhooks", request_body = Option<RotateSecret>,
     params(("id" = WebhookId, Path, description = "The endpoint")),
@@ -139,6 +143,7 @@ pub(super) async fn rotate_webhook_secret(
     State(app): State<App>,
     caller: Caller,
     request: RequestId,
+    preconditions: Preconditions,
     Path(id): Path<WebhookId>,
     input: Option<Json<RotateSecret>>,
 ) -> Result<Answer> {
@@ -148,10 +153,13 @@ pub(super) async fn rotate_webhook_secret(
     let (overlap, now) = (TimeDelta::seconds(overlap.into()), app.clock.now());
     let mut tx = app.begin(&caller, &request).await?;
     let row = webhook::get_for_update(&mut tx, caller.user, id).await?;
+    preconditions.check(row.version)?;
     let rotated = row
         .rotate(&mut tx, &app.keyring, kind, overlap, now)
         .await?;
-    tx.answer(StatusCode::OK, &shown(rotated, kind)).await
+    let version = rotated.webhook.version;
+    tx.answer_version(StatusCode::OK, version, &shown(rotated, kind))
+        .await
 }
 
 fn shown(rotated: Rotated, kind: Kind) -> RotatedSecret {
@@ -171,6 +179,7 @@ fn shown(rotated: Rotated, kind: Kind) -> RotatedSecret {
             id: previous.id,
             expires_at: previous.expires_at,
         }),
+        version: webhook.version,
     }
 }
 

@@ -61,6 +61,16 @@ pub enum Refusal {
     /// It is going to be sent anyway.
     #[error("the delivery still waits for a try of its own")]
     DeliveryPending,
+    /// Its user is no administrator any more, or it asks for its own user's only.
+    #[error(
+        "the event is another user's: only endpoints of administrators with the scope `all` are sent it"
+    )]
+    EventOfAnother,
+    /// No configured key opens it.
+    #[error(
+        "the secret cannot be read with the server's keys: replace it with an `overlapSeconds` of 0, or have the former SECRET_KEY put into SECRET_KEY_PREVIOUS"
+    )]
+    WebhookSecretUnreadable,
     /// A user has only so many exports.
     #[error("there are {max} exports already; delete one or wait until one expires", max = export::MAX_PER_USER)]
     ExportLimitReached,
@@ -106,6 +116,8 @@ impl Refusal {
             Self::WebhookSecretLimit => "webhook_secret_limit",
             Self::NoSigningKey => "no_signing_key",
             Self::DeliveryPending => "delivery_pending",
+            Self::EventOfAnother => "event_of_another_user",
+            Self::WebhookSecretUnreadable => "webhook_secret_unreadable",
             Self::ExportLimitReached => "export_limit_reached",
             Self::NotReadable => "not_readable",
             Self::NotTranscribable => "not_transcribable",

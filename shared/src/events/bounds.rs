@@ -64,6 +64,9 @@ mod tests {
         let none = json!({ "truncated": true });
         let payload = event::payload(event.name(), examples::at(), &none);
         assert!(jsonschema::is_valid(&schema, &payload));
+        let withdrawn = json!({ "withdrawn": true, "messageId": message.message_id });
+        let payload = event::payload(event.name(), examples::at(), &withdrawn);
+        assert!(jsonschema::is_valid(&schema, &payload));
         let half = json!({ "truncated": true, "tokenCount": 9 });
         let payload = event::payload(event.name(), examples::at(), &half);
         assert!(!jsonschema::is_valid(&schema, &payload));

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 
 use super::{
     data::{
-        AttachmentSummary, ConversationSummary, Data, DeletedAttachment, DeletedUser,
-        DisabledWebhook, ExportResult, FailedJob, MessageSummary, OcrResult, PingedWebhook,
-        TranscriptionResult, UsageLimit, UserSummary,
+        AttachmentSummary, ConversationSummary, Data, DeletedAttachment, DeletedConversation,
+        DeletedUser, DisabledWebhook, ExportResult, FailedJob, MessageSummary, OcrResult,
+        PingedWebhook, TranscriptionResult, UsageLimit, UserSummary,
     },
     examples, schema,
 };
@@ -126,7 +126,7 @@ events! {
     subscribable {
         /// An account was made.
         UserCreated(UserSummary) = "user.created", OwnerAndAdmins, user;
-        /// A user changed their profile or privacy. What administrators change of an account is not told.
+        /// A user changed their profile or privacy, or an operator the account's role, tier or standing.
         UserUpdated(UserSummary) = "user.updated", OwnerAndAdmins, user;
         /// An account was deleted, by its user or by an operator. What belonged to it goes with it: its user's own endpoints hear of
         /// nothing any more, and no event tells of its conversations and files.
@@ -137,8 +137,8 @@ events! {
         ConversationUpdated(ConversationSummary) = "conversation.updated", Owner, conversation;
         /// A conversation was archived.
         ConversationArchived(ConversationSummary) = "conversation.archived", Owner, archived_conversation;
-        /// A conversation was deleted.
-        ConversationDeleted(ConversationSummary) = "conversation.deleted", Owner, conversation;
+        /// A conversation was deleted. What was said in it is taken out of the events before.
+        ConversationDeleted(DeletedConversation) = "conversation.deleted", Owner, deleted_conversation;
         /// A message was written.
         MessageCreated(MessageSummary) = "message.created", Owner, question;
         /// An answer was made, to its end or until it was stopped.

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    AttachmentSummary, ConversationSummary, DeletedAttachment, DeletedUser, DisabledWebhook,
-    ExportResult, FailedJob, MessageSummary, OcrResult, PingedWebhook, TranscriptionResult,
-    UsageLimit, UserSummary,
+    AttachmentSummary, ConversationSummary, DeletedAttachment, DeletedConversation, DeletedUser,
+    DisabledWebhook, ExportResult, FailedJob, MessageSummary, OcrResult, PingedWebhook,
+    TranscriptionResult, UsageLimit, UserSummary,
 };
 use crate::{
     ids::{AttachmentId, ConversationId, ExportId, JobId, MessageId, UserId, WebhookId},
@@ -53,6 +53,13 @@ pub(super) fn user() -> UserSummary {
 
 pub(super) fn deleted_user() -> DeletedUser {
     DeletedUser { user_id: USER }
+}
+
+pub(super) fn deleted_conversation() -> DeletedConversation {
+    DeletedConversation {
+        conversation_id: CONVERSATION,
+        project_id: None,
+    }
 }
 
 pub(super) fn conversation() -> ConversationSummary {

@@ -19,9 +19,9 @@ pub use self::{
     bounds::PAYLOAD_MAX_BYTES,
     catalogue::{Audience, Event, KINDS, Kind, NAMES, PING, find, for_admins, matching, near},
     data::{
-        AttachmentSummary, ConversationSummary, DeletedAttachment, DeletedUser, DisabledWebhook,
-        ExportResult, FailedJob, MessageSummary, OcrResult, PingedWebhook, TranscriptionResult,
-        UsageLimit, UserSummary,
+        AttachmentSummary, ConversationSummary, DeletedAttachment, DeletedConversation,
+        DeletedUser, DisabledWebhook, ExportResult, FailedJob, MessageSummary, OcrResult,
+        PingedWebhook, TranscriptionResult, UsageLimit, UserSummary,
     },
     delivering::{deliver, deliver_again},
     failures::webhook_disabled,

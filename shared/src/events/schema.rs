@@ -10,12 +10,15 @@ const COMPONENTS: &str = "#/components/schemas/";
 const DEFINITIONS: &str = "#/$defs/";
 /// What stands for data that are too long; see [`super::bounds`].
 const REFERENCE: &str = "Reference";
+/// What stands for data that were deleted; see [`crate::models::event::withdraw`].
+const WITHDRAWN: &str = "Withdrawn";
 
 /// The schema of the payload of an event with these data.
 pub(super) fn of<D: ToSchema>(name: &str, description: &str) -> Value {
     let mut parts = vec![(D::name().into_owned(), <D as PartialSchema>::schema())];
     D::schemas(&mut parts);
-    let data = format!("{DEFINITIONS}{}", D::name());
+    let data = [&*D::name(), REFERENCE, WITHDRAWN]
+        .map(|part| json!({ "$ref": format!("{DEFINITIONS}{part}") }));
     let mut schema = json!({
         "$schema": DIALECT,
         "title": name,
@@ -25,9 +28,9 @@ pub(super) fn of<D: ToSchema>(name: &str, description: &str) -> Value {
         "properties": {
             "type": { "const": name },
             "timestamp": { "type": "string", "format": "date-time", "description": "When it happened." },
-            "data": { "anyOf": [{ "$ref": data }, { "$ref": format!("{DEFINITIONS}{REFERENCE}") }] },
+            "data": { "anyOf": data },
         },
-        "$defs": { REFERENCE: reference() },
+        "$defs": { REFERENCE: reference(), WITHDRAWN: withdrawn() },
     });
     for (part, described) in parts {
         schema["$defs"][part] = serde_json::to_value(described).expect("schemas are plain data");
@@ -42,6 +45,16 @@ fn reference() -> Value {
         "type": "object",
         "required": ["truncated"],
         "properties": { "truncated": { "const": true } },
+        "additionalProperties": { "type": ["string", "null"], "format": "uuid" },
+    })
+}
+
+fn withdrawn() -> Value {
+    json!({
+        "description": "In the place of data of what its user has deleted since: only their ids.",
+        "type": "object",
+        "required": ["withdrawn"],
+        "properties": { "withdrawn": { "const": true } },
         "additionalProperties": { "type": ["string", "null"], "format": "uuid" },
     })
 }

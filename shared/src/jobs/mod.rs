@@ -1,6 +1,7 @@
 //! The contract of each job: its payload and its rules. The work itself is in the worker, in a file of the same
 //! name.
 
+mod announce_conversations;
 mod delete_object;
 mod deliver_webhook;
 mod export_conversation;
@@ -9,6 +10,7 @@ mod make_variant;
 mod process_image;
 mod purge_conversation;
 mod purge_user;
+mod purge_webhook;
 mod read_document;
 mod recognize_text;
 mod recover_webhook;
@@ -19,12 +21,13 @@ mod transcribe_audio;
 use serde_json::Value;
 
 pub use self::{
-    delete_object::DeleteObject, deliver_webhook::DeliverWebhook,
-    export_conversation::ExportConversation, hasten_deliveries::HastenDeliveries,
-    make_variant::MakeVariant, process_image::ProcessImage, purge_conversation::PurgeConversation,
-    purge_user::PurgeUser, read_document::ReadDocument, recognize_text::RecognizeText,
-    recover_webhook::RecoverWebhook, summarize_conversation::SummarizeConversation,
-    title_conversation::TitleConversation, transcribe_audio::TranscribeAudio,
+    announce_conversations::AnnounceConversations, delete_object::DeleteObject,
+    deliver_webhook::DeliverWebhook, export_conversation::ExportConversation,
+    hasten_deliveries::HastenDeliveries, make_variant::MakeVariant, process_image::ProcessImage,
+    purge_conversation::PurgeConversation, purge_user::PurgeUser, purge_webhook::PurgeWebhook,
+    read_document::ReadDocument, recognize_text::RecognizeText, recover_webhook::RecoverWebhook,
+    summarize_conversation::SummarizeConversation, title_conversation::TitleConversation,
+    transcribe_audio::TranscribeAudio,
 };
 use crate::{
     database::{Result, Tx},
@@ -34,7 +37,7 @@ use crate::{
 /// Runs `$then` with the payload of a row as its job's type.
 macro_rules! with_job {
     ($kind:expr, $payload:expr, |$job:ident| $then:expr) => {
-        with_job!(@of DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant, ProcessImage, PurgeConversation, PurgeUser, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
+        with_job!(@of AnnounceConversations, DeleteObject, DeliverWebhook, ExportConversation, HastenDeliveries, MakeVariant, ProcessImage, PurgeConversation, PurgeUser, PurgeWebhook, ReadDocument, RecognizeText, RecoverWebhook, SummarizeConversation, TitleConversation, TranscribeAudio; $kind, $payload, $job, $then)
     };
     (@of $($type:ident),+; $kind:expr, $payload:expr, $job:ident, $then:expr) => {
         $(if $kind == <$type as Job>::NAME || <$type as Job>::ALIASES.contains(&$kind) {

@@ -9,7 +9,7 @@ use crate::{
     queue::{Backoff, Job, Priority, Queue},
 };
 
-/// Removes a deleted conversation with its messages, attachments and exports.
+/// Removes a deleted conversation with its messages, attachments and exports, and what events tell of them.
 ///
 /// Safe to repeat: it removes what is still there. It is nobody's job, so that its user cannot cancel it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -152,7 +152,7 @@ impl Model {
         Ok(row.update(tx.orm()).await?)
     }
 
-    /// Deletes it. Its conversations stay, without a project; no event tells of each.
+    /// Deletes it. Its conversations stay, without a project, which is told of each.
     ///
     /// # Errors
     /// As the database fails.

@@ -1,5 +1,6 @@
 //! The work of each job; what it is asked with is in `shared::jobs`, in a file of the same name.
 
+mod announce_conversations;
 mod delete_object;
 mod deliver_webhook;
 mod export_conversation;
@@ -8,6 +9,7 @@ mod make_variant;
 mod process_image;
 mod purge_conversation;
 mod purge_user;
+mod purge_webhook;
 mod read_document;
 mod reading;
 mod recognize_text;

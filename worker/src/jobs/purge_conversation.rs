@@ -9,7 +9,7 @@ use shared::{
 use super::{Outcome, Run};
 use crate::context::JobContext;
 
-/// Messages deleted by one statement: few, so that no statement takes long.
+/// Messages deleted, and events changed, by one statement: few, so that no statement takes long.
 const BATCH: u64 = 500;
 
 impl Run for PurgeConversation {
@@ -44,6 +44,15 @@ pub(super) async fn empty(ctx: &JobContext, conversation: ConversationId) -> any
         let gone = export::delete_some_of_conversation(&mut tx, conversation).await?;
         tx.commit().await?;
         if gone == 0 {
+            break;
+        }
+    }
+    // Last, as what was still running may have told of it.
+    loop {
+        let mut tx = ctx.begin().await?;
+        let told = conversation::withdraw_events(&mut tx, conversation, BATCH).await?;
+        tx.commit().await?;
+        if told == 0 {
             return Ok(());
         }
     }

@@ -44,6 +44,16 @@ impl From<&conversation::Model> for ConversationSummary {
     }
 }
 
+/// The `data` of `conversation.deleted`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedConversation {
+    /// What is gone.
+    pub conversation_id: ConversationId,
+    /// Where it was filed.
+    pub project_id: Option<ProjectId>,
+}
+
 /// The `data` of the events of messages.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

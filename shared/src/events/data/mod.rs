@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use self::{
     accounts::{DeletedUser, UsageLimit, UserSummary},
     attachments::{AttachmentSummary, DeletedAttachment, OcrResult, TranscriptionResult},
-    conversations::{ConversationSummary, ExportResult, MessageSummary},
+    conversations::{ConversationSummary, DeletedConversation, ExportResult, MessageSummary},
     operations::{DisabledWebhook, FailedJob, PingedWebhook},
 };
 
@@ -45,6 +45,7 @@ macro_rules! plain_data {
 
 plain_data! {
     ConversationSummary about conversation_id,
+    DeletedConversation about conversation_id,
     DeletedUser about user_id,
     DisabledWebhook about webhook_id,
     ExportResult about conversation_id,

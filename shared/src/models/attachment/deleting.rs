@@ -9,15 +9,15 @@ use crate::{
     events::{self, DeletedAttachment, Event},
     ids::{AttachmentId, ConversationId, JobId, UserId},
     jobs::DeleteObject,
-    models::{context_stamp, image, image_variant, latest_try},
+    models::{context_stamp, event, image, image_variant, latest_try},
     queue::{self, Enqueue},
 };
 
 /// Attachments that go in one transaction.
 const DELETE_BATCH: u64 = 100;
 
-/// Deletes an attachment of `user`, with what was read in it, and tells the user's webhooks. Its job is cancelled; its
-/// object goes by a job of its own.
+/// Deletes an attachment of `user`, with what was read in it and what events tell of it, and tells the user's webhooks. Its job
+/// is cancelled; its object goes by a job of its own.
 ///
 /// # Errors
 /// [`Error::NotFound`] also when it is another user's.
@@ -91,6 +91,10 @@ async fn remove(tx: &mut Tx, row: Model) -> Result<()> {
         cancel_job(tx, &row, job).await?;
     }
     image_variant::remove_all(tx, row.id).await?;
+    // Those from before it was sent to the conversation are about itself.
+    let mut subjects = vec![row.id.0];
+    subjects.extend(row.conversation_id.map(|conversation| conversation.0));
+    event::withdraw(tx, row.user_id, &subjects, row.id.0).await?;
     let job = DeleteObject {
         storage_key: row.storage_key.clone(),
         unfinished: false,

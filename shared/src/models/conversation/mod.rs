@@ -1,23 +1,25 @@
 //! Conversations of a user with models.
 
+mod filing;
 mod for_jobs;
 mod purging;
 mod title;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, ExprTrait as _, QueryOrder, QuerySelect, Value,
-    entity::prelude::*, sea_query::Order,
+    ActiveValue::Set, ConnectionTrait, QueryOrder, QuerySelect, Value, entity::prelude::*,
+    sea_query::Order,
 };
 
 pub use self::{
+    filing::{announce, leave_project},
     for_jobs::{find_for_any_user, hold_for_any_user, language_for_any_user, project_for_any_user},
-    purging::{delete_next_of_user, purge, purge_again, purge_messages},
+    purging::{delete_next_of_user, purge, purge_again, purge_messages, withdraw_events},
     title::set_title_by_model,
 };
 use crate::{
     database::{Error, Refusal, Result, Tx},
-    events::{self, ConversationSummary, Event},
+    events::{self, ConversationSummary, DeletedConversation, Event},
     ids::{ConversationId, MessageId, ProjectId, UserId},
 };
 
@@ -338,39 +340,21 @@ impl Model {
         Ok(row)
     }
 
-    /// Deletes it: nobody sees it any more, and a job removes it with everything under it.
+    /// Deletes it: nobody sees it any more, its events tell ids only, and a job removes it with everything under it.
     ///
     /// # Errors
     /// As the database fails.
     pub async fn delete(self, tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
         let (id, user) = (self.id, self.user_id);
-        let event = Event::ConversationDeleted(ConversationSummary::from(&self));
+        let event = Event::ConversationDeleted(DeletedConversation {
+            conversation_id: id,
+            project_id: self.project_id,
+        });
         let mut row: ActiveModel = self.into();
         row.deleted_at = Set(Some(now));
         row.update(tx.orm()).await?;
         tx.invalidate(tx.keys().context(id));
-        purging::enqueue(tx, id).await?;
+        purging::begin(tx, user, id).await?;
         events::emit(tx, user, &event, now).await
     }
-}
-
-/// Takes all conversations of `user` out of a project.
-///
-/// # Errors
-/// As the database fails.
-pub async fn leave_project(
-    tx: &mut Tx,
-    user: UserId,
-    project: ProjectId,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    Entity::update_many()
-        .col_expr(Column::ProjectId, Expr::cust("NULL"))
-        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
-        .col_expr(Column::UpdatedAt, Expr::value(now))
-        .filter(Column::UserId.eq(user))
-        .filter(Column::ProjectId.eq(project))
-        .exec(tx.orm())
-        .await?;
-    Ok(())
 }

@@ -8,12 +8,21 @@ use crate::{
     database::{Result, Tx},
     ids::{ConversationId, UserId},
     jobs::PurgeConversation,
-    models::context_stamp,
+    models::{context_stamp, event},
     queue::{self, Enqueue},
 };
 
+/// Events out of which is taken at once what was said; a job does the rest.
+const AT_ONCE: u64 = 200;
+
+/// Has a conversation of `user` go that was deleted: first what its events tell of it.
+pub(super) async fn begin(tx: &mut Tx, user: UserId, id: ConversationId) -> Result<()> {
+    event::withdraw_all(tx, user, id.0, AT_ONCE).await?;
+    enqueue(tx, id).await
+}
+
 /// Asks for the removal of a deleted conversation. While a job for it waits or runs, there is no second one.
-pub(super) async fn enqueue(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
+async fn enqueue(tx: &mut Tx, conversation: ConversationId) -> Result<()> {
     let job = Enqueue::new(PurgeConversation { conversation })
         .of_nobody()
         .unique(format!("purge-conversation:{conversation}"));
@@ -93,6 +102,24 @@ pub async fn purge_messages(tx: &mut Tx, id: ConversationId, batch: u64) -> Resu
     let statement =
         Statement::from_sql_and_values(DbBackend::Postgres, SQL, [id.into(), batch.into()]);
     Ok(tx.orm().execute_raw(statement).await?.rows_affected())
+}
+
+/// Takes out of some events what was said of a deleted conversation, and tells out of how many; zero when there are no more.
+///
+/// # Errors
+/// As the database fails.
+pub async fn withdraw_events(tx: &mut Tx, id: ConversationId, batch: u64) -> Result<u64> {
+    let user: Option<UserId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::UserId)
+        .filter(Column::DeletedAt.is_not_null())
+        .into_tuple()
+        .one(tx.orm())
+        .await?;
+    match user {
+        Some(user) => event::withdraw_all(tx, user, id.0, batch).await,
+        None => Ok(0),
+    }
 }
 
 /// Removes a deleted conversation.

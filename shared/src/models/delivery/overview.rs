@@ -39,6 +39,8 @@ pub struct Overview {
     pub event: String,
     /// The `data` of the event.
     pub event_data: Json,
+    /// Whose event it is.
+    pub event_user_id: UserId,
     /// When the event happened.
     pub happened_at: DateTime<Utc>,
     /// What the event is about.
@@ -63,7 +65,8 @@ pub struct Overview {
 /// in the order of their index. `IS TRUE` keeps the planner from walking all live jobs for the state's sake.
 const SELECT: &str = "
     SELECT d.id, d.webhook_id, d.event_id, d.job_id, d.status, d.error, d.created_at, d.finished_at,
-           d.is_test, e.kind AS event, e.data AS event_data, e.created_at AS happened_at, e.subject,
+           d.is_test, e.kind AS event, e.data AS event_data, e.user_id AS event_user_id,
+           e.created_at AS happened_at, e.subject,
            a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.error_code, a.duration_ms,
            (SELECT j.run_at FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
                AND (j.state IN ('queued', 'parked', 'dispatched')) IS TRUE) AS next_attempt_at
@@ -71,7 +74,7 @@ const SELECT: &str = "
       JOIN events e ON e.id = d.event_id
       LEFT JOIN LATERAL (SELECT * FROM delivery_attempts t WHERE t.delivery_id = d.id
                           ORDER BY t.attempt DESC LIMIT 1) a ON true
-     WHERE d.webhook_id = (SELECT w.id FROM webhooks w WHERE w.user_id = $1 AND w.id = $2)";
+     WHERE d.webhook_id = (SELECT w.id FROM webhooks w WHERE w.user_id = $1 AND w.id = $2 AND w.deleted_at IS NULL)";
 
 /// Which deliveries are listed.
 #[derive(Debug, Clone, Default)]

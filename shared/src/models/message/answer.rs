@@ -15,7 +15,7 @@ use crate::{
     database::{Error, Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
     ids::{ConversationId, MessageId, UserId},
-    models::{conversation, summary},
+    models::{conversation, event, summary},
 };
 
 /// In `finish_reason` of an answer that is being made: tools may be called for it. No answer has a reason before its end, so
@@ -214,6 +214,9 @@ pub async fn end_answer(
         conversation.update(tx.orm()).await?;
     }
     events::emit(tx, row.user_id, &told_of(&row), now).await?;
+    if !is_shown {
+        event::withdraw(tx, row.user_id, &[row.conversation_id.0], row.id.0).await?;
+    }
     Ok(Some(row))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     database::{Refusal, Result, Tx},
     events::{self, Event, MessageSummary},
     ids::{ConversationId, MessageId, UserId},
-    models::{attachment, conversation},
+    models::{attachment, conversation, event},
 };
 
 /// A message to add.
@@ -151,7 +151,7 @@ pub(super) async fn count(
 }
 
 /// Deletes a message of a conversation whose row is locked. What follows it stays where it is; what tools were asked and said
-/// for it goes with it.
+/// for it goes with it, and so does what its events tell of it.
 ///
 /// # Errors
 /// [`Refusal::ConversationArchived`], and as the database fails.
@@ -165,6 +165,7 @@ pub async fn delete(
         return Err(Refusal::ConversationArchived.into());
     }
     let (id, place) = (message.id, conversation.id);
+    event::withdraw(tx, conversation.user_id, &[place.0], id.0).await?;
     let tokens = i64::from(message.token_count);
     let above = message.parent_id.filter(|_| !message.is_exchange());
     let version = message.version + 1;

@@ -151,7 +151,12 @@ const WRITTEN: &str = "
                       m.version, m.rating, m.rating_reason, m.deleted_at
         ), recorded AS (
             INSERT INTO events (id, user_id, kind, subject, data, created_at)
-            SELECT (told ->> 'id')::uuid, \"user\", told ->> 'kind', told ->> 'subject', told -> 'data', at
+            SELECT (told ->> 'id')::uuid, \"user\", told ->> 'kind', told ->> 'subject',
+                   CASE WHEN deleted_at IS NULL THEN told -> 'data'
+                        -- As withdrawn: it was deleted while it was made.
+                        ELSE jsonb_build_object('messageId', told #> '{data,messageId}',
+                                                'conversationId', told #> '{data,conversationId}',
+                                                'parentId', told #> '{data,parentId}', 'withdrawn', true) END, at
               FROM said
         ), counted AS (
             UPDATE conversations c

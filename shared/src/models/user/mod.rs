@@ -6,6 +6,8 @@ mod deleting;
 mod purging;
 mod standing;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, QuerySelect, entity::prelude::*, sea_query::LockType,
@@ -133,6 +135,27 @@ pub async fn find(db: &impl ConnectionTrait, id: UserId) -> Result<Option<Model>
     Ok(by_id(id).one(db).await?)
 }
 
+/// Finds what some accounts may do, and whether they may act.
+///
+/// # Errors
+/// As the database fails.
+pub async fn find_standings(
+    db: &impl ConnectionTrait,
+    ids: &[UserId],
+) -> Result<HashMap<UserId, (Role, Status)>> {
+    let rows: Vec<(UserId, Role, Status)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Role, Column::Status])
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let standings = rows.into_iter();
+    Ok(standings
+        .map(|(id, role, status)| (id, (role, status)))
+        .collect())
+}
+
 /// Gets an account, which nobody else changes until the transaction ends.
 ///
 /// # Errors
@@ -173,6 +196,14 @@ pub async fn hold(tx: &mut Tx, id: UserId) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// Stores a change of an account, and tells of it.
+async fn changed(tx: &mut Tx, row: ActiveModel, now: DateTime<Utc>) -> Result<Model> {
+    let row = row.update(tx.orm()).await?;
+    let event = Event::UserUpdated(UserSummary::from(&row));
+    events::emit(tx, row.id, &event, now).await?;
+    Ok(row)
+}
+
 /// What others see of an account; what is not given stays.
 #[derive(Debug, Default)]
 pub struct Profile {
@@ -209,7 +240,7 @@ impl Model {
         if let Some(url) = change.avatar_url {
             row.avatar_url = Set(url);
         }
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     /// Changes what others learn.
@@ -229,7 +260,7 @@ impl Model {
         if let Some(enabled) = change.read_receipts_enabled {
             row.read_receipts_enabled = Set(enabled);
         }
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     /// Gives the account another password. Its logins and API keys stay.
@@ -255,7 +286,7 @@ impl Model {
         self.forget_cached(tx, now).await?;
         let mut row = self.begin_change(now);
         row.role = Set(role);
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     /// Bars the account, or lets it in again, at once. Its logins and API keys stay.
@@ -271,7 +302,7 @@ impl Model {
         self.forget_cached(tx, now).await?;
         let mut row = self.begin_change(now);
         row.status = Set(status);
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     /// Gives it the limits and features of a tier.
@@ -282,7 +313,7 @@ impl Model {
         self.forget_cached(tx, now).await?;
         let mut row = self.begin_change(now);
         row.tier = Set(tier);
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     /// Says that its address is its owner's.
@@ -293,7 +324,7 @@ impl Model {
         self.forget_cached(tx, now).await?;
         let mut row = self.begin_change(now);
         row.is_verified = Set(true);
-        Ok(row.update(tx.orm()).await?)
+        changed(tx, row, now).await
     }
 
     fn begin_change(self, now: DateTime<Utc>) -> ActiveModel {

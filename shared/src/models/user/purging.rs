@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 
 /// Each removes up to `$2` rows of the account `$1`, in this order: what would go along with a row in any number goes before it.
 /// Deliveries take their tries along, and events what administrators were sent of them.
-const ROWS: [&str; 12] = [
+const ROWS: [&str; 13] = [
     "DELETE FROM spent_refresh_tokens WHERE token_hash IN (
          SELECT t.token_hash FROM spent_refresh_tokens t JOIN sessions s ON s.id = t.session_id
           WHERE s.user_id = $1 LIMIT $2)",
@@ -47,6 +47,8 @@ const ROWS: [&str; 12] = [
     "DELETE FROM jobs WHERE id IN (
          SELECT id FROM jobs WHERE user_id = $1
             AND state NOT IN ('queued', 'parked', 'dispatched', 'running') LIMIT $2)",
+    "DELETE FROM usage_months WHERE user_id = $1 AND month IN (
+         SELECT month FROM usage_months WHERE user_id = $1 LIMIT $2)",
     // It may quote what was asked.
     "UPDATE usage SET error = NULL WHERE id IN (
          SELECT id FROM usage WHERE user_id = $1 AND error IS NOT NULL LIMIT $2)",

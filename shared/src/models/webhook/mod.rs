@@ -2,10 +2,12 @@
 //!
 //! Locks are taken in the order job, endpoint, its state and group, delivery: so does a run that switches one off.
 
+mod barred;
 pub mod hastening;
 pub mod headers;
 pub mod health;
 pub mod pattern;
+mod purging;
 pub mod recovery;
 mod rotation;
 pub mod secrets;
@@ -22,6 +24,7 @@ use sea_orm::{
 use self::secrets::SigningKey;
 pub use self::{
     pattern::wants,
+    purging::{purge, purge_again, purge_deliveries},
     rotation::Rotated,
     secrets::{NotOpened, Secrets},
     settings::{Ordering, Schedule, Scope, Settings},
@@ -97,6 +100,8 @@ pub struct Model {
     pub created_at: DateTime<Utc>,
     /// When it was changed last.
     pub updated_at: DateTime<Utc>,
+    /// When it was deleted; a job removes what is left.
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// None that the queries need.
@@ -122,6 +127,20 @@ impl Model {
     pub fn open_secret(&self, keyring: &Keyring) -> Result<String, keyring::Error> {
         let secret = keyring.open(&place(self.id, "secret"), &self.secret)?;
         String::from_utf8(secret).map_err(|_| keyring::Error::Damaged)
+    }
+
+    /// Deletes it: nobody sees it any more, nothing is sent to it, and a job removes it with its deliveries. It must be locked.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn delete(self, tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+        let id = self.id;
+        let mut row: ActiveModel = self.into();
+        row.is_active = Set(false);
+        row.deleted_at = Set(Some(now));
+        row.update(tx.orm()).await?;
+        groups::forget(tx, &DeliverWebhook::group(id)).await?;
+        purging::enqueue(tx, id).await
     }
 
     /// Forgets that it failed, and ends what keeps its deliveries from being tried: its user says that it is well.
@@ -162,8 +181,7 @@ pub async fn create(
         .into_tuple::<UserId>()
         .one(tx.orm())
         .await?;
-    let of_user = Entity::find().filter(Column::UserId.eq(user));
-    if of_user.count(tx.orm()).await? >= MAX_PER_USER {
+    if of_user(user).count(tx.orm()).await? >= MAX_PER_USER {
         return Err(Refusal::WebhookLimitReached.into());
     }
     let id = WebhookId::new();
@@ -202,17 +220,27 @@ pub async fn create(
         version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
+        deleted_at: Set(None),
     };
     Ok(row.insert(tx.orm()).await?)
+}
+
+/// Endpoints that are not deleted.
+fn kept() -> Select<Entity> {
+    Entity::find().filter(Column::DeletedAt.is_null())
+}
+
+fn of_user(user: UserId) -> Select<Entity> {
+    kept().filter(Column::UserId.eq(user))
 }
 
 /// Gets an endpoint of `user`.
 ///
 /// # Errors
-/// [`Error::NotFound`] also when it is another user's.
+/// [`Error::NotFound`] also when it is another user's, or deleted.
 pub async fn get(db: &impl ConnectionTrait, user: UserId, id: WebhookId) -> Result<Model> {
-    Entity::find_by_id(id)
-        .filter(Column::UserId.eq(user))
+    of_user(user)
+        .filter(Column::Id.eq(id))
         .one(db)
         .await?
         .ok_or(NOT_FOUND)
@@ -221,10 +249,10 @@ pub async fn get(db: &impl ConnectionTrait, user: UserId, id: WebhookId) -> Resu
 /// Gets an endpoint of `user`, which nobody else changes until the transaction ends.
 ///
 /// # Errors
-/// [`Error::NotFound`] also when it is another user's.
+/// [`Error::NotFound`] also when it is another user's, or deleted.
 pub async fn get_for_update(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<Model> {
-    Entity::find_by_id(id)
-        .filter(Column::UserId.eq(user))
+    of_user(user)
+        .filter(Column::Id.eq(id))
         .lock_exclusive()
         .one(tx.orm())
         .await?
@@ -236,7 +264,7 @@ pub async fn get_for_update(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<
 /// # Errors
 /// As the database fails.
 pub async fn find_for_any_user(db: &impl ConnectionTrait, id: WebhookId) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id(id).one(db).await?)
+    Ok(kept().filter(Column::Id.eq(id)).one(db).await?)
 }
 
 /// Finds the endpoints of deliveries.
@@ -247,7 +275,7 @@ pub async fn find_for_deliveries(
     db: &impl ConnectionTrait,
     ids: &[WebhookId],
 ) -> Result<Vec<Model>> {
-    Ok(Entity::find()
+    Ok(kept()
         .filter(Column::Id.is_in(ids.iter().copied()))
         .all(db)
         .await?)
@@ -258,7 +286,8 @@ pub async fn find_for_deliveries(
 /// # Errors
 /// As the database fails.
 pub async fn hold_for_any_user(tx: &mut Tx, id: WebhookId) -> Result<Option<Model>> {
-    let held = Entity::find_by_id(id).lock(LockType::KeyShare);
+    let held = kept().filter(Column::Id.eq(id));
+    let held = held.lock(LockType::KeyShare);
     Ok(held.one(tx.orm()).await?)
 }
 
@@ -272,7 +301,7 @@ pub async fn list(
     before: Option<(DateTime<Utc>, WebhookId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::UserId.eq(user));
+    let mut query = of_user(user);
     if let Some((created_at, id)) = before {
         query = query.filter(Expr::cust_with_values(
             "(created_at, id) < ($1, $2)",
@@ -285,22 +314,6 @@ pub async fn list(
         .limit(limit)
         .all(db)
         .await?)
-}
-
-/// Deletes an endpoint of `user`, with its deliveries.
-///
-/// # Errors
-/// [`Error::NotFound`] also when it is another user's.
-pub async fn delete(tx: &mut Tx, user: UserId, id: WebhookId) -> Result<()> {
-    let gone = Entity::delete_many()
-        .filter(Column::Id.eq(id))
-        .filter(Column::UserId.eq(user))
-        .exec(tx.orm())
-        .await?;
-    if gone.rows_affected == 0 {
-        return Err(NOT_FOUND);
-    }
-    groups::forget(tx, &DeliverWebhook::group(id)).await
 }
 
 /// Switches all endpoints of `user` off.

@@ -25,6 +25,11 @@ use crate::{
     jobs::{Failure, Outcome},
 };
 
+/// Why nothing was sent that could not be signed, in words for its user and for programs.
+const UNREADABLE: &str = "what requests to the endpoint are signed with cannot be read with the server's keys; replace its \
+                          secret with an overlap of 0, and set its headers again";
+const UNREADABLE_CODE: &str = "secret_unreadable";
+
 /// Records a try, and what is learned of its endpoint; and has it tried again, or gives it up.
 ///
 /// Locks are taken as whoever deletes the endpoint takes them: the endpoint, its state and group, the delivery.
@@ -62,6 +67,39 @@ pub(super) async fn store(
     if matches!(&sent.result, Err(SendError::Blocked(_))) {
         return tx.fail(&Failure::Permanent(reason)).await;
     }
+    again(ctx, tx, reason, asked).await
+}
+
+/// Records a try for which no configured key opens what it needs. The endpoint is not to blame.
+pub(super) async fn store_unreadable(
+    ctx: &JobContext,
+    loaded: &Loaded,
+    started_at: DateTime<Utc>,
+) -> anyhow::Result<Outcome> {
+    let of = Try {
+        status_code: 0,
+        error: Some(UNREADABLE.to_owned()),
+        error_code: Some(UNREADABLE_CODE.to_owned()),
+        response_body: None,
+        details: None,
+        duration_ms: 0,
+        started_at,
+    };
+    let mut tx = ctx.fenced().await?;
+    let held = webhook::hold_for_any_user(&mut tx, loaded.endpoint.id).await?;
+    if held.is_none() || !attempt::record(&mut tx, loaded.delivery.id, of).await? {
+        return tx.done(Some(json!({ "discarded": DELETED }))).await;
+    }
+    again(ctx, tx, UNREADABLE.to_owned(), None).await
+}
+
+/// Has it tried again, or gives it up.
+async fn again(
+    ctx: &JobContext,
+    tx: FencedTx,
+    reason: String,
+    asked: Option<Duration>,
+) -> anyhow::Result<Outcome> {
     // The one that it was made for.
     let schedule = Schedule::of(ctx.max_attempts());
     match verdict::wait(schedule, ctx.attempt(), ctx.random(), asked) {

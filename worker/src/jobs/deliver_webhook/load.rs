@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use sea_orm::DatabaseConnection;
 use shared::{
     database::Result,
-    ids::{DeliveryId, EventId, WebhookId},
+    ids::{DeliveryId, EventId, UserId, WebhookId},
     models::{
-        delivery, event,
+        delivery, event, user,
         webhook::{self, state},
     },
 };
@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) delivery: delivery::Model,
     pub(super) event: Arc<event::Model>,
     pub(super) endpoint: Arc<webhook::Model>,
+    /// Why the endpoint may not be sent the event.
+    pub(super) barred: Option<&'static str>,
     slowed_until: Option<DateTime<Utc>>,
 }
 
@@ -71,12 +73,18 @@ async fn load_all(
             .into_iter()
             .map(|row| (row.id, Arc::new(row)))
             .collect();
+    let owners: Vec<UserId> = endpoints.values().map(|row| row.user_id).collect();
+    let owners = user::find_standings(db, &owners).await?;
     Ok(deliveries
         .into_iter()
         .filter_map(|delivery| {
+            let event = events.get(&delivery.event_id)?.clone();
+            let endpoint = endpoints.get(&delivery.webhook_id)?.clone();
+            let owner = owners.get(&endpoint.user_id).copied();
             let loaded = Loaded {
-                event: events.get(&delivery.event_id)?.clone(),
-                endpoint: endpoints.get(&delivery.webhook_id)?.clone(),
+                barred: endpoint.barred(owner, event.user_id),
+                event,
+                endpoint,
                 slowed_until: states
                     .get(&delivery.webhook_id)
                     .and_then(|state| state.slowed_until),

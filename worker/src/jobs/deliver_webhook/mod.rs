@@ -2,6 +2,7 @@
 
 mod failing;
 mod load;
+mod redact;
 mod request;
 mod success;
 mod verdict;
@@ -26,8 +27,6 @@ use crate::{context::JobContext, together::Together};
 
 /// What is read of an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// Until it is tried again where the keys are missing.
-const SEALED_PAUSE: Duration = Duration::from_mins(1);
 /// Why there is nothing to do any more.
 const DELETED: &str = "the endpoint was deleted";
 const ENDED: &str = "the delivery has ended or its endpoint was deleted";
@@ -60,6 +59,9 @@ impl Run for DeliverWebhook {
         if !loaded.endpoint.is_active {
             return discard(ctx, &loaded).await;
         }
+        if let Some(why) = loaded.barred {
+            return withhold(ctx, &loaded, why).await;
+        }
         if let Some(wait) = loaded.slowed(ctx.clock.now()) {
             // It was on its way already when the endpoint asked to be left alone.
             return ctx.fenced().await?.postpone(wait).await;
@@ -75,11 +77,10 @@ impl Run for DeliverWebhook {
         );
         let request = match request::Request::new(ctx, &loaded, started_at, &body).await {
             Ok(request) => request,
-            // That is our fault: the endpoint's tries are not for that.
             Err(error) if is_sealed(&error) => {
                 let webhook = loaded.endpoint.id;
                 tracing::error!(webhookId = %webhook, error = %format!("{error:#}"), "what a webhook signs with cannot be opened");
-                return ctx.fenced().await?.postpone(SEALED_PAUSE).await;
+                return failing::store_unreadable(ctx, &loaded, started_at).await;
             }
             Err(error) => return Err(error),
         };
@@ -134,4 +135,11 @@ async fn discard(ctx: &JobContext, loaded: &Loaded) -> anyhow::Result<Outcome> {
         delivery::cancel(&mut tx, id, OFF, now).await?;
     }
     tx.done(Some(json!({ "discarded": OFF }))).await
+}
+
+/// Ends a delivery that its endpoint may not have any more.
+async fn withhold(ctx: &JobContext, loaded: &Loaded, why: &'static str) -> anyhow::Result<Outcome> {
+    let mut tx = ctx.fenced().await?;
+    delivery::cancel(&mut tx, loaded.delivery.id, why, ctx.clock.now()).await?;
+    tx.done(Some(json!({ "discarded": why }))).await
 }

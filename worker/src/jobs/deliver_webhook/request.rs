@@ -13,7 +13,11 @@ use shared::{
     models::delivery::attempt::{Details, Timings, Tls, Try},
 };
 
-use super::{Loaded, verdict};
+use super::{
+    Loaded,
+    redact::{REDACTED, Secrets},
+    verdict,
+};
 use crate::{context::JobContext, signature};
 
 /// How much of an answer is kept, in bytes: enough to see what the server complained about.
@@ -23,8 +27,6 @@ const KEPT_HEADERS: usize = 50;
 const KEPT_HEADER: usize = 1024;
 /// Why there is no answer to a try whose delivery nobody wants any more.
 const BROKEN_OFF: &str = "the delivery was cancelled before there was an answer";
-/// What is kept of a secret.
-const REDACTED: &str = "[redacted]";
 /// Headers of answers that may hold secrets of the endpoint's users.
 const SECRETS_OF_ANSWERS: [&str; 4] = [
     "set-cookie",
@@ -38,6 +40,8 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// Those whose values are not kept.
     secret: HashSet<HeaderName>,
+    /// What is taken out of answers.
+    secrets: Secrets,
 }
 
 impl Request {
@@ -62,9 +66,11 @@ impl Request {
         let mut request = Self {
             headers: HeaderMap::new(),
             secret: HashSet::new(),
+            secrets: Secrets::default(),
         };
         // Before ours: nothing of a user's stands in their place.
         for (name, value) in endpoint.headers(&ctx.keyring)? {
+            request.secrets.add_value(&value);
             request.add(HeaderName::try_from(name)?, value, true)?;
         }
         request
@@ -82,6 +88,9 @@ impl Request {
             ("x-baatcheet-event", event.kind.clone(), false),
             ("x-baatcheet-delivery-id", delivery.id.to_string(), false),
         ] {
+            if is_secret {
+                request.secrets.add_signatures(&value);
+            }
             request.add(HeaderName::from_static(name), value, is_secret)?;
         }
         if let Some(traceparent) = ctx.traceparent() {
@@ -132,10 +141,12 @@ impl Request {
     ) -> Try {
         let timings = connection.timings;
         let details = Details {
-            request_headers: kept(&self.headers, |name| self.secret.contains(name)),
+            request_headers: kept(&self.headers, &self.secrets, |name| {
+                self.secret.contains(name)
+            }),
             response_headers: answer
                 .map(|answer| {
-                    kept(&answer.headers, |name| {
+                    kept(&answer.headers, &self.secrets, |name| {
                         SECRETS_OF_ANSWERS.contains(&name.as_str())
                     })
                 })
@@ -162,7 +173,8 @@ impl Request {
             status_code: answer.map_or(0, |answer| answer.status.as_u16()),
             error,
             error_code: error_code.map(str::to_owned),
-            response_body: answer.map(|answer| shown(&answer.body)),
+            response_body: answer
+                .map(|answer| shown(&answer.body, &self.secrets, answer.truncated)),
             details: Some(details),
             duration_ms: i32::try_from(timings.total.as_millis()).unwrap_or(i32::MAX),
             started_at,
@@ -174,7 +186,11 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn kept(headers: &HeaderMap, is_secret: impl Fn(&HeaderName) -> bool) -> BTreeMap<String, String> {
+fn kept(
+    headers: &HeaderMap,
+    secrets: &Secrets,
+    is_secret: impl Fn(&HeaderName) -> bool,
+) -> BTreeMap<String, String> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
         if kept.len() >= KEPT_HEADERS && !kept.contains_key(name.as_str()) {
@@ -184,7 +200,7 @@ fn kept(headers: &HeaderMap, is_secret: impl Fn(&HeaderName) -> bool) -> BTreeMa
             kept.insert(name.to_string(), REDACTED.to_owned());
             continue;
         }
-        let value = begin_of(value.as_bytes(), KEPT_HEADER);
+        let value = secrets.redact(text_of(value.as_bytes()), false, KEPT_HEADER);
         kept.entry(name.to_string())
             .and_modify(|known| {
                 if known.len() + value.len() < KEPT_HEADER {
@@ -197,16 +213,14 @@ fn kept(headers: &HeaderMap, is_secret: impl Fn(&HeaderName) -> bool) -> BTreeMa
     kept
 }
 
-/// The beginning of an answer as text that Postgres takes.
-fn shown(body: &[u8]) -> String {
-    begin_of(body, KEPT_ANSWER)
+/// The beginning of an answer, of which more may have come, without secrets.
+fn shown(body: &[u8], secrets: &Secrets, is_cut: bool) -> String {
+    secrets.redact(text_of(body), is_cut, KEPT_ANSWER)
 }
 
-/// Whatever is sent as text, without U+0000, in so many bytes at most.
-fn begin_of(bytes: &[u8], most: usize) -> String {
-    let mut text = String::from_utf8_lossy(bytes).replace('\0', "");
-    text.truncate(text.floor_char_boundary(most));
-    text
+/// Whatever is sent as text that Postgres takes: without U+0000.
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "")
 }
 
 #[cfg(test)]
@@ -215,6 +229,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_in_part_and_as_text() {
+        let shown = |body: &[u8]| super::shown(body, &Secrets::default(), false);
         assert_eq!(shown(b"a\0b\xffc"), "ab\u{fffd}c");
         assert_eq!(shown(&vec![b'x'; KEPT_ANSWER + 1]).len(), KEPT_ANSWER);
         let long = "\u{939}".repeat(KEPT_ANSWER);
@@ -231,7 +246,8 @@ mod tests {
         headers.append("x-a", HeaderValue::from_static("2"));
         headers.append("set-cookie", HeaderValue::from_static("session=hidden"));
         headers.append("x-long", HeaderValue::try_from("x".repeat(5000)).unwrap());
-        let kept_of = kept(&headers, |name| name == "set-cookie");
+        let secrets = Secrets::default();
+        let kept_of = kept(&headers, &secrets, |name| name == "set-cookie");
         assert_eq!(kept_of["x-a"], "1, 2");
         assert_eq!(kept_of["set-cookie"], REDACTED);
         assert_eq!(kept_of["x-long"].len(), KEPT_HEADER);
@@ -239,6 +255,6 @@ mod tests {
             let name = HeaderName::try_from(format!("x-{n}")).unwrap();
             headers.append(name, HeaderValue::from_static("1"));
         }
-        assert_eq!(kept(&headers, |_| false).len(), KEPT_HEADERS);
+        assert_eq!(kept(&headers, &secrets, |_| false).len(), KEPT_HEADERS);
     }
 }

@@ -1,5 +1,7 @@
 //! Things that happened, as they are told to who hears of them.
 
+mod withdrawing;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Statement,
@@ -9,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use self::withdrawing::{withdraw, withdraw_all};
 use crate::{
     database::{Error, Result, Tx},
     events,
