@@ -79,7 +79,7 @@ async fn each_conversation_that_leaves_a_project_is_told_once() {
         .unwrap()
     };
     ana.delete(&path(&project)).await.expect(204);
-    assert_eq!(told().await, (100, 100), "a request tells of some");
+    assert_eq!(told().await, (10, 10), "a request tells of some");
     app.run_jobs().await;
     assert_eq!(told().await, (TALKS, TALKS));
     app.finish().await;

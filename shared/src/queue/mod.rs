@@ -8,6 +8,7 @@ mod end;
 mod enqueue;
 pub mod figures;
 pub mod groups;
+mod pointless;
 pub mod rests;
 mod wanted;
 
@@ -20,6 +21,7 @@ pub use self::{
     backoff::Backoff,
     end::{End, LiveJob, cancel, end, end_queued, retry},
     enqueue::{Enqueue, Enqueued, enqueue, renew},
+    pointless::cancel_pointless,
     wanted::{Wanted, enqueue_wanted},
 };
 use crate::database::{Result, Tx};

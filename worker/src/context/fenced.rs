@@ -48,6 +48,11 @@ impl FencedTx {
         self.job.rerun
     }
 
+    /// Whether the user has asked to stop the job.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.job.cancel_requested
+    }
+
     /// Stores what was done so far; the job goes on, and its next transaction is fenced anew.
     ///
     /// # Errors
@@ -100,8 +105,10 @@ impl FencedTx {
     /// # Errors
     /// As the database fails; then nothing is stored.
     pub(crate) async fn cancel(mut self) -> anyhow::Result<Outcome> {
-        if !self.job.cancel_requested {
-            return self.postpone(Duration::ZERO).await;
+        if !self.is_cancelled() {
+            self.job.release(&mut self.tx).await?;
+            self.tx.commit().await?;
+            return Ok(Outcome::Written);
         }
         shared::queue::end(&mut self.tx, &self.job, &End::Cancelled, None).await?;
         self.tx.commit().await?;

@@ -2,7 +2,7 @@
 //!
 //! `getaddrinfo` cannot be stopped: a name whose servers never answer keeps its thread for as long as the system's resolver
 //! tries, whoever has given up meanwhile. So there is one lookup of a name at a time, and names that have not resolved lately
-//! share some of the places only.
+//! share some of the places only, of which those of one parent domain have a few.
 
 use std::{
     collections::HashMap,
@@ -29,6 +29,10 @@ const MAX_LOOKUPS: usize = 64;
 /// Those of them for names that have not resolved lately.
 const MAX_DOUBTFUL: usize = 16;
 
+/// Those of them for names of one parent domain, whose names have the same servers as a rule: who has many names there does not
+/// keep new names of others waiting.
+const MAX_OF_PARENT: usize = 4;
+
 /// For so long a name counts as one that resolves.
 const LATELY: Duration = Duration::from_hours(1);
 
@@ -50,6 +54,8 @@ struct Names {
     under_way: HashMap<String, Flight>,
     /// When names resolved.
     known: HashMap<String, Instant>,
+    /// Places of parent domains, where somebody has or wants one.
+    parents: HashMap<String, Arc<Semaphore>>,
 }
 
 /// A lookup under way.
@@ -63,7 +69,7 @@ struct Flight {
 /// Held by the thread of a lookup, not by its callers, who may give up earlier.
 struct Place {
     _free: OwnedSemaphorePermit,
-    _doubtful: Option<OwnedSemaphorePermit>,
+    _doubtful: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Lookups {
@@ -92,7 +98,9 @@ impl Lookups {
         let doubtful = if self.names().is_known(name) {
             None
         } else {
-            Some(self.doubtful.clone().acquire_owned().await.ok()?)
+            let of_parent = self.names().places_of_parent(name);
+            let of_parent = of_parent.acquire_owned().await.ok()?;
+            Some([of_parent, self.doubtful.clone().acquire_owned().await.ok()?])
         };
         let place = Place {
             _free: self.free.clone().acquire_owned().await.ok()?,
@@ -139,6 +147,21 @@ impl Names {
     fn is_known(&self, name: &str) -> bool {
         let resolved = self.known.get(name);
         resolved.is_some_and(|at| at.elapsed() < LATELY)
+    }
+
+    /// The places of the names with the same two last labels. Those that nobody has or wants are forgotten.
+    fn places_of_parent(&mut self, name: &str) -> Arc<Semaphore> {
+        self.parents
+            .retain(|_, places| Arc::strong_count(places) > 1);
+        let mut labels = name.trim_end_matches('.').rsplit('.');
+        let (last, before) = (labels.next(), labels.next());
+        let parent = format!(
+            "{}.{}",
+            before.unwrap_or_default(),
+            last.unwrap_or_default()
+        );
+        let places = || Arc::new(Semaphore::new(MAX_OF_PARENT));
+        self.parents.entry(parent).or_insert_with(places).clone()
     }
 
     fn land(&mut self, name: String, has_resolved: bool) {
@@ -239,6 +262,26 @@ mod tests {
         give_up(&lookups, "new.example").await;
         drop(gate);
         assert!(lookups.addresses("new.example").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn dead_names_of_one_domain_leave_room_for_new_names_of_others() {
+        let (lookups, begun, gate) = counted();
+        for number in 0..MAX_LOOKUPS {
+            give_up(&lookups, &format!("dead{number}.one.example")).await;
+        }
+        let left = lookups.doubtful.available_permits();
+        assert_eq!(left, MAX_DOUBTFUL - MAX_OF_PARENT);
+        assert!(lookups.addresses("new.example").await.is_some());
+        give_up(&lookups, "new.one.example").await;
+        assert!(begun.load(Ordering::SeqCst) <= MAX_OF_PARENT + 1);
+        drop(gate);
+        assert!(lookups.addresses("new.one.example").await.is_some());
+        while lookups.doubtful.available_permits() < MAX_DOUBTFUL {
+            tokio::task::yield_now().await;
+        }
+        lookups.names().places_of_parent("another.example");
+        assert_eq!(lookups.names().parents.len(), 1, "others are forgotten");
     }
 
     #[test]

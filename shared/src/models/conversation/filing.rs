@@ -1,9 +1,12 @@
 //! Conversations whose project is deleted.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ExprTrait as _, QueryOrder as _, QuerySelect as _, entity::prelude::*};
+use sea_orm::{
+    ConnectionTrait as _, DbBackend, QueryOrder as _, QuerySelect as _, Statement,
+    entity::prelude::*,
+};
 
-use super::{Column, Entity, Model};
+use super::{Column, Entity};
 use crate::{
     database::{Result, Tx},
     events::{self, ConversationSummary, Event},
@@ -12,10 +15,12 @@ use crate::{
     queue::{self, Enqueue},
 };
 
-/// Conversations of which one transaction tells: few, so that it is short.
-const AT_ONCE: usize = 100;
+/// Conversations of which is told at once, within a request.
+const AT_ONCE: usize = 10;
+/// Those of which one job tells: few, so that its transaction is short.
+const OF_A_JOB: usize = 100;
 
-/// Takes all conversations of `user` out of a project, and tells of each; of those after the first hundred by jobs.
+/// Takes all conversations of `user` out of a project, and tells of each; of those after the first ten by jobs.
 ///
 /// # Errors
 /// As the database fails.
@@ -25,20 +30,24 @@ pub async fn leave_project(
     project: ProjectId,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let mut moved = Entity::update_many()
-        .col_expr(Column::ProjectId, Expr::cust("NULL"))
-        .col_expr(Column::Version, Expr::col(Column::Version).add(1))
-        .col_expr(Column::UpdatedAt, Expr::value(now))
-        .filter(Column::UserId.eq(user))
-        .filter(Column::ProjectId.eq(project))
-        .exec_with_returning(tx.orm())
-        .await?;
-    moved.retain(|row| row.deleted_at.is_none());
-    let later: Vec<ConversationId> = moved.iter().skip(AT_ONCE).map(|row| row.id).collect();
-    for row in moved.iter().take(AT_ONCE) {
-        tell(tx, row, now).await?;
-    }
-    for some in later.chunks(AT_ONCE) {
+    const SQL: &str = "
+        WITH moved AS (
+            UPDATE conversations SET project_id = NULL, version = version + 1, updated_at = $3
+             WHERE user_id = $1 AND project_id = $2
+            RETURNING id, deleted_at)
+        SELECT id FROM moved WHERE deleted_at IS NULL";
+    let values = [user.into(), project.into(), now.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    let moved: Vec<ConversationId> = tx
+        .orm()
+        .query_all_raw(statement)
+        .await?
+        .iter()
+        .map(|row| row.try_get("", "id"))
+        .collect::<Result<_, DbErr>>()?;
+    let (first, later) = moved.split_at(moved.len().min(AT_ONCE));
+    announce(tx, first, now).await?;
+    for some in later.chunks(OF_A_JOB) {
         let job = AnnounceConversations {
             conversations: some.to_vec(),
         };
@@ -61,12 +70,8 @@ pub async fn announce(tx: &mut Tx, ids: &[ConversationId], now: DateTime<Utc>) -
         .all(tx.orm())
         .await?;
     for row in &rows {
-        tell(tx, row, now).await?;
+        let event = Event::ConversationUpdated(ConversationSummary::from(row));
+        events::emit(tx, row.user_id, &event, now).await?;
     }
     Ok(())
-}
-
-async fn tell(tx: &mut Tx, row: &Model, now: DateTime<Utc>) -> Result<()> {
-    let event = Event::ConversationUpdated(ConversationSummary::from(row));
-    events::emit(tx, row.user_id, &event, now).await
 }

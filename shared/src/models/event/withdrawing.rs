@@ -31,8 +31,9 @@ pub async fn withdraw(tx: &mut Tx, user: UserId, subjects: &[Uuid], of: Uuid) ->
     Ok(())
 }
 
-/// Rows are locked in the order of their index, so that two that do so do not wait for each other. What tells that something was
-/// deleted says nothing else.
+/// Rows are locked in the order of their index, so that two that do so hardly wait for each other. They still may, where one
+/// transaction does so several times: then Postgres ends one of them, which is made again. What tells that something was deleted
+/// says nothing else.
 async fn run(tx: &mut Tx, condition: &str, limit: &str, values: Vec<Value>) -> Result<u64> {
     let sql = format!(
         "WITH said AS (

@@ -8,7 +8,7 @@ use crate::{
     database::{Result, Tx},
     ids::{JobId, WebhookId},
     jobs::PurgeWebhook,
-    queue::{self, End, Enqueue},
+    queue::{self, Enqueue},
 };
 
 /// Asks for the removal of a deleted endpoint. While a job for it waits or runs, there is no second one.
@@ -49,7 +49,7 @@ pub async fn purge_again(tx: &mut Tx, before: DateTime<Utc>, limit: u64) -> Resu
 /// Removes some deliveries to a deleted endpoint with their tries, and ends the jobs of those that wait. Tells how many there were;
 /// zero when there are no more.
 ///
-/// A run that has a delivery finds no endpoint for it, and leaves it alone: so its job is not waited for here.
+/// A run of one finds no endpoint for it, and leaves it alone: so no job is waited for here.
 ///
 /// # Errors
 /// As the database fails.
@@ -68,9 +68,7 @@ pub async fn purge_deliveries(tx: &mut Tx, id: WebhookId, batch: u64) -> Result<
         jobs.extend(row.try_get::<Option<JobId>>("", "job_id")?);
     }
     // The jobs first: so do their runs.
-    for job in jobs {
-        queue::end_queued(tx, job, &End::Cancelled).await?;
-    }
+    queue::cancel_pointless(tx, &jobs).await?;
     let found = deliveries.len() as u64;
     let sql = "DELETE FROM deliveries WHERE id = ANY($1)";
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [deliveries.into()]);

@@ -29,6 +29,8 @@ use crate::{
 const UNREADABLE: &str = "what requests to the endpoint are signed with cannot be read with the server's keys; replace its \
                           secret with an overlap of 0, and set its headers again";
 const UNREADABLE_CODE: &str = "secret_unreadable";
+/// Least time until the next try then: a worker that has no new key yet is replaced meanwhile.
+const UNREADABLE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Records a try, and what is learned of its endpoint; and has it tried again, or gives it up.
 ///
@@ -90,7 +92,7 @@ pub(super) async fn store_unreadable(
     if held.is_none() || !attempt::record(&mut tx, loaded.delivery.id, of).await? {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     }
-    again(ctx, tx, UNREADABLE.to_owned(), None).await
+    again(ctx, tx, UNREADABLE.to_owned(), Some(UNREADABLE_PAUSE)).await
 }
 
 /// Has it tried again, or gives it up.
@@ -114,16 +116,19 @@ async fn again(
     }
 }
 
-/// Records a try that was broken off, as nobody wants the delivery any more: it may have arrived.
+/// Records a try that was broken off, as nobody wants the delivery any more: it may have arrived. Where the cancel came late and
+/// was meant for an earlier run, it is made again, as if it had not been.
 pub(super) async fn store_broken_off(
     ctx: &JobContext,
     loaded: &Loaded,
     of: Try,
 ) -> anyhow::Result<Outcome> {
     let mut tx = ctx.fenced_late().await?; // this run still owns the job, or it stops here
-    let held = webhook::hold_for_any_user(&mut tx, loaded.endpoint.id).await?;
-    if held.is_some() {
-        attempt::record(&mut tx, loaded.delivery.id, of).await?;
+    if tx.is_cancelled() {
+        let held = webhook::hold_for_any_user(&mut tx, loaded.endpoint.id).await?;
+        if held.is_some() {
+            attempt::record(&mut tx, loaded.delivery.id, of).await?;
+        }
     }
     tx.cancel().await
 }

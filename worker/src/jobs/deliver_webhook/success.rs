@@ -23,18 +23,21 @@ use crate::{context::JobContext, jobs::Outcome};
 
 /// Ends runs, their deliveries, and what is held against their endpoints, which get up to `$2` tries at once again; fenced as
 /// [`JobContext::fenced`] does. What somebody else has locked is left out, and written alone: nothing is waited for, so that
-/// nobody waits in a circle. A cancel comes too late for what has arrived.
+/// nobody waits in a circle. A cancel comes too late for what has arrived. What arrived at a former URL tells nothing of the
+/// server that is there now.
 const SUCCEED: &str = "
     WITH u AS (
-        SELECT * FROM json_to_recordset($1::json) AS u(
-            job uuid, epoch int, delivery uuid, webhook uuid, attempt uuid, status_code smallint, response_body text,
-            details jsonb, duration_ms int, started_at timestamptz, at timestamptz)),
+        SELECT u.*, w.url = u.url AS is_there FROM json_to_recordset($1::json) AS u(
+            job uuid, epoch int, delivery uuid, webhook uuid, url text, attempt uuid, status_code smallint,
+            response_body text, details jsonb, duration_ms int, started_at timestamptz, at timestamptz)
+          LEFT JOIN webhooks w ON w.id = u.webhook),
     failing AS MATERIALIZED (
-        SELECT webhook_id FROM webhook_states WHERE webhook_id IN (SELECT webhook FROM u) AND failures > 0
+        SELECT webhook_id FROM webhook_states
+         WHERE webhook_id IN (SELECT webhook FROM u WHERE is_there) AND failures > 0
            FOR UPDATE SKIP LOCKED),
     narrow AS MATERIALIZED (
         SELECT w.id AS webhook_id, g.key FROM webhooks w JOIN job_groups g ON g.key = 'webhook:' || w.id::text
-         WHERE w.id IN (SELECT webhook FROM u) AND w.ordering <> 'endpoint' AND g.bound < $2
+         WHERE w.id IN (SELECT webhook FROM u WHERE is_there) AND w.ordering <> 'endpoint' AND g.bound < $2
            FOR UPDATE OF g SKIP LOCKED),
     held AS MATERIALIZED (
         SELECT u.* FROM u JOIN jobs j ON j.id = u.job JOIN deliveries d ON d.id = u.delivery
@@ -60,11 +63,12 @@ const SUCCEED: &str = "
         UPDATE webhook_states s
            SET failing_since = NULL, failures = 0, throttles = 0, last_success_at = h.at,
                slowed_until = CASE WHEN s.slowed_until > h.at THEN s.slowed_until END
-          FROM (SELECT webhook, max(at) AS at FROM held GROUP BY webhook) h JOIN failing f ON f.webhook_id = h.webhook
+          FROM (SELECT webhook, max(at) AS at FROM held WHERE is_there GROUP BY webhook) h
+          JOIN failing f ON f.webhook_id = h.webhook
          WHERE s.webhook_id = h.webhook),
     widened AS (
         UPDATE job_groups g SET bound = $2 FROM narrow n
-         WHERE g.key = n.key AND n.webhook_id IN (SELECT webhook FROM held))
+         WHERE g.key = n.key AND n.webhook_id IN (SELECT webhook FROM held WHERE is_there))
     SELECT job FROM held";
 
 /// A run that succeeded.
@@ -74,6 +78,8 @@ pub(super) struct Success {
     epoch: i32,
     delivery: DeliveryId,
     webhook: WebhookId,
+    /// Where it arrived.
+    url: String,
     attempt: AttemptId,
     status_code: u16,
     response_body: Option<String>,
@@ -91,6 +97,7 @@ pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow:
         epoch,
         delivery: loaded.delivery.id,
         webhook: loaded.delivery.webhook_id,
+        url: loaded.endpoint.url.clone(),
         attempt: AttemptId::new(),
         status_code: of.status_code,
         response_body: of.response_body.clone(),
@@ -111,9 +118,11 @@ pub(super) async fn store(ctx: &JobContext, loaded: &Loaded, of: Try) -> anyhow:
     let Some(endpoint) = webhook::hold_for_any_user(&mut tx, webhook).await? else {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     };
-    state::succeed(&mut tx, webhook, now).await?;
-    let group = DeliverWebhook::group(webhook);
-    groups::widen(&mut tx, &group, endpoint.ordering.at_once()).await?;
+    if endpoint.url == loaded.endpoint.url {
+        state::succeed(&mut tx, webhook, now).await?;
+        let group = DeliverWebhook::group(webhook);
+        groups::widen(&mut tx, &group, endpoint.ordering.at_once()).await?;
+    }
     if !attempt::record(&mut tx, loaded.delivery.id, of).await? {
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     }
