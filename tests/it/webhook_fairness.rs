@@ -7,6 +7,7 @@ use shared::queue::Queue;
 use tests::{
     Actor, TestApp, eventually,
     fakes::{held_receiver::HeldReceiver, receiver::Receiver},
+    process::PATIENCE,
 };
 use wiremock::ResponseTemplate;
 
@@ -116,6 +117,41 @@ async fn the_last_try_tells_how_many_are_made_at_once() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn what_arrives_at_a_former_url_tells_nothing_of_the_server_that_is_there_now() {
+    // Written with others, and alone where something is held against the endpoint.
+    for failures in [0_i32, 3] {
+        let app = TestApp::spawn().await;
+        let ana = app.user("ana").await;
+        let (mut former, other) = (HeldReceiver::start().await, Receiver::start().await);
+        let path = path_of(&ana.webhook(&former.url).await);
+        sqlx::query("INSERT INTO webhook_states (webhook_id, failing_since, failures) SELECT id, job_now(), $1 FROM webhooks")
+            .bind(failures)
+            .execute(app.database.pool())
+            .await
+            .unwrap();
+        app.ocr_completed(&ana, "text").await;
+        let moved = async {
+            former.arrived().await;
+            let to = json!({ "url": other.url() });
+            ana.patch_json(&path, to).await.expect(200);
+            former.answer(204);
+        };
+        tokio::join!(app.run_due_jobs(), moved);
+        let deliveries = ana.get(&format!("{path}/deliveries")).await.expect(200);
+        assert_eq!(deliveries["data"][0]["status"], "succeeded");
+        assert_eq!(bounds(&app).await, [1]);
+        let sql = "SELECT failures::bigint FROM webhook_states";
+        assert_eq!(count(&app, sql).await, i64::from(failures));
+
+        app.ocr_completed(&ana, "text").await;
+        app.run_jobs().await;
+        assert_eq!(bounds(&app).await, [4]);
+        assert_eq!(count(&app, sql).await, 0);
+        app.finish().await;
+    }
+}
+
 /// An endpoint with so many deliveries that wait for a later try.
 async fn waiting(app: &TestApp, actor: &Actor, receiver: &Receiver, deliveries: i64) -> String {
     let path = path_of(&actor.webhook(&receiver.url()).await);
@@ -144,6 +180,33 @@ async fn switching_on_hastens_a_long_backlog_in_pages() {
     assert_eq!(count(&app, sql).await, 1, "one job has the others");
     app.run_due_jobs().await;
     assert_eq!(receiver.requests().await.len(), 450);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn hastening_waits_for_nobody_who_changes_the_endpoint() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    let path = waiting(&app, &ana, &receiver, 210).await;
+    ana.patch_json(&path, json!({ "isActive": true }))
+        .await
+        .expect(200);
+    let pool = app.database.pool();
+    sqlx::query("DELETE FROM jobs WHERE kind <> 'hasten_deliveries'")
+        .execute(pool)
+        .await
+        .unwrap();
+    // Whoever changes it may ask for the same job, and wait for its row.
+    let mut changing = pool.begin().await.unwrap();
+    sqlx::query("SELECT id FROM webhooks FOR UPDATE")
+        .execute(&mut *changing)
+        .await
+        .unwrap();
+    let hastened = tokio::time::timeout(PATIENCE, Box::pin(app.run_due_jobs()));
+    assert_eq!(hastened.await.expect("it does not wait"), 1);
+    assert_eq!(app.count_live_jobs().await, 0);
+    changing.rollback().await.unwrap();
     app.finish().await;
 }
 
@@ -224,6 +287,41 @@ async fn a_try_that_a_cancel_breaks_off_is_told_of() {
         (&attempt["statusCode"], &attempt["errorCode"]),
         (&json!(0), &json!("cancelled"))
     );
+    worker.shutdown().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_was_meant_for_an_earlier_run_costs_no_try() {
+    let app = TestApp::spawn_live().await;
+    let ana = app.user("ana").await;
+    let mut receiver = HeldReceiver::start().await;
+    let path = path_of(&ana.webhook(&receiver.url).await);
+    let worker = app.start_worker();
+    app.ocr_completed(&ana, "text").await;
+    receiver.arrived().await;
+    let sql = "SELECT id::text FROM jobs WHERE kind = 'deliver_webhook'";
+    let job: String = sqlx::query_scalar(sql)
+        .fetch_one(app.database.pool())
+        .await
+        .unwrap();
+    let redis = &app.context.redis;
+    eventually("it is broken off", || async {
+        redis.publish(redis.keys().cancel(), job.clone()).await;
+        let sql = "SELECT epoch::bigint FROM jobs WHERE kind = 'deliver_webhook'";
+        count(&app, sql).await > 1
+    })
+    .await;
+    // Requests that were broken off may take some of them.
+    for _ in 0..10 {
+        receiver.answer(204);
+    }
+    eventually("it arrives", || async { app.count_live_jobs().await == 0 }).await;
+    let attempts = ana.get(&format!("{path}/attempts")).await.expect(200);
+    assert_eq!(attempts["data"].as_array().unwrap().len(), 1);
+    assert_eq!(attempts["data"][0]["statusCode"], 204);
+    let deliveries = ana.get(&format!("{path}/deliveries")).await.expect(200);
+    assert_eq!(deliveries["data"][0]["status"], "succeeded");
     worker.shutdown().await;
     app.finish().await;
 }

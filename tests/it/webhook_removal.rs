@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{TestApp, fakes::receiver::Receiver};
+use tests::{TestApp, fakes::receiver::Receiver, process::PATIENCE};
 
 fn path_of(webhook: &Value) -> String {
     format!("/api/v1/webhooks/{}", webhook["id"].as_str().unwrap())
@@ -113,6 +113,42 @@ async fn a_removal_that_broke_off_goes_on() {
     app.run_jobs().await;
     assert_eq!(count(&app, DELIVERIES).await, 450, "the other's stay");
     assert_eq!(count(&app, WEBHOOKS).await, 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_no_job_that_somebody_has() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::start().await;
+    let webhook = ana.webhook(&receiver.url()).await;
+    for _ in 0..3 {
+        app.ocr_completed(&ana, "text").await;
+    }
+    let pool = app.database.pool();
+    sqlx::query("UPDATE jobs SET run_at = job_now() + interval '1 day'")
+        .execute(pool)
+        .await
+        .unwrap();
+    let mut busy = pool.begin().await.unwrap();
+    sqlx::query("SELECT id FROM jobs ORDER BY id LIMIT 2 FOR UPDATE")
+        .execute(&mut *busy)
+        .await
+        .unwrap();
+    ana.delete(&path_of(&webhook)).await.expect(204);
+    let removed = tokio::time::timeout(PATIENCE, Box::pin(app.run_due_jobs()));
+    removed.await.expect("nobody is waited for");
+    assert_eq!(count(&app, DELIVERIES).await, 0);
+    assert_eq!(count(&app, WEBHOOKS).await, 0);
+    let cancelled =
+        "SELECT count(*) FROM jobs WHERE state = 'cancelled' AND finished_at IS NOT NULL";
+    assert_eq!(count(&app, cancelled).await, 1);
+
+    // The others find nothing to do.
+    busy.rollback().await.unwrap();
+    app.run_jobs().await;
+    assert!(receiver.requests().await.is_empty());
+    assert_eq!(app.count_live_jobs().await, 0);
     app.finish().await;
 }
 

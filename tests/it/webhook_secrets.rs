@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{ids::WebhookId, models::webhook};
@@ -48,7 +49,7 @@ async fn a_secret_is_replaced_and_the_old_one_signs_for_a_day() {
     assert!(new.starts_with("whsec_") && new != old);
     assert_eq!(rotated["kind"], "v1");
     assert!(rotated["publicKey"].is_null());
-    let ends = app.clock.now() + chrono::TimeDelta::days(1);
+    let ends = app.clock.now() + TimeDelta::days(1);
     assert_eq!(rotated["previous"]["expiresAt"], json!(ends));
     assert!(secrets(&app, &made).await.v1 == [new.clone(), old.clone()]);
     let shown = ana.get(&path).await;
@@ -146,12 +147,20 @@ async fn a_secret_that_no_key_opens_is_told_and_replaced() {
         assert_eq!(attempt["status"], "failed");
         assert_eq!(attempt["statusCode"], 0);
     }
+    let at = |attempt: &Value| text(&attempt["createdAt"]).parse::<DateTime<Utc>>();
+    for pair in attempts.windows(2) {
+        let wait = at(&pair[0]).unwrap() - at(&pair[1]).unwrap();
+        assert!(
+            wait >= TimeDelta::minutes(1),
+            "a worker may get its new key"
+        );
+    }
     let health = ana.get(&format!("{path}/health")).await.expect(200);
     assert_eq!(health["consecutiveFailures"], 0, "it is not to blame");
 
     let rotated = rotate(&ana, &made, json!({ "overlapSeconds": 0 })).await;
     assert!(secrets(&app, &made).await.v1 == [text(&rotated["secret"])]);
-    let since = json!({ "since": app.clock.now() - chrono::TimeDelta::hours(1) });
+    let since = json!({ "since": app.clock.now() - TimeDelta::hours(1) });
     let recover = ana.post_json(&format!("{path}/recover"), since).await;
     recover.expect(202);
     app.run_jobs().await;

@@ -1,6 +1,6 @@
 //! Jobs that share something which bears only so much, an endpoint of a client's server for one: how many of them run at
-//! once and in which order is said with each ([`super::Enqueue::group`], [`super::Enqueue::ordered`]); how fast they begin,
-//! and that none begins for a while, is said here.
+//! once and in which order is said with each ([`super::Enqueue::group`], [`super::Enqueue::ordered`]), unless it is said here
+//! of all; how fast they begin, and that none begins for a while, is said here.
 //!
 //! Workers keep to it when they take due jobs for Redis, one worker at a time. A job that its group has no room for is
 //! `parked` until there is.

@@ -24,7 +24,8 @@ pub async fn cancel_pointless(tx: &mut Tx, jobs: &[JobId]) -> Result<()> {
         RETURNING id";
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [ids.into()]);
-    for row in tx.orm().query_all_raw(statement).await? {
+    let cancelled = tx.orm().query_all_raw(statement).await?;
+    for row in cancelled {
         tx.announce_change(row.try_get("", "id")?);
     }
     Ok(())

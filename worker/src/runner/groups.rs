@@ -20,7 +20,8 @@ const LOOKED_AT: i64 = 1000;
 /// Most groups of one look; the next one goes on behind them.
 const GROUPS_AT_ONCE: i64 = 500;
 
-/// Groups of queue `$1` with parked rows that nothing holds: the next `$4` after `$3`, found by one probe each; or those of `$2`.
+/// Groups of queue `$1` with parked rows, and whether time alone holds them back: the next `$4` after `$3`, found by one probe each;
+/// or those of `$2`.
 const WAITING: &str = "
     WITH RECURSIVE k AS (
         (SELECT group_key FROM jobs WHERE queue = $1 AND state = 'parked' AND $2::text[] IS NULL AND group_key > $3

@@ -1,6 +1,7 @@
 //! Endpoints of clients' servers.
 //!
-//! Locks are taken in the order job, endpoint, its state and group, delivery: so does a run that switches one off.
+//! Locks are taken in the order job, endpoint, its state and group, delivery: so does a run that switches one off. Who changes an
+//! endpoint asks for [`HastenDeliveries`] while it is locked, so the runs of that lock none.
 
 mod barred;
 pub mod hastening;
