@@ -219,23 +219,69 @@ async fn an_answer_that_is_being_made_stops_and_is_accounted_for() {
     app.finish().await;
 }
 
+/// Answers a request that waits while the account of `user` is deleted.
+async fn deleted_meanwhile(
+    app: &TestApp,
+    user: &Actor,
+    request: impl Future<Output = Reply>,
+) -> Reply {
+    let id = app.id_of(user).await;
+    let mut tx = app.begin().await;
+    let row = user::get_for_update(&mut tx, id).await.unwrap();
+    row.delete(&mut tx, app.clock.now()).await.unwrap();
+    let deleted = async {
+        app.database.somebody_waits().await;
+        tx.commit().await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(request, deleted);
+    reply
+}
+
 /// A login that has found the account when it is deleted begins no more.
 #[tokio::test]
 async fn no_login_begins_while_an_account_is_deleted() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
-    let id = app.id_of(&ana).await;
-    let mut tx = app.begin().await;
-    let row = user::get_for_update(&mut tx, id).await.unwrap();
-    row.delete(&mut tx, app.clock.now()).await.unwrap();
     let login = json!({ "email": ana.email, "password": PASSWORD });
-    let deleted = async {
-        app.database.somebody_waits().await;
-        tx.commit().await.unwrap();
-    };
-    let (reply, ()) = tokio::join!(ana.post_json("/api/v1/auth/login", login), deleted);
+    let login = ana.post_json("/api/v1/auth/login", login);
+    let reply = deleted_meanwhile(&app, &ana, login).await;
     let problem: Value = reply.expect_problem(401, "unauthenticated");
     assert!(problem["detail"].as_str().unwrap().contains("password"));
+    app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_made_or_changed_while_an_account_is_deleted() {
+    let app = TestApp::spawn().await;
+    let (ana, ben, eve, kim) = (
+        app.user("ana").await,
+        app.user("ben").await,
+        app.user("eve").await,
+        app.user("kim").await,
+    );
+    deleted_meanwhile(&app, &ana, delete(&ana, PASSWORD))
+        .await
+        .expect_problem(401, "unauthenticated");
+
+    let body = json!({ "url": "http://127.0.0.1:9/", "events": ["*"] });
+    deleted_meanwhile(&app, &ben, ben.post_json(WEBHOOKS, body))
+        .await
+        .expect_problem(404, "not_found");
+
+    let webhook = eve.webhook("http://127.0.0.1:9/").await;
+    let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+    let change = eve.patch_json(&path, json!({ "isActive": true }));
+    deleted_meanwhile(&app, &eve, change)
+        .await
+        .expect_problem(404, "not_found");
+
+    let conversation = kim.conversation("Plans").await;
+    let path = format!("/api/v1/conversations/{conversation}/exports");
+    let export = kim.post_json(&path, json!({ "format": "markdown" }));
+    deleted_meanwhile(&app, &kim, export)
+        .await
+        .expect_problem(404, "not_found");
     app.run_jobs().await;
     app.finish().await;
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use shared::ids::UserId;
+use shared::{
+    ids::{ConversationId, UserId},
+    models::conversation,
+};
 use tests::{
     Actor, Options, TestApp, eventually,
     fakes::{
@@ -14,6 +17,7 @@ use tests::{
     },
     picture,
 };
+use wiremock::ResponseTemplate;
 
 use crate::{
     account_deletion::{PASSWORD, delete},
@@ -166,6 +170,10 @@ async fn nothing_is_left_but_the_ledger_and_the_event() {
     let scan = picture("english-scan.png");
     ana.upload("more.png", scan, &[]).await.expect(201);
     app.ocr_completed(&ana, WORD).await;
+    let former = ana.webhook(&receiver.url()).await;
+    app.ocr_completed(&ana, WORD).await;
+    let former = format!("/api/v1/webhooks/{}", former["id"].as_str().unwrap());
+    ana.delete(&former).await.expect(204);
 
     let before = rows_of(&app, ana_id).await;
     for (table, rows) in &before {
@@ -202,6 +210,9 @@ async fn nothing_is_left_but_the_ledger_and_the_event() {
     let purged =
         "SELECT count(*) FROM users WHERE deleted_at IS NOT NULL AND purged_at IS NOT NULL";
     assert_eq!(number(&app, purged).await, 1);
+    let groups = "SELECT count(*) FROM job_groups WHERE key LIKE 'webhook:%'
+                     AND key NOT IN (SELECT 'webhook:' || id FROM webhooks)";
+    assert_eq!(number(&app, groups).await, 0);
 
     assert_eq!(rows_of(&app, ben_id).await, bens_rows);
     assert_eq!(keys(&app).await, bens_keys, "and no object");
@@ -278,6 +289,63 @@ async fn what_a_late_request_writes_goes_too() {
     assert_eq!(app.run_due_jobs().await, 0, "it is not looked yet");
     app.run_jobs().await;
     assert_eq!(left(&app, id).await, kept(0));
+    app.finish().await;
+}
+
+/// What waits for a later try would keep all that follows waiting, for something that has gone.
+#[tokio::test]
+async fn what_administrators_were_to_be_sent_keeps_nothing_waiting() {
+    let app = TestApp::spawn().await;
+    let (root, ana) = (app.user("root").await, app.user("ana").await);
+    let root = app.promote(&root).await;
+    let refused = ResponseTemplate::new(500);
+    let receiver = Receiver::scripted(vec![refused, ResponseTemplate::new(204)]).await;
+    let all = json!({
+        "url": receiver.url(), "events": ["user.updated", "user.deleted"], "scope": "all", "ordering": "endpoint",
+    });
+    root.post_json("/api/v1/webhooks", all).await.expect(201);
+    let name = json!({ "displayName": WORD });
+    ana.patch_json("/api/v1/users/me", name).await.expect(200);
+    app.run_due_jobs().await;
+    let waiting = "SELECT count(*) FROM deliveries WHERE status = 'pending'";
+    assert_eq!(number(&app, waiting).await, 1, "it is tried again later");
+
+    delete(&ana, PASSWORD).await.expect(204);
+    app.run_due_jobs().await;
+    let orphans = "SELECT count(*) FROM jobs j WHERE j.kind = 'deliver_webhook'
+                      AND j.state IN ('queued', 'parked', 'dispatched', 'running')
+                      AND NOT EXISTS (SELECT FROM deliveries d WHERE d.job_id = j.id)";
+    assert_eq!(number(&app, orphans).await, 0);
+    app.run_jobs().await;
+    let told = receiver.bodies().await;
+    let told: Vec<&Value> = told.iter().map(|body| &body["type"]).collect();
+    assert_eq!(told, ["user.updated", "user.deleted"]);
+    app.finish().await;
+}
+
+/// Else the rest would go along with the conversation, in one statement.
+#[tokio::test]
+async fn two_runs_on_a_conversation_leave_nothing_to_its_end() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let plans = ana.conversation("Plans").await;
+    for _ in 0..4 {
+        ana.say(&plans, "When?").await;
+    }
+    ana.delete(&format!("/api/v1/conversations/{plans}"))
+        .await
+        .expect(204);
+    let id: ConversationId = plans.parse().unwrap();
+    let (mut one, mut other) = (app.begin().await, app.begin().await);
+    let gone = conversation::purge_messages(&mut one, id, 2).await.unwrap();
+    let committed = async {
+        app.database.somebody_waits().await;
+        one.commit().await.unwrap();
+    };
+    let (rest, ()) = tokio::join!(conversation::purge_messages(&mut other, id, 2), committed);
+    assert_eq!((gone, rest.unwrap()), (2, 2));
+    other.commit().await.unwrap();
+    app.run_jobs().await;
     app.finish().await;
 }
 

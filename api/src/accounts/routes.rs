@@ -31,6 +31,8 @@ use crate::{
 
 /// What a failed login is told, whatever the reason.
 const WRONG: &str = "the e-mail address or the password is wrong";
+/// What a caller is told whose account was deleted a moment ago.
+const GONE: &str = "the account was deleted";
 
 /// Creates an account and logs in.
 ///
@@ -140,7 +142,7 @@ pub(super) async fn get_me(
 ) -> Result<Response> {
     let user = user::find(&app.db, caller.user)
         .await?
-        .ok_or(Error::NotFound("user"))?;
+        .ok_or(Error::Unauthenticated(GONE))?;
     preconditions.answer(user.version, &User::from(user))
 }
 
@@ -273,15 +275,20 @@ pub(super) async fn delete_me(
 ) -> Result<Answer> {
     let caller = caller.caller;
     attempts::count_confirmation(&app, &device, caller.user).await?;
-    let user = user::find(&app.db, caller.user).await?;
-    let known = user.map(|user| user.password_hash);
+    let user = user::find(&app.db, caller.user)
+        .await?
+        .ok_or(Error::Unauthenticated(GONE))?;
+    let known = user.password_hash;
     // Nothing is held while a password is hashed.
-    let is_right = passwords::verify(&app.hashing, input.password.0, known.clone()).await?;
+    let is_right = passwords::verify(&app.hashing, input.password.0, Some(known.clone())).await?;
 
     let mut tx = app.begin(&caller, &request).await?;
-    let user = user::get_for_update(&mut tx, caller.user).await?;
+    let user = match user::get_for_update(&mut tx, caller.user).await {
+        Err(DatabaseError::NotFound(_)) => return Err(Error::Unauthenticated(GONE)),
+        held => held?,
+    };
     preconditions.check(user.version)?;
-    if !is_right || known.as_ref() != Some(&user.password_hash) {
+    if !is_right || known != user.password_hash {
         return Err(Error::field("/password", "is wrong"));
     }
     user.delete(&mut tx, app.clock.now()).await?;

@@ -9,8 +9,8 @@ use crate::{
     queue::{Backoff, Job, Priority, Queue},
 };
 
-/// Removes all that a deleted account had: files, exports, conversations, projects, endpoints with what was sent to them, events,
-/// notifications, logins and jobs.
+/// Removes all that a deleted account had: files, exports, conversations, projects, events, notifications, logins and jobs. It waits
+/// for the removal of its endpoints, which have jobs of their own.
 ///
 /// Safe to repeat: it removes what is still there. It is nobody's job, as there is nobody any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl Job for PurgeUser {
     const PRIORITY: Priority = Priority::LOW;
     /// For ever: what was deleted has to go.
     const MAX_ATTEMPTS: u32 = i32::MAX.cast_unsigned();
-    /// A hundred thousand conversations take minutes; another run goes on where there are more.
-    const TIMEOUT: Duration = Duration::from_hours(1);
+    /// A run goes behind others after a minute; a conversation of 100,000 messages takes it seconds longer.
+    const TIMEOUT: Duration = Duration::from_mins(10);
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_hours(1));
 }

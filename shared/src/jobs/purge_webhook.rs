@@ -24,7 +24,7 @@ impl Job for PurgeWebhook {
     const PRIORITY: Priority = Priority::LOW;
     /// For ever: what was deleted has to go.
     const MAX_ATTEMPTS: u32 = i32::MAX.cast_unsigned();
-    /// A million deliveries; another run goes on where there are more.
-    const TIMEOUT: Duration = Duration::from_hours(1);
+    /// A run goes behind others after a minute.
+    const TIMEOUT: Duration = Duration::from_mins(10);
     const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(2), Duration::from_hours(1));
 }

@@ -31,6 +31,9 @@ use crate::context::JobContext;
 /// Why nothing is asked that would cost something.
 const LIMIT_REACHED: &str = "the user has used all that they may this month";
 
+/// A run that removes a lot goes behind the other jobs of its queue after so long.
+const TURN: Duration = Duration::from_mins(1);
+
 /// A job that can be run.
 pub trait Run: Job {
     /// Does the work once. It may be dropped at any await, and begin again elsewhere.

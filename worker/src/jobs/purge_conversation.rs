@@ -15,6 +15,15 @@ const BATCH: u64 = 500;
 impl Run for PurgeConversation {
     async fn run(self, ctx: &JobContext) -> anyhow::Result<Outcome> {
         empty(ctx, self.conversation).await?;
+        // Last, as what was still running may have told of it.
+        loop {
+            let mut tx = ctx.begin().await?;
+            let told = conversation::withdraw_events(&mut tx, self.conversation, BATCH).await?;
+            tx.commit().await?;
+            if told == 0 {
+                break;
+            }
+        }
         let mut tx = ctx.fenced().await?; // this run still owns the job, or it stops here
         conversation::purge(&mut tx, self.conversation).await?;
         tx.done(None).await
@@ -44,15 +53,6 @@ pub(super) async fn empty(ctx: &JobContext, conversation: ConversationId) -> any
         let gone = export::delete_some_of_conversation(&mut tx, conversation).await?;
         tx.commit().await?;
         if gone == 0 {
-            break;
-        }
-    }
-    // Last, as what was still running may have told of it.
-    loop {
-        let mut tx = ctx.begin().await?;
-        let told = conversation::withdraw_events(&mut tx, conversation, BATCH).await?;
-        tx.commit().await?;
-        if told == 0 {
             return Ok(());
         }
     }

@@ -89,7 +89,8 @@ pub async fn delete_next_of_user(
     Ok(None)
 }
 
-/// Removes some messages of a deleted conversation, and tells how many.
+/// Removes some messages of a deleted conversation, and tells how many; zero only when there are no more: what somebody else
+/// removes at the same time is waited for and passed by.
 ///
 /// # Errors
 /// As the database fails.
@@ -97,7 +98,7 @@ pub async fn purge_messages(tx: &mut Tx, id: ConversationId, batch: u64) -> Resu
     const SQL: &str = "
         DELETE FROM messages WHERE id IN (
             SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-             WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL LIMIT $2)";
+             WHERE m.conversation_id = $1 AND c.deleted_at IS NOT NULL LIMIT $2 FOR UPDATE OF m)";
     let batch = i64::try_from(batch).unwrap_or(i64::MAX);
     let statement =
         Statement::from_sql_and_values(DbBackend::Postgres, SQL, [id.into(), batch.into()]);

@@ -1,10 +1,7 @@
 //! Asking for an export, and its ends.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ActiveValue::Set, PaginatorTrait as _, QuerySelect as _, entity::prelude::*,
-    sea_query::LockType,
-};
+use sea_orm::{ActiveValue::Set, PaginatorTrait as _, entity::prelude::*};
 
 use super::{ActiveModel, Column, Entity, Format, LIFETIME, MAX_PER_USER, Model, Status, is_shown};
 use crate::{
@@ -47,16 +44,11 @@ pub struct New {
 /// Records an export, and asks for the job that makes it.
 ///
 /// # Errors
-/// [`Refusal::ExportLimitReached`] when the user has [`MAX_PER_USER`] already.
+/// [`Refusal::ExportLimitReached`] when the user has [`MAX_PER_USER`] already; [`crate::database::Error::NotFound`] when they have
+/// gone.
 pub async fn create(tx: &mut Tx, new: New, now: DateTime<Utc>) -> Result<Model> {
     // One after the other, so that two do not both count forty-nine; who only refers to the user does not wait.
-    user::Entity::find_by_id(new.user)
-        .select_only()
-        .column(user::Column::Id)
-        .lock(LockType::NoKeyUpdate)
-        .into_tuple::<UserId>()
-        .one(tx.orm())
-        .await?;
+    user::get_for_update(tx, new.user).await?;
     let of_user = Entity::find()
         .filter(Column::UserId.eq(new.user))
         .filter(is_shown(now));

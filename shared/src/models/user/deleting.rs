@@ -31,7 +31,7 @@ impl Model {
         }
         // Before the account's row changes: whoever ends an answer or switches an endpoint off needs that row after it.
         generation::request_cancel(tx.orm(), id, Stopped::Everything, now).await?;
-        webhook::switch_off_all(tx, id, now).await?;
+        webhook::delete_all(tx, id, now).await?;
         session::end_all(tx, id, None, now).await?;
         api_key::delete_all(tx, id).await?;
         let mut row = self.begin_change(now);

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    purging::{cancel_jobs, end_purge, is_deleted, purge_again, purge_rows},
+    purging::{Walked, cancel_jobs, end_purge, is_deleted, purge_again, purge_rows},
     standing::{PresenceSharing, Role, Status, Tier},
 };
 use crate::{
@@ -143,7 +143,7 @@ pub async fn find_standings(
     db: &impl ConnectionTrait,
     ids: &[UserId],
 ) -> Result<HashMap<UserId, (Role, Status)>> {
-    let rows: Vec<(UserId, Role, Status)> = Entity::find()
+    let rows: Vec<(UserId, Role, Status)> = undeleted()
         .select_only()
         .columns([Column::Id, Column::Role, Column::Status])
         .filter(Column::Id.is_in(ids.iter().copied()))

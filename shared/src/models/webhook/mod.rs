@@ -165,7 +165,7 @@ impl Model {
 /// Makes an endpoint.
 ///
 /// # Errors
-/// [`Refusal::WebhookLimitReached`] when the user has [`MAX_PER_USER`] already.
+/// [`Refusal::WebhookLimitReached`] when the user has [`MAX_PER_USER`] already; [`Error::NotFound`] when they have gone.
 pub async fn create(
     tx: &mut Tx,
     keyring: &Keyring,
@@ -175,13 +175,7 @@ pub async fn create(
     now: DateTime<Utc>,
 ) -> Result<Model> {
     // One after the other, so that two do not both count nineteen; who only refers to the user does not wait.
-    user::Entity::find_by_id(user)
-        .select_only()
-        .column(user::Column::Id)
-        .lock(LockType::NoKeyUpdate)
-        .into_tuple::<UserId>()
-        .one(tx.orm())
-        .await?;
+    user::get_for_update(tx, user).await?;
     if of_user(user).count(tx.orm()).await? >= MAX_PER_USER {
         return Err(Refusal::WebhookLimitReached.into());
     }
@@ -317,19 +311,19 @@ pub async fn list(
         .await?)
 }
 
-/// Switches all endpoints of `user` off.
+/// Deletes all endpoints of `user`, who is going.
 ///
 /// # Errors
 /// As the database fails.
-pub(super) async fn switch_off_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result<()> {
-    Entity::update_many()
-        .col_expr(Column::IsActive, Expr::value(false))
-        .col_expr(Column::Version, Expr::cust("version + 1"))
-        .col_expr(Column::UpdatedAt, Expr::value(now))
-        .filter(Column::UserId.eq(user))
-        .filter(Column::IsActive.eq(true))
-        .exec(tx.orm())
+pub(super) async fn delete_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result<()> {
+    let rows = of_user(user)
+        .order_by_asc(Column::Id)
+        .lock_exclusive()
+        .all(tx.orm())
         .await?;
+    for row in rows {
+        row.delete(tx, now).await?;
+    }
     Ok(())
 }
 
