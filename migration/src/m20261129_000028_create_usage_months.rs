@@ -18,28 +18,39 @@ crate::sql_migration!(
         CONSTRAINT usage_months_pkey PRIMARY KEY (user_id, month)
     ) WITH (fillfactor = 50);
 
+    -- What the ledger says of a month of a user.
+    CREATE FUNCTION usage_of_month(of_user uuid, of_month date) RETURNS TABLE (tokens bigint, cost_microusd bigint)
+    LANGUAGE sql STABLE AS $$
+        SELECT least(1000000000000000000, coalesce(sum(u.input_tokens) + sum(u.output_tokens), 0))::bigint,
+               least(1000000000000000000, coalesce(sum(u.cost_microusd), 0))::bigint
+          FROM usage u
+         WHERE u.user_id = of_user
+           AND u.created_at >= of_month::timestamp AT TIME ZONE 'UTC'
+           AND u.created_at < (of_month + interval '1 month') AT TIME ZONE 'UTC'
+    $$;
+
     CREATE FUNCTION count_usage() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
         most CONSTANT numeric := 1000000000000000000;
-        users uuid[];
-        times timestamptz[];
-        tokens_more numeric[];
-        cost_more numeric[];
+        changes refcursor;
         change record;
     BEGIN
         IF TG_OP = 'INSERT' THEN
-            SELECT array_agg(a.user_id), array_agg(a.created_at), array_agg(a.input_tokens::numeric + a.output_tokens),
-                   array_agg(coalesce(a.cost_microusd, 0)::numeric)
-              INTO users, times, tokens_more, cost_more
-              FROM added a;
+            OPEN changes FOR
+            SELECT a.user_id, date_trunc('month', a.created_at AT TIME ZONE 'UTC')::date AS month,
+                   sum(a.input_tokens) + sum(a.output_tokens) AS tokens, coalesce(sum(a.cost_microusd), 0) AS cost
+              FROM added a WHERE a.user_id IS NOT NULL
+             GROUP BY 1, 2 ORDER BY 1, 2;
         ELSIF TG_OP = 'DELETE' THEN
-            SELECT array_agg(r.user_id), array_agg(r.created_at), array_agg(-r.input_tokens::numeric - r.output_tokens),
-                   array_agg(-coalesce(r.cost_microusd, 0)::numeric)
-              INTO users, times, tokens_more, cost_more
-              FROM removed r;
+            OPEN changes FOR
+            SELECT r.user_id, date_trunc('month', r.created_at AT TIME ZONE 'UTC')::date AS month,
+                   -(sum(r.input_tokens) + sum(r.output_tokens)) AS tokens, -coalesce(sum(r.cost_microusd), 0) AS cost
+              FROM removed r WHERE r.user_id IS NOT NULL
+             GROUP BY 1, 2 ORDER BY 1, 2;
         ELSE
-            SELECT array_agg(c.user_id), array_agg(c.created_at), array_agg(c.tokens), array_agg(c.cost)
-              INTO users, times, tokens_more, cost_more
+            OPEN changes FOR
+            SELECT c.user_id, date_trunc('month', c.created_at AT TIME ZONE 'UTC')::date AS month,
+                   sum(c.tokens) AS tokens, sum(c.cost) AS cost
               FROM (
                   SELECT a.user_id, a.created_at, a.input_tokens::numeric + a.output_tokens AS tokens,
                          coalesce(a.cost_microusd, 0)::numeric AS cost
@@ -48,16 +59,14 @@ crate::sql_migration!(
                   SELECT r.user_id, r.created_at, -r.input_tokens::numeric - r.output_tokens,
                          -coalesce(r.cost_microusd, 0)::numeric
                     FROM removed r
-              ) c;
-        END IF;
-        FOR change IN
-            SELECT c.user_id, date_trunc('month', c.asked_at AT TIME ZONE 'UTC')::date AS month, sum(c.tokens) AS tokens,
-                   sum(c.cost) AS cost
-              FROM unnest(users, times, tokens_more, cost_more) AS c(user_id, asked_at, tokens, cost)
+              ) c
              WHERE c.user_id IS NOT NULL
-             GROUP BY 1, 2 HAVING sum(c.tokens) <> 0 OR sum(c.cost) <> 0
-             ORDER BY 1, 2
+             GROUP BY 1, 2 ORDER BY 1, 2;
+        END IF;
         LOOP
+            FETCH changes INTO change;
+            EXIT WHEN NOT FOUND;
+            CONTINUE WHEN change.tokens = 0 AND change.cost = 0;
             UPDATE usage_months m
                SET tokens = greatest(0, least(most, m.tokens + change.tokens)),
                    cost_microusd = greatest(0, least(most, m.cost_microusd + change.cost))
@@ -65,18 +74,14 @@ crate::sql_migration!(
             IF NOT FOUND THEN
                 -- Where another has begun it meanwhile, it has not seen what changes here.
                 INSERT INTO usage_months AS m (user_id, month, tokens, cost_microusd)
-                SELECT change.user_id, change.month,
-                       least(most, coalesce(sum(u.input_tokens::numeric + u.output_tokens), 0)),
-                       least(most, coalesce(sum(u.cost_microusd), 0))
-                  FROM usage u
-                 WHERE u.user_id = change.user_id
-                   AND u.created_at >= change.month::timestamp AT TIME ZONE 'UTC'
-                   AND u.created_at < (change.month + interval '1 month') AT TIME ZONE 'UTC'
+                SELECT change.user_id, change.month, u.tokens, u.cost_microusd
+                  FROM usage_of_month(change.user_id, change.month) u
                 ON CONFLICT (user_id, month) DO UPDATE
                    SET tokens = greatest(0, least(most, m.tokens + change.tokens)),
                        cost_microusd = greatest(0, least(most, m.cost_microusd + change.cost));
             END IF;
         END LOOP;
+        CLOSE changes;
         RETURN NULL;
     END
     $$;
@@ -90,5 +95,6 @@ crate::sql_migration!(
     DROP TRIGGER usage_changed ON usage;
     DROP TRIGGER usage_removed ON usage;
     DROP FUNCTION count_usage();
+    DROP FUNCTION usage_of_month(uuid, date);
     DROP TABLE usage_months;"
 );

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr};
 use shared::{
     database::{self, Origin, Tx},
     models::{
@@ -29,6 +29,8 @@ const KEEP: Duration = Duration::from_millis(400);
 const MOST: usize = 100;
 /// After trouble nobody is held for dead until everybody has had time to say otherwise: longer than a lease.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the end of an abandoned answer waits for what others hold: leases are not renewed meanwhile.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '300ms'";
 
 /// Starts the tasks, which end with `end`.
 ///
@@ -139,6 +141,7 @@ async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
                 "it was away".to_owned(),
             )));
         }
+        tx.orm().execute_unprepared(LOCK_TIMEOUT).await?;
         let own = app.chat.live().own();
         let Some(id) = generation::find_abandoned(&mut tx, &own).await? else {
             return Ok(());
@@ -146,7 +149,8 @@ async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
         if let Err(error) = end_abandoned(app, tx, id).await {
             let error = anyhow::Error::new(error);
             tracing::warn!(error = %format!("{error:#}"), generation = %id, "an abandoned answer cannot be ended");
-            generation::postpone(db, id).await?;
+            // Leases are renewed before the next one is tried.
+            return generation::postpone(db, id).await;
         }
     }
 }

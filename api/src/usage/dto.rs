@@ -208,6 +208,7 @@ impl From<Used> for MonthlyLimit {
             limit,
             used: amount,
             month,
+            ..
         } = used;
         let percentage = (i128::from(amount) * 100).checked_div(limit.into());
         Self {

@@ -1,5 +1,8 @@
 //! Calls of servers of which nobody tells what came: their worker was killed, or was stopped while Postgres was away.
 
+use std::time::Duration;
+
+use sea_orm::DbErr;
 use shared::{
     database::{Error, Result},
     models::call,
@@ -10,6 +13,8 @@ use super::Engine;
 
 /// Most calls that are looked at at a time.
 const BATCH: i64 = 500;
+/// Longest wait for a connection, which jobs may have: the sweep has more to do.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Accounts for calls whose run is over, and gives those that were found. Only those that were found the time `before`, too:
@@ -50,7 +55,9 @@ impl Engine {
     }
 
     async fn estimate(&self, id: Uuid) -> Result<bool> {
-        let mut tx = self.context.begin().await?;
+        let begun = tokio::time::timeout(PATIENCE, self.context.begin()).await;
+        let busy = |_| Error::Unavailable(DbErr::Custom("jobs have all connections".to_owned()));
+        let mut tx = begun.map_err(busy)??;
         let is_estimated = call::estimate(&mut tx, &self.context.usage_limits, id).await?;
         tx.commit().await?;
         Ok(is_estimated)

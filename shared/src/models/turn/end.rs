@@ -99,14 +99,16 @@ struct Changed {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message. Nothing is
-/// waited for.
+/// Of each turn in this order, like whoever ends one by itself: the generation, its conversation, its message, and last what
+/// its user uses in the month. Only that is waited for, and not for long, as all the others wait, too; then they are ended one by
+/// one.
 const ENDED: &str = "
         WITH ended AS (
             SELECT e.* FROM json_to_recordset($1::json) AS e(
                 generation uuid, message uuid, content jsonb, size_bytes int, token_count int, counted int, status text,
                 finish_reason text, error jsonb, figures jsonb, provider text, at timestamptz, told jsonb, month date,
                 spent_tokens bigint, spent_microusd bigint)
+             WHERE set_config('lock_timeout', '100ms', true) IS NOT NULL
         ), held AS MATERIALIZED (
             SELECT e.*, g.conversation_id AS conversation, g.user_id AS \"user\"
               FROM ended e
@@ -120,7 +122,8 @@ const LOCKED: &str = "
                FOR UPDATE OF g, c, m SKIP LOCKED";
 
 /// Where there are limits: what is used this month, which the database counts up in the same statement. As its row is held, a
-/// limit that comes near or is reached is found by one who ends such a turn by itself, and tells of it.
+/// limit that comes near or is reached is found by one who ends such a turn by itself, and tells of it. Rows are held in the
+/// order in which they are counted up.
 const MONTHS: &str = "
               JOIN users o ON o.id = g.user_id
               JOIN json_to_recordset($3::json) AS l(tier text, tokens bigint, cost_microusd bigint) ON l.tier = o.tier
@@ -136,7 +139,8 @@ const UNCROSSED: &str = "
                             WHEN u.near_cost_limit >= l.cost_microusd THEN l.cost_microusd
                             ELSE l.cost_microusd - l.cost_microusd / 5 END) IS NOT TRUE";
 const LOCKED_WITH_MONTHS: &str = "
-               FOR UPDATE OF g, c, m, u SKIP LOCKED";
+             ORDER BY g.user_id, e.month
+               FOR UPDATE OF g, c, m SKIP LOCKED FOR UPDATE OF u";
 
 const WRITTEN: &str = "
         ), taken AS (

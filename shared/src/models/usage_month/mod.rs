@@ -4,11 +4,14 @@
 //! the sums: before something is asked that costs, and after something was counted, in the same transaction, so that each limit
 //! is told of once. A transaction that counts comes to the row of `usage_months` last, as others of the user wait for it.
 
+mod told;
+
 use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 
+use self::told::{Crossed, Told};
 use super::user::Tier;
 use crate::{
     config::UsageLimits,
@@ -50,6 +53,8 @@ pub struct Used {
     pub used: i64,
     /// The first day of the month.
     pub month: NaiveDate,
+    /// Whether the user was told that it is reached.
+    pub is_told: bool,
 }
 
 impl Used {
@@ -103,7 +108,7 @@ pub fn month_of(at: DateTime<Utc>) -> NaiveDate {
 }
 
 /// Tells how much of each of their limits a user has used this month; nothing of those who have none, for whom nothing is
-/// read.
+/// read. A month of which nothing was counted yet is summed up from the ledger: it may hold what programs of before wrote.
 ///
 /// # Errors
 /// As the database fails.
@@ -114,9 +119,12 @@ pub async fn list(
     now: DateTime<Utc>,
 ) -> Result<Vec<Used>> {
     const SQL: &str = "
-        SELECT o.tier, coalesce(m.tokens, 0) AS tokens, coalesce(m.cost_microusd, 0) AS cost_microusd,
+        SELECT o.tier, coalesce(m.tokens, s.tokens) AS tokens,
+               coalesce(m.cost_microusd, s.cost_microusd) AS cost_microusd,
                m.near_tokens_limit, m.reached_tokens_limit, m.near_cost_limit, m.reached_cost_limit
-          FROM users o LEFT JOIN usage_months m ON m.user_id = o.id AND m.month = $2
+          FROM users o LEFT JOIN usage_months m ON m.user_id = o.id AND m.month = $2,
+               -- Where the month was begun it is asked for nobody, so that nothing is read.
+               LATERAL usage_of_month(CASE WHEN m.user_id IS NULL THEN o.id END, $2) s
          WHERE o.id = $1";
     if limits.is_none() {
         return Ok(Vec::new());
@@ -156,7 +164,7 @@ pub async fn tell(
         SELECT o.tier, m.tokens, m.cost_microusd,
                m.near_tokens_limit, m.reached_tokens_limit, m.near_cost_limit, m.reached_cost_limit
           FROM usage_months m JOIN users o ON o.id = m.user_id
-         WHERE m.user_id = $1 AND m.month = $2
+         WHERE m.user_id = $1 AND m.month = $2 AND o.deleted_at IS NULL
            FOR UPDATE OF m";
     let Some(user) = user.filter(|_| !limits.is_none()) else {
         return Ok(());
@@ -168,6 +176,29 @@ pub async fn tell(
         }
     }
     Ok(())
+}
+
+/// Tells of limits that a user has reached this month without anything being counted: as a limit was lowered, or by what was
+/// counted nowhere yet. The transaction must wait for nobody else after this.
+///
+/// # Errors
+/// As the database fails.
+pub async fn tell_late(
+    tx: &mut Tx,
+    limits: &UsageLimits,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    const SQL: &str = "
+        INSERT INTO usage_months (user_id, month, tokens, cost_microusd)
+        SELECT o.id, $2, s.tokens, s.cost_microusd
+          FROM users o, usage_of_month(o.id, $2) s
+         WHERE o.id = $1 AND o.deleted_at IS NULL
+        ON CONFLICT DO NOTHING";
+    let values = [user.into(), month_of(now).into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
+    tx.orm().execute_raw(statement).await?;
+    tell(tx, limits, Some(user), &[now]).await
 }
 
 async fn tell_of(
@@ -262,13 +293,15 @@ impl Row {
         let limits = limits.of(self.tier);
         let of = |unit, limit: Option<i64>, used, near, reached| {
             limit.map(|limit| {
+                let told = Told { near, reached };
                 let used = Used {
                     unit,
                     limit,
                     used,
                     month,
+                    is_told: told.is_reached(limit),
                 };
-                (used, Told { near, reached })
+                (used, told)
             })
         };
         let tokens = of(
@@ -297,68 +330,9 @@ impl Row {
     }
 }
 
-/// The largest limits of which it was told that they are near, and reached. A larger one, of an operator or of another tier, is
-/// another limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Told {
-    near: Option<i64>,
-    reached: Option<i64>,
-}
-
-/// What is to be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crossed {
-    Near,
-    Reached,
-}
-
-impl Told {
-    /// What is to be told now, and what has been told then. That a limit is reached tells of its nearness, too.
-    ///
-    /// Turns that are written together know the same rule (`turn::end`).
-    fn after(self, used: i64, limit: i64) -> (Self, Option<Crossed>) {
-        let is_new = |told: Option<i64>| told.is_none_or(|told| told < limit);
-        let near = self.near.max(Some(limit));
-        if used >= limit && is_new(self.reached) {
-            let reached = Some(limit);
-            (Self { near, reached }, Some(Crossed::Reached))
-        } else if used < limit && used >= near_to(limit) && is_new(self.near) {
-            (Self { near, ..self }, Some(Crossed::Near))
-        } else {
-            (self, None)
-        }
-    }
-}
-
-/// From where on a limit is near: four fifths.
-fn near_to(limit: i64) -> i64 {
-    limit - limit / 5
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_limit_is_told_of_once() {
-        let mut told = Told::default();
-        let mut tell = |used, limit| {
-            let (after, crossed) = told.after(used, limit);
-            told = after;
-            crossed
-        };
-        assert_eq!(tell(79, 100), None);
-        assert_eq!(tell(80, 100), Some(Crossed::Near));
-        assert_eq!(tell(99, 100), None);
-        assert_eq!(tell(100, 100), Some(Crossed::Reached));
-        assert_eq!(tell(500, 100), None);
-        // A larger one begins anew, and both at once are told as one.
-        assert_eq!(tell(500, 600), Some(Crossed::Near));
-        assert_eq!(tell(500, 100), None);
-        assert_eq!(tell(700, 600), Some(Crossed::Reached));
-        assert_eq!(tell(700, 700), Some(Crossed::Reached));
-        assert_eq!(tell(700, 600), None);
-    }
 
     #[test]
     fn a_month_ends_with_the_year() {
@@ -369,18 +343,12 @@ mod tests {
             limit: 5_500_000,
             used: 6_000_000,
             month,
+            is_told: false,
         };
         assert!(used.is_reached() && used.remaining() == 0);
         assert_eq!(
             used.to_string(),
             "the 5.50 US dollars of this month are used; the next month begins at 2027-01-01T00:00:00Z"
         );
-    }
-
-    #[test]
-    fn small_limits_are_near_before_they_are_reached_where_they_can_be() {
-        for (limit, near) in [(0, 0), (1, 1), (4, 4), (5, 4), (10, 8), (11, 9)] {
-            assert_eq!(near_to(limit), near, "{limit}");
-        }
     }
 }
