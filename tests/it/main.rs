@@ -123,6 +123,7 @@ mod transcriptions;
 mod transport;
 mod uploads;
 mod usage_limits;
+mod usage_months;
 mod variant_requests;
 mod variants;
 mod verify;

@@ -27,18 +27,18 @@ use crate::{
     transcriptions::{SAID, transcribed},
 };
 
-const LIMITS: &str = "/api/v1/usage/limits";
+pub(crate) const LIMITS: &str = "/api/v1/usage/limits";
 /// What an answer of one word takes, in tokens.
-const ANSWER: i64 = 12;
+pub(crate) const ANSWER: i64 = 12;
 
-fn limits(tokens: Option<&str>, usd: Option<&str>) -> UsageLimitArgs {
+pub(crate) fn limits(tokens: Option<&str>, usd: Option<&str>) -> UsageLimitArgs {
     UsageLimitArgs {
         usage_limit_tokens_per_month: tokens.map(str::to_owned),
         usage_limit_usd_per_month: usd.map(str::to_owned),
     }
 }
 
-async fn limited(provider: &Provider, usage_limits: UsageLimitArgs) -> (TestApp, Actor) {
+pub(crate) async fn limited(provider: &Provider, usage_limits: UsageLimitArgs) -> (TestApp, Actor) {
     let app = TestApp::with(Options {
         providers: provider.args("sk-1"),
         usage_limits,
@@ -50,7 +50,7 @@ async fn limited(provider: &Provider, usage_limits: UsageLimitArgs) -> (TestApp,
 }
 
 /// Events of limits: what happened, and of which limit.
-async fn told(app: &TestApp) -> Vec<(String, String)> {
+pub(crate) async fn told(app: &TestApp) -> Vec<(String, String)> {
     sqlx::query_as(
         "SELECT kind, data ->> 'limit' FROM events WHERE kind LIKE 'usage.%' ORDER BY kind, data ->> 'limit'",
     )
@@ -59,12 +59,12 @@ async fn told(app: &TestApp) -> Vec<(String, String)> {
     .unwrap()
 }
 
-fn event(name: &str, limit: &str) -> (String, String) {
+pub(crate) fn event(name: &str, limit: &str) -> (String, String) {
     (format!("usage.limit_{name}"), limit.to_owned())
 }
 
 /// Tokens and cost of the months of a user.
-async fn months(database: &TestDatabase, user: UserId) -> Vec<(i64, i64)> {
+pub(crate) async fn months(database: &TestDatabase, user: UserId) -> Vec<(i64, i64)> {
     sqlx::query_as("SELECT tokens, cost_microusd FROM usage_months WHERE user_id = $1")
         .bind(user.0)
         .fetch_all(database.pool())

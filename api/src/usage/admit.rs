@@ -34,8 +34,8 @@ pub(crate) async fn admit(app: &App, db: &impl ConnectionTrait, user: UserId) ->
     })
 }
 
-/// Tells of a limit that nothing was counted for since it is reached, as it was lowered: in a transaction of its own, as that
-/// of the request comes to nothing.
+/// Tells of a limit that is reached without anything being counted since, as where it was lowered: in a transaction of its own,
+/// as that of the request comes to nothing.
 async fn tell(app: App, user: UserId) {
     // Where others count for the user they tell of it, or the next who is refused does.
     let Some(_turn) = app.counting.turn_now(user) else {

@@ -17,11 +17,11 @@ const MICROUSD: i64 = 1_000_000;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct UsageLimitArgs {
     /// Tokens that a user may use in a calendar month of UTC, 0 to 1000000000000000: a number for everybody, or by tier (free,
-    /// pro, enterprise) like free=100000,pro=5000000 [default: no limit]
+    /// pro, enterprise) like free=100000,pro=5000000; sounds have none [default: no limit]
     #[arg(long, env = "USAGE_LIMIT_TOKENS_PER_MONTH")]
     pub usage_limit_tokens_per_month: Option<String>,
     /// US dollars that a user may cost in a calendar month of UTC, 0 to 1000000000: a number for everybody, or by tier like
-    /// free=0.50,pro=20 [default: no limit]
+    /// free=0.50,pro=20; calls without a known price cost nothing [default: no limit]
     #[arg(long, env = "USAGE_LIMIT_USD_PER_MONTH")]
     pub usage_limit_usd_per_month: Option<String>,
 }

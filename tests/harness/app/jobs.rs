@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::queue::{self, Enqueue, Enqueued, Job};
+use uuid::Uuid;
 use worker::{registry::Registry, runner::Runner};
 
 use super::TestApp;
@@ -39,6 +40,12 @@ impl TestApp {
         self.inline.lock().await.sweep().await
     }
 
+    /// Looks once for calls whose run is over, and accounts for those that were found `before`, too. Gives those that were found.
+    pub async fn sweep_calls(&self, before: &[Uuid]) -> Vec<Uuid> {
+        let inline = self.inline.lock().await;
+        inline.sweep_calls(before).await.expect("a sweep")
+    }
+
     /// Looks once for objects of uploads that came to nothing.
     pub async fn sweep_objects(&self) -> usize {
         self.inline.lock().await.sweep_objects().await
@@ -60,7 +67,7 @@ impl TestApp {
         change: impl FnOnce(&mut worker::runner::Settings),
     ) -> Runner {
         let mut settings = self.worker.settings.clone();
-        settings.worker_id = format!("test:{}", uuid::Uuid::new_v4());
+        settings.worker_id = format!("test:{}", Uuid::new_v4());
         change(&mut settings);
         let direct = &self.worker.common.database.direct;
         Runner::start(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{Engine, Finished, Settings, Transport};
 use crate::{context::Context, registry::Registry};
@@ -66,6 +67,15 @@ impl Inline {
     /// Looks once for jobs of dead workers, and tells how many there were.
     pub async fn sweep(&self) -> usize {
         self.engine.sweep_expired().await
+    }
+
+    /// Looks once for calls whose run is over, and accounts for those that were found the time `before`, too. Gives those that
+    /// were found.
+    ///
+    /// # Errors
+    /// As the database fails.
+    pub async fn sweep_calls(&self, before: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+        self.engine.sweep_calls(before).await
     }
 
     /// Looks once for objects of uploads that came to nothing, and tells how many there were.
