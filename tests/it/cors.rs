@@ -155,7 +155,7 @@ async fn without_origins_no_page_is_shared_with() {
         .header("origin", APP)
         .header("access-control-request-method", "GET");
     let reply = nobody.send(request).await;
-    assert_eq!(reply.headers["allow"], "GET,HEAD,PATCH");
+    assert_eq!(reply.headers["allow"], "GET,HEAD,PATCH,DELETE");
     for name in [
         "access-control-allow-origin",
         "access-control-allow-methods",

@@ -20,7 +20,7 @@ async fn unknown_routes_and_methods_are_problems() {
         ("PUT", "/api/v1/auth/login", "POST"),
         ("GET", "/api/v1/auth/login", "POST"),
         ("OPTIONS", "/api/v1/auth/login", "POST"),
-        ("TRACE", "/api/v1/users/me", "GET,HEAD,PATCH"),
+        ("TRACE", "/api/v1/users/me", "GET,HEAD,PATCH,DELETE"),
         ("BREW", "/api/v1/webhooks", "POST,GET,HEAD"),
         ("POST", "/api/health", "GET,HEAD"),
     ] {
