@@ -5,11 +5,14 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, Condition, ConnectionTrait, FromQueryResult, JoinType, PaginatorTrait,
-    QueryOrder, QuerySelect, Value, entity::prelude::*,
+    QuerySelect, entity::prelude::*,
 };
 use serde::{Deserialize, Serialize};
 
-use super::user::{self, Role, Status};
+use super::{
+    page,
+    user::{self, Role, Status},
+};
 use crate::{
     database::{Error, Refusal, Result, Tx},
     ids::{ApiKeyId, UserId},
@@ -220,19 +223,8 @@ pub async fn list(
     before: Option<(DateTime<Utc>, ApiKeyId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::UserId.eq(user));
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    let query = Entity::find().filter(Column::UserId.eq(user));
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 /// Deletes a key of `user`, at once.

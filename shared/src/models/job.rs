@@ -1,12 +1,13 @@
 //! Jobs, as their users see them. The engine's own statements are in `queue` and in the worker.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{Condition, ConnectionTrait, QueryOrder, QuerySelect, entity::prelude::*};
+use sea_orm::{Condition, ConnectionTrait, entity::prelude::*};
 use serde_json::Value;
 
 use crate::{
     database::{Error, Result},
     ids::{JobId, UserId},
+    models::page,
 };
 
 /// A row of `jobs`, all columns.
@@ -203,16 +204,5 @@ pub async fn list(
     if let Some(kind) = &filter.kind {
         query = query.filter(Column::Kind.eq(kind));
     }
-    if let Some((created_at, id)) = filter.before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), sea_orm::Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    Ok(page::newest(query, filter.before, limit).all(db).await?)
 }

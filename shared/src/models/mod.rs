@@ -18,6 +18,7 @@ pub mod job;
 mod latest_try;
 pub mod message;
 pub mod notification;
+mod page;
 pub mod pending_object;
 pub mod project;
 pub mod provider_key;

@@ -1,14 +1,12 @@
 //! What users are told inside the product.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DbBackend, PaginatorTrait, QueryOrder, QuerySelect, Statement, Value,
-    entity::prelude::*,
-};
+use sea_orm::{ConnectionTrait, DbBackend, PaginatorTrait, Statement, entity::prelude::*};
 
 use crate::{
     database::{Error, Result, Tx},
     ids::{NotificationId, UserId},
+    models::page,
 };
 
 /// A row of `notifications`.
@@ -160,18 +158,7 @@ pub async fn list(
         Some(false) => query = query.filter(Column::ReadAt.is_not_null()),
         None => {}
     }
-    if let Some((created_at, id)) = filter.before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    Ok(page::newest(query, filter.before, limit).all(db).await?)
 }
 
 /// Counts what `user` has not read.

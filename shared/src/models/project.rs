@@ -2,14 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, QueryOrder, QuerySelect, Value, entity::prelude::*,
-    sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, QuerySelect, entity::prelude::*, sea_query::LockType,
 };
 
 use crate::{
     database::{Error, Result, Tx},
     ids::{ProjectId, UserId},
-    models::conversation,
+    models::{conversation, page},
 };
 
 /// A row of `projects`.
@@ -121,19 +120,8 @@ pub async fn list(
     before: Option<(DateTime<Utc>, ProjectId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::UserId.eq(user));
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    let query = Entity::find().filter(Column::UserId.eq(user));
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 impl Model {

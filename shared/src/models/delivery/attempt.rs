@@ -1,10 +1,7 @@
 //! Tries of a delivery.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Select, Statement, Value,
-    entity::prelude::*,
-};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +9,7 @@ pub use super::details::{Details, Timings, Tls};
 use crate::{
     database::{Result, Tx},
     ids::{AttemptId, DeliveryId, WebhookId},
+    models::page,
 };
 
 /// How the error of a try begins that the guard refused.
@@ -125,27 +123,6 @@ pub async fn record(tx: &mut Tx, delivery: DeliveryId, of: Try) -> Result<bool> 
     Ok(tx.orm().execute_raw(statement).await?.rows_affected() > 0)
 }
 
-/// The newest `limit` of some tries.
-async fn newest(
-    db: &impl ConnectionTrait,
-    mut tries: Select<Entity>,
-    before: Option<(DateTime<Utc>, AttemptId)>,
-    limit: u64,
-) -> Result<Vec<Model>> {
-    if let Some((created_at, id)) = before {
-        tries = tries.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(tries
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
-}
-
 /// Lists tries of a delivery, newest first; whose it is was checked with the delivery.
 ///
 /// # Errors
@@ -157,7 +134,7 @@ pub async fn list(
     limit: u64,
 ) -> Result<Vec<Model>> {
     let tries = Entity::find().filter(Column::DeliveryId.eq(delivery));
-    newest(db, tries, before, limit).await
+    Ok(page::newest(tries, before, limit).all(db).await?)
 }
 
 /// Which tries of an endpoint are listed.
@@ -191,5 +168,5 @@ pub async fn list_of_webhook(
             .filter(error.is_not_null())
             .filter(error.like(blocked)),
     };
-    newest(db, tries, filter.before, limit).await
+    Ok(page::newest(tries, filter.before, limit).all(db).await?)
 }

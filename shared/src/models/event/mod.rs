@@ -4,8 +4,8 @@ mod withdrawing;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, QueryOrder, QuerySelect, Statement,
-    entity::prelude::*, sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, DbBackend, QuerySelect, Statement, entity::prelude::*,
+    sea_query::LockType,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::{
     database::{Error, Result, Tx},
     events,
     ids::{EventId, UserId},
+    models::page,
 };
 
 const NOT_FOUND: Error = Error::NotFound("event");
@@ -119,7 +120,7 @@ pub async fn list(
     if let Some(kinds) = kinds {
         query = query.filter(Column::Kind.is_in(kinds.iter().copied()));
     }
-    page(db, query, before, limit).await
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 /// Lists events of these names of all users, newest first.
@@ -140,27 +141,7 @@ pub async fn list_of_all_users(
     let query = Entity::find()
         .filter(Expr::cust(shown))
         .filter(Column::Kind.is_in(kinds.iter().copied()));
-    page(db, query, before, limit).await
-}
-
-async fn page(
-    db: &impl ConnectionTrait,
-    mut query: Select<Entity>,
-    before: Option<(DateTime<Utc>, EventId)>,
-    limit: u64,
-) -> Result<Vec<Model>> {
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), sea_orm::Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 /// Finds the events of deliveries.

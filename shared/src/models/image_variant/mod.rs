@@ -15,7 +15,7 @@ use sea_orm::{
 
 pub use self::making::{Made, close, complete, complete_standard, reopen};
 pub(super) use self::making::{begin_standard, close_standard, reopen_standard};
-use super::image::Status;
+use super::{image::Status, page};
 use crate::{
     database::{Error, Refusal, Result, Tx},
     ids::{AttachmentId, JobId, VariantId},
@@ -165,19 +165,8 @@ pub async fn list(
     before: Option<(DateTime<Utc>, VariantId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::AttachmentId.eq(attachment));
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), sea_orm::Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    let query = Entity::find().filter(Column::AttachmentId.eq(attachment));
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 /// Lists variants of some attachments by age: the standard ones first, and of one attachment all.

@@ -9,11 +9,14 @@ pub mod spent;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, JoinType, QueryOrder,
-    QuerySelect, Statement, Value, entity::prelude::*, sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, JoinType, QuerySelect,
+    Statement, entity::prelude::*, sea_query::LockType,
 };
 
-use super::user::{self, Role, Status};
+use super::{
+    page,
+    user::{self, Role, Status},
+};
 use crate::{
     database::{Error, Result, Tx},
     ids::{SessionId, UserId},
@@ -233,19 +236,7 @@ pub async fn list(
     limit: u64,
     now: DateTime<Utc>,
 ) -> Result<Vec<Model>> {
-    let mut query = live(user, now);
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    Ok(page::newest(live(user, now), before, limit).all(db).await?)
 }
 
 /// Whether a login of `user` that is good at `now` was refreshed last from this address.

@@ -18,8 +18,8 @@ mod subscribed;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, Value,
-    entity::prelude::*, sea_query::LockType,
+    ActiveValue::Set, ConnectionTrait, PaginatorTrait, QueryOrder, QuerySelect, entity::prelude::*,
+    sea_query::LockType,
 };
 
 use self::secrets::SigningKey;
@@ -31,7 +31,7 @@ pub use self::{
     settings::{Ordering, Schedule, Scope, Settings},
     subscribed::{Subscribed, find_subscribed, find_subscribed_admins},
 };
-use super::user;
+use super::{page, user};
 use crate::{
     database::{Error, Refusal, Result, Tx},
     ids::{SecretId, UserId, WebhookId},
@@ -296,19 +296,7 @@ pub async fn list(
     before: Option<(DateTime<Utc>, WebhookId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = of_user(user);
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    Ok(page::newest(of_user(user), before, limit).all(db).await?)
 }
 
 /// Deletes all endpoints of `user`, who is going.

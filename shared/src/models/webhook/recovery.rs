@@ -5,8 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, QueryOrder as _,
-    QuerySelect as _, Statement, Value, entity::prelude::*,
+    ActiveValue::Set, ConnectionTrait, DbBackend, FromQueryResult, Statement, entity::prelude::*,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,6 +14,7 @@ use crate::{
     database::{Error, Refusal, Result, Tx},
     ids::{DeliveryId, JobId, RecoveryId, WebhookId},
     jobs::RecoverWebhook,
+    models::page,
     queue::{self, End, Enqueue},
 };
 
@@ -157,19 +157,8 @@ pub async fn list(
     before: Option<(DateTime<Utc>, RecoveryId)>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    let mut query = Entity::find().filter(Column::WebhookId.eq(webhook));
-    if let Some((created_at, id)) = before {
-        query = query.filter(Expr::cust_with_values(
-            "(created_at, id) < ($1, $2)",
-            [created_at.into(), Value::from(id)],
-        ));
-    }
-    Ok(query
-        .order_by_desc(Column::CreatedAt)
-        .order_by_desc(Column::Id)
-        .limit(limit)
-        .all(db)
-        .await?)
+    let query = Entity::find().filter(Column::WebhookId.eq(webhook));
+    Ok(page::newest(query, before, limit).all(db).await?)
 }
 
 /// Finds a recovery that has not ended, for its job, with its endpoint, which is kept from being deleted until the
