@@ -25,8 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     caller::Caller, chat::Chat, config::ApiConfig, error::Result, extract::Rooms,
-    jobs::watch::Watch, limits::Limits, metrics::Metrics, middleware::RequestId, usage::Counting,
-    write::Write,
+    jobs::watch::Watch, limits::Limits, metrics::Metrics, middleware::RequestId, write::Write,
 };
 
 /// How services of tools are told who asks; their operators want to know whom to write to.
@@ -66,8 +65,6 @@ pub(crate) struct Parts {
     pub sounds: Arc<Semaphore>,
     /// How often things may be done.
     pub limits: Limits,
-    /// Turns of users whose usage is counted.
-    pub counting: Counting,
     /// Tells of changes of jobs.
     pub watch: Watch,
     /// Answers of models.
@@ -156,7 +153,6 @@ impl App {
             scratch: Scratch::open("api").context("no folder for temporary files")?,
             sounds: Arc::new(Semaphore::new(SOUNDS)),
             limits: Limits::new(redis.clone(), clock.clone()),
-            counting: Counting::default(),
             chat: Chat::new(models, &db, closing.clone()),
             db,
             redis,

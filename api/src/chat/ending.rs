@@ -142,7 +142,7 @@ impl Making {
                 Err(error) => tracing::debug!(error = %error, "an answer is ended by itself"),
             }
         }
-        let _turn = app.counting.turn(row.user_id).await;
+        let _turn = app.ledger.turn(row.user_id).await;
         let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
         if generation::take(&mut tx, self.tries.id).await?.is_none() {
             return Ok(None);

@@ -30,7 +30,7 @@ const MOST: usize = 100;
 /// After trouble nobody is held for dead until everybody has had time to say otherwise: longer than a lease.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the end of an abandoned answer waits for what others hold: leases are not renewed meanwhile.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '300ms'";
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
 
 /// Starts the tasks, which end with `end`.
 ///
@@ -132,7 +132,9 @@ async fn keep_some(app: &App, db: &DatabaseConnection, own: &[Uuid]) -> database
 
 /// Ends answers that nobody makes any more.
 async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
-    loop {
+    let begun = Instant::now();
+    // The others wait until leases are renewed again.
+    while begun.elapsed() < KEEP {
         let asked = Instant::now();
         let mut tx = Tx::begin(db, &app.redis, Origin::default()).await?;
         if asked.elapsed() > PATIENCE / 2 {
@@ -153,6 +155,7 @@ async fn sweep(app: &App, db: &DatabaseConnection) -> database::Result<()> {
             return generation::postpone(db, id).await;
         }
     }
+    Ok(())
 }
 
 async fn end_abandoned(app: &App, mut tx: Tx, id: Uuid) -> database::Result<()> {

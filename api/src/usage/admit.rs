@@ -38,7 +38,7 @@ pub(crate) async fn admit(app: &App, db: &impl ConnectionTrait, user: UserId) ->
 /// as that of the request comes to nothing.
 async fn tell(app: App, user: UserId) {
     // Where others count for the user they tell of it, or the next who is refused does.
-    let Some(_turn) = app.counting.turn_now(user) else {
+    let Some(_turn) = app.ledger.turn_now(user) else {
         return;
     };
     if let Err(error) = try_tell(&app, user).await {

@@ -1,13 +1,12 @@
 //! What a user's answers took: tokens and money, by the ledger, and what of it a month allows.
 
 mod admit;
-mod counting;
 mod dto;
 mod routes;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) use self::{admit::admit, counting::Counting, dto::MonthlyLimit};
+pub(crate) use self::{admit::admit, dto::MonthlyLimit};
 use crate::app::App;
 
 /// The feature's routes.

@@ -15,8 +15,6 @@ use shared::{
 use super::{Outcome, Run, TURN, purge_conversation};
 use crate::context::JobContext;
 
-/// Jobs that one transaction cancels.
-const JOBS: u64 = 100;
 /// Rows of a table that one transaction deletes: few, so that it is short.
 const ROWS: u64 = 500;
 
@@ -79,7 +77,7 @@ async fn remove_all(ctx: &JobContext, user: UserId) -> anyhow::Result<bool> {
             return Ok(false);
         }
         let mut tx = ctx.begin().await?;
-        let last = user::cancel_jobs(&mut tx, user, after, JOBS).await?;
+        let last = user::cancel_next_job(&mut tx, user, after).await?;
         tx.commit().await?;
         if last.is_none() && after.is_none() {
             break;

@@ -268,7 +268,7 @@ impl Making {
         let Tries {
             app, id, attempts, ..
         } = &self.tries;
-        let _turn = app.counting.turn(self.user).await;
+        let _turn = app.ledger.turn(self.user).await;
         let mut tx = Tx::begin(&app.db, &app.redis, self.origin.clone()).await?;
         if generation::take(&mut tx, *id).await?.is_none() {
             return Ok(());

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    purging::{Walked, cancel_jobs, end_purge, is_deleted, purge_again, purge_rows},
+    purging::{Walked, cancel_next_job, end_purge, is_deleted, purge_again, purge_rows},
     standing::{PresenceSharing, Role, Status, Tier},
 };
 use crate::{

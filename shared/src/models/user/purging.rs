@@ -22,6 +22,9 @@ const GRACE: TimeDelta = TimeDelta::minutes(15);
 /// Until it is looked again whether the account's last jobs and answers have ended, and its endpoints have gone.
 const PAUSE: Duration = Duration::from_mins(1);
 
+/// Most rows of what came while the rest went.
+const LAST: u64 = 100;
+
 /// Each removes up to `$2` rows of the account `$1`, in this order: what would go along with a row in any number goes before it.
 /// Rows are locked before they are counted, so that two runs do not find the same ones and take that for the end.
 const ROWS: [&str; 9] = [
@@ -99,37 +102,36 @@ async fn find_deleted_at(db: &impl ConnectionTrait, user: UserId) -> Result<Opti
 /// Where a walk over the jobs of a deleted account is.
 pub type Walked = (DateTime<Utc>, JobId);
 
-/// Cancels some jobs of a deleted account that were asked for after `after`, and tells the last of them; none when there are no
-/// more. Those that have ended, or were told to, are passed by.
+/// Cancels the next job of a deleted account that was asked for after `after`, and tells it; none when there are no more. Those
+/// that have ended, or were told to, are passed by, and so are those of deliveries that are there: they go with their endpoint.
+/// One in a transaction, as what is locked keeps workers from claiming.
 ///
 /// # Errors
 /// As the database fails.
-pub async fn cancel_jobs(
+pub async fn cancel_next_job(
     tx: &mut Tx,
     user: UserId,
     after: Option<Walked>,
-    limit: u64,
 ) -> Result<Option<Walked>> {
     const SQL: &str = "
         SELECT created_at, id FROM jobs
-         WHERE user_id = $1 AND (created_at, id) > ($3, $4)
+         WHERE user_id = $1 AND (created_at, id) > ($2, $3)
            AND state IN ('queued', 'parked', 'dispatched', 'running') AND cancel_requested_at IS NULL
-         ORDER BY created_at, id LIMIT $2";
+           AND (kind <> 'deliver_webhook'
+                OR NOT EXISTS (SELECT FROM deliveries d WHERE d.id = (payload ->> 'delivery')::uuid))
+         ORDER BY created_at, id LIMIT 1";
     let (time, job) = after.unwrap_or((DateTime::UNIX_EPOCH, JobId(Uuid::nil())));
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values: [Value; 4] = [user.into(), limit.into(), time.into(), job.into()];
+    let values: [Value; 3] = [user.into(), time.into(), job.into()];
     let found = Statement::from_sql_and_values(DbBackend::Postgres, SQL, values);
-    let mut last = None;
-    let rows = tx.orm().query_all_raw(found).await?;
-    for row in &rows {
-        let job: JobId = row.try_get("", "id")?;
-        match queue::cancel(tx, user, job).await {
-            Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
-            Err(error) => return Err(error),
-        }
-        last = Some((row.try_get("", "created_at")?, job));
+    let Some(row) = tx.orm().query_one_raw(found).await? else {
+        return Ok(None);
+    };
+    let job: JobId = row.try_get("", "id")?;
+    match queue::cancel(tx, user, job).await {
+        Ok(_) | Err(Error::Refused(Refusal::JobEnded)) => {}
+        Err(error) => return Err(error),
     }
-    Ok(last)
+    Ok(Some((row.try_get("", "created_at")?, job)))
 }
 
 /// Removes some rows of one table that are a deleted account's, and tells how many; zero when no table has any more. Its
@@ -147,15 +149,17 @@ pub async fn purge_rows(tx: &mut Tx, user: UserId, limit: u64) -> Result<u64> {
     purge_events(tx, user, limit).await
 }
 
-/// Removes some events of a deleted account, with what administrators are sent of them; the jobs of that are ended, as others
-/// may wait for them. Events stay as long as an endpoint of the account does: its deliveries are removed with it.
+/// Removes some events of a deleted account, with what administrators are sent of them; the jobs of that are ended before, one in
+/// a transaction, as others may wait for them. Events stay as long as an endpoint of the account does: its deliveries are removed
+/// with it.
 async fn purge_events(tx: &mut Tx, user: UserId, limit: u64) -> Result<u64> {
     // Locked, so that nothing is sent again meanwhile.
     const SOME: &str = "
         SELECT id FROM events WHERE user_id = $1 AND kind <> 'user.deleted'
            AND NOT EXISTS (SELECT FROM webhooks WHERE user_id = $1) LIMIT $2 FOR UPDATE";
     const WAITING: &str = "
-        SELECT job_id FROM deliveries WHERE event_id = ANY($1) AND status = 'pending' AND job_id IS NOT NULL";
+        SELECT d.job_id FROM deliveries d JOIN jobs j ON j.id = d.job_id
+         WHERE d.event_id = ANY($1) AND d.status = 'pending' AND j.state IN ('queued', 'parked', 'dispatched') LIMIT 1";
     const REMOVE: &str = "DELETE FROM events WHERE id = ANY($1)";
     let mut events: Vec<Uuid> = Vec::new();
     for row in tx.orm().query_all_raw(statement(SOME, user, limit)).await? {
@@ -166,9 +170,9 @@ async fn purge_events(tx: &mut Tx, user: UserId, limit: u64) -> Result<u64> {
     }
     let waiting =
         Statement::from_sql_and_values(DbBackend::Postgres, WAITING, [events.clone().into()]);
-    let waiting = tx.orm().query_all_raw(waiting).await?;
-    for row in &waiting {
+    if let Some(row) = tx.orm().query_one_raw(waiting).await? {
         queue::end_queued(tx, row.try_get("", "job_id")?, &End::Cancelled).await?;
+        return Ok(1);
     }
     let remove = Statement::from_sql_and_values(DbBackend::Postgres, REMOVE, [events.into()]);
     Ok(tx.orm().execute_raw(remove).await?.rows_affected())
@@ -200,6 +204,10 @@ pub async fn end_purge(tx: &mut Tx, user: UserId) -> Result<Option<Duration>> {
         .unwrap_or_default();
     if !wait.is_zero() {
         return Ok(Some(wait));
+    }
+    // Nobody writes any more: what came since it was looked at last goes, too.
+    if purge_rows(tx, user, LAST).await? > 0 {
+        return Ok(Some(Duration::ZERO));
     }
     let end = Statement::from_sql_and_values(DbBackend::Postgres, END, [user.into()]);
     tx.orm().execute_raw(end).await?;

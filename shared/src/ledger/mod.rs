@@ -4,17 +4,20 @@
 //! must neither wait for its row of the ledger nor fail by it: each row has a task of its own, which goes on while the
 //! database is away. Of a call whose row is never written, the note stays; workers find that it is over, and account for it.
 
-use std::time::Duration;
+mod counting;
+
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use self::counting::Counting;
 use crate::{
     config::UsageLimits,
     database::{self, Error, Origin, Tx},
-    ids::{JobId, UsageId},
+    ids::{JobId, UsageId, UserId},
     models::{call, usage::Model, usage_month},
     redis::Redis,
 };
@@ -29,6 +32,7 @@ pub struct Ledger {
     db: DatabaseConnection,
     redis: Redis,
     limits: UsageLimits,
+    counting: Arc<Counting>,
     tasks: TaskTracker,
     /// A future may be dropped where no runtime is entered.
     runtime: Handle,
@@ -59,9 +63,20 @@ impl Ledger {
             db,
             redis,
             limits,
+            counting: Arc::default(),
             tasks,
             runtime: Handle::current(),
         }
+    }
+
+    /// Waits for a turn of a user whose usage is to be counted, which is to be had before a connection is.
+    pub async fn turn(&self, user: UserId) -> Option<SemaphorePermit<'_>> {
+        self.counting.turn(user).await
+    }
+
+    /// A turn of a user, if there is one at once.
+    pub fn turn_now(&self, user: UserId) -> Option<SemaphorePermit<'_>> {
+        self.counting.turn_now(user)
     }
 
     /// Notes that this run of a job is about to ask a server; `estimate` is the row of that, if nobody tells what came of it.
@@ -160,6 +175,10 @@ impl Ledger {
 
     /// Writes a row, and tells of limits that are near or reached by it.
     async fn settle(&self, row: &Model) -> database::Result<()> {
+        let _turn = match row.user_id {
+            Some(user) => self.turn(user).await,
+            None => None,
+        };
         if self.limits.is_none() {
             return call::settle(&self.db, row).await;
         }
