@@ -185,6 +185,7 @@ async fn all_that_happens_in_a_minute_without_redis_is_delivered_once() {
 enum Trick {
     EndlessBody,
     ByteAtATime,
+    GoneByteAtATime,
     LargeHead,
     Silence,
     RedirectToLoopback,
@@ -232,16 +233,13 @@ async fn play(mut stream: TcpStream, trick: Trick) {
             {}
         }
         Trick::ByteAtATime => {
-            let mut second = tokio::time::interval(Duration::from_secs(1));
-            for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
-                .iter()
-                .cycle()
-            {
-                second.tick().await;
-                if stream.write_all(&[*byte]).await.is_err() {
-                    break;
-                }
-            }
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n";
+            drip(&mut stream, head).await;
+        }
+        Trick::GoneByteAtATime => {
+            let head = b"HTTP/1.1 410 Gone\r\ncontent-length: 100\r\n\r\n";
+            let _ = stream.write_all(head).await;
+            drip(&mut stream, b"x").await;
         }
         Trick::LargeHead => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nx-large: ").await;
@@ -258,6 +256,17 @@ async fn play(mut stream: TcpStream, trick: Trick) {
             let head =
                 b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
             let _ = stream.write_all(head).await;
+        }
+    }
+}
+
+/// Sends these bytes over and over, one a second.
+async fn drip(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    for byte in bytes.iter().cycle() {
+        second.tick().await;
+        if stream.write_all(&[*byte]).await.is_err() {
+            break;
         }
     }
 }
@@ -346,5 +355,26 @@ async fn an_endpoints_own_time_limit_counts_and_the_try_is_told() {
         .await
         .unwrap();
     app.run_due_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_it_is_gone_and_no_end_of_it_is_switched_off() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let server = Hostile::start(Trick::GoneByteAtATime).await;
+    let id = endpoint(&ana, &server.url(), json!({ "timeoutSeconds": 1 })).await;
+    app.ocr_completed(&ana, "text").await;
+    app.run_due_jobs().await;
+    let path = format!("{WEBHOOKS}/{id}");
+    let told = ana.get(&path).await.expect(200);
+    assert_eq!(told["disabledReason"], "the endpoint answered 410 Gone");
+    let attempts = ana.get(&format!("{path}/attempts")).await.expect(200);
+    let attempt = &attempts["data"][0];
+    assert_eq!(attempt["statusCode"], 410);
+    assert_eq!(attempt["errorCode"], "timeout");
+    assert_eq!(attempt["responseHeaders"]["content-length"], "100");
+    assert_eq!(attempt["responseTruncated"], true);
+    app.expect_failed(1);
     app.finish().await;
 }

@@ -43,9 +43,9 @@ pub(super) struct DeliveryAttempt {
     payload: Option<Value>,
     /// What became of it.
     status: Outcome,
-    /// Whether the endpoint answered with 2xx.
+    /// Whether the endpoint answered with 2xx, and its answer did not break off.
     success: bool,
-    /// The status with which the endpoint answered; 0 for no answer.
+    /// The status with which the endpoint answered, even if the rest of its answer did not come; 0 for no answer.
     #[schema(minimum = 0, maximum = 999)]
     status_code: i16,
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.
@@ -62,7 +62,7 @@ pub(super) struct DeliveryAttempt {
     /// The first 16 KiB of the answer, as text, with `[redacted]` for signatures and values of custom headers; null if there was no
     /// answer.
     response_body: Option<String>,
-    /// Whether the answer was longer than what is read of one.
+    /// Whether the answer was longer than what is read of one, or broke off.
     response_truncated: bool,
     /// The address to which it was sent; null if it was not.
     address: Option<String>,

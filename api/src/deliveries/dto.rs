@@ -39,9 +39,9 @@ pub(super) struct Delivery {
     /// The body that is sent: `{type, timestamp, data}`.
     #[schema(value_type = Object)]
     pub(super) payload: Value,
-    /// Whether the endpoint answered with 2xx.
+    /// Whether the endpoint answered with 2xx, and its answer did not break off.
     success: bool,
-    /// The status with which the endpoint answered; 0 for no answer.
+    /// The status with which the endpoint answered, even if the rest of its answer did not come; 0 for no answer.
     #[schema(minimum = 0, maximum = 999)]
     status_code: i16,
     /// Why it did not succeed, for people; begins with `blocked:` if its address is not allowed.

@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::timeout;
+use tokio::time::{self, timeout_at};
 use url::Url;
 
 use super::{
@@ -99,37 +99,58 @@ pub(super) async fn carry_out(
     target: &Target<'_>,
 ) -> Sent {
     let call = Call::follow(&mut request);
-    let mut first_byte = None;
-    let exchange = async {
-        let response = client
-            .request(request)
-            .await
-            .map_err(|error| SendError::of(&error, target))?;
-        first_byte = Some(begun.elapsed());
-        let (head, body) = response.into_parts();
-        let (body, truncated) = read_capped(body, limits.max_answer_bytes)
-            .await
-            .map_err(|error| SendError::of(&error, target))?;
-        Ok::<_, SendError>(Answer {
-            status: head.status,
-            version: head.version,
-            headers: head.headers,
-            body,
-            truncated,
-            duration: begun.elapsed(),
-        })
+    let deadline = time::Instant::from_std(begun) + limits.timeout;
+    let response = match timeout_at(deadline, call.carry_out(client.request(request))).await {
+        Ok(response) => response.map_err(|error| SendError::of(&error, target)),
+        Err(_) => Err(SendError::Timeout),
     };
-    // Whatever is left of it is dropped here, and its connection closed.
-    let result = timeout(limits.timeout, call.carry_out(exchange))
-        .await
-        .unwrap_or(Err(SendError::Timeout));
+    let first_byte = begun.elapsed();
     let mut connection = call.connection();
-    connection.timings.first_byte = first_byte;
-    Sent { result, connection }
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => {
+            return Sent {
+                result: Err(error),
+                partial: None,
+                connection,
+            };
+        }
+    };
+    connection.timings.first_byte = Some(first_byte);
+
+    let (head, incoming) = response.into_parts();
+    let mut body = BytesMut::new();
+    let reading = read_capped(incoming, &mut body, limits.max_answer_bytes);
+    // Whatever is left of it is dropped here, and its connection closed.
+    let read = match timeout_at(deadline, reading).await {
+        Ok(read) => read.map_err(|error| SendError::of(&error, target)),
+        Err(_) => Err(SendError::Timeout),
+    };
+    let answer = Answer {
+        status: head.status,
+        version: head.version,
+        headers: head.headers,
+        body: body.freeze(),
+        truncated: read.unwrap_or(true),
+        duration: begun.elapsed(),
+    };
+    let (result, partial) = match read {
+        Ok(_) => (Ok(answer), None),
+        Err(error) => (Err(error), Some(answer)),
+    };
+    Sent {
+        result,
+        partial,
+        connection,
+    }
 }
 
-async fn read_capped(mut from: Incoming, max_bytes: usize) -> Result<(Bytes, bool), hyper::Error> {
-    let mut body = BytesMut::new();
+/// Reads a body to its end or the limit, and tells whether there was more.
+async fn read_capped(
+    mut from: Incoming,
+    body: &mut BytesMut,
+    max_bytes: usize,
+) -> Result<bool, hyper::Error> {
     while let Some(frame) = from.frame().await {
         // The other kind are trailers.
         let Ok(chunk) = frame?.into_data() else {
@@ -138,9 +159,9 @@ async fn read_capped(mut from: Incoming, max_bytes: usize) -> Result<(Bytes, boo
         let room = max_bytes - body.len();
         if chunk.len() > room {
             body.extend_from_slice(&chunk[..room]);
-            return Ok((body.freeze(), true));
+            return Ok(true);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok((body.freeze(), false))
+    Ok(false)
 }

@@ -132,7 +132,7 @@ impl Outbound {
     /// let users choose no names that mean something to the receiver's servers.
     ///
     /// The result is [`SendError::Blocked`] without a connection when the guard refuses. With the other errors there is
-    /// no complete answer; whether the other side saw the request is then unknown.
+    /// no complete answer; what came of one is kept. Without any, whether the other side saw the request is unknown.
     pub async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes, limits: Limits) -> Sent {
         let begun = Instant::now();
         // Judged as it is sent: a dot less can make an address of a name.
@@ -149,6 +149,7 @@ impl Outbound {
             }
             Err(refused) => Sent {
                 result: Err(refused.into()),
+                partial: None,
                 connection: ConnectionInfo::default(),
             },
         };
@@ -186,10 +187,19 @@ pub struct Limits {
 /// What came of a call.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    /// The answer, or why there is none.
+    /// The answer, or why there is no complete one.
     pub result: Result<Answer, SendError>,
+    /// What came of an answer that is not complete: its head at least.
+    pub partial: Option<Answer>,
     /// What is known of the connection in either case.
     pub connection: ConnectionInfo,
+}
+
+impl Sent {
+    /// What the other side answered, complete or not.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.result.as_ref().ok().or(self.partial.as_ref())
+    }
 }
 
 /// What the other side answered.
@@ -203,7 +213,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body as sent (never decompressed), or its beginning.
     pub body: Bytes,
-    /// Whether the body was longer than the limit.
+    /// Whether the body was longer than the limit, or broke off.
     pub truncated: bool,
     /// From the start to the end of the reading.
     pub duration: Duration,

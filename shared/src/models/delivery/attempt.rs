@@ -58,7 +58,7 @@ impl ActiveModelBehavior for ActiveModel {}
 pub enum Outcome {
     /// The endpoint answered 2xx.
     Succeeded,
-    /// It answered otherwise, or not at all.
+    /// It answered otherwise, or not completely.
     Failed,
     /// Its address is not allowed, so nothing was sent.
     Blocked,

@@ -43,8 +43,14 @@ const FORBIDDEN: &[&str] = &[
     "user-agent",
     "via",
     "x-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
     "x-real-ip",
+    "x-rewrite-url",
 ];
 /// How no name may begin: those of our own, of the body, of proxies, and those that clouds believe.
 const FORBIDDEN_PREFIXES: &[&str] = &[
@@ -157,6 +163,13 @@ mod tests {
             "Proxy-Authorization",
             "Sec-Fetch-Mode",
             "X-Forwarded-For",
+            "X-Forwarded",
+            "X-Host",
+            "X-HTTP-Method",
+            "X-HTTP-Method-Override",
+            "X-Method-Override",
+            "X-Original-URL",
+            "X-Rewrite-URL",
             "User-Agent",
             "Cookie",
         ] {

@@ -143,7 +143,7 @@ async fn learn(
     now: DateTime<Utc>,
 ) -> anyhow::Result<Option<&'static str>> {
     let (is_throttled, is_silent) = (
-        verdict::is_throttled(&sent.result),
+        verdict::is_throttled(sent.answer()),
         verdict::is_silent(&sent.result),
     );
     let failed = state::Failed {
@@ -160,7 +160,9 @@ async fn learn(
         state::slow(tx, endpoint.id, now + hold).await?;
         groups::hold(tx, &group, hold).await?;
     }
-    let is_gone = matches!(&sent.result, Ok(answer) if answer.status == StatusCode::GONE);
+    let is_gone = sent
+        .answer()
+        .is_some_and(|answer| answer.status == StatusCode::GONE);
     Ok(if is_gone {
         Some(verdict::GONE)
     } else {
@@ -170,8 +172,7 @@ async fn learn(
 
 /// When the endpoint wants to be asked again.
 fn asked(sent: &Sent, begun: DateTime<Utc>) -> Option<Duration> {
-    let answer = sent.result.as_ref().ok()?;
-    retry_after(&answer.headers, begun)
+    retry_after(&sent.answer()?.headers, begun)
 }
 
 fn off(why: &str) -> String {

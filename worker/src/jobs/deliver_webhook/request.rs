@@ -113,9 +113,8 @@ impl Request {
 
     /// What is kept of a try.
     pub(super) fn tried(&self, sent: &Sent, started_at: DateTime<Utc>) -> Try {
-        let answer = sent.result.as_ref().ok();
         let reason = verdict::reason(&sent.result);
-        self.kept_of(answer, reason, &sent.connection, started_at)
+        self.kept_of(sent.answer(), reason, &sent.connection, started_at)
     }
 
     /// What is kept of one that was broken off: not even where it went is known.

@@ -41,15 +41,18 @@ pub(super) fn reason(result: &Result<Answer, SendError>) -> Option<(String, &'st
     }
 }
 
-/// Whether the endpoint asks to be left alone, not only for this message (Standard Webhooks 1.0.0, "Deliverability").
-pub(super) fn is_throttled(result: &Result<Answer, SendError>) -> bool {
-    matches!(result, Ok(answer) if matches!(
-        answer.status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
-    ))
+/// Whether the endpoint asks to be left alone, not only for this message (Standard Webhooks 1.0.0, "Deliverability"). It need not
+/// have told the rest of its answer.
+pub(super) fn is_throttled(answer: Option<&Answer>) -> bool {
+    answer.is_some_and(|answer| {
+        matches!(
+            answer.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+        )
+    })
 }
 
-/// Whether nobody answers there: such tries take long, and take the places of others.
+/// Whether nobody answers there, or not completely: such tries take long, and take the places of others.
 pub(super) fn is_silent(result: &Result<Answer, SendError>) -> bool {
     matches!(result, Err(error) if !matches!(error, SendError::Blocked(_)))
 }

@@ -107,6 +107,7 @@ async fn a_call_without_an_answer_tells_how_far_it_came() {
     let outbound = outbound(&["127.0.0.0/8"]);
     let sent = send(&outbound, &server.url("http", "127.0.0.1"), limits).await;
     assert_eq!(sent.result.unwrap_err(), SendError::Timeout);
+    assert!(sent.partial.is_none());
     assert_eq!(sent.connection.address, Some(local(server.port)));
     let timings = sent.connection.timings;
     assert!(timings.connect.is_some() && timings.first_byte.is_none());
@@ -125,6 +126,38 @@ async fn a_call_without_an_answer_tells_how_far_it_came() {
         ..ConnectionInfo::default()
     };
     assert_eq!(refused.connection, expected);
+}
+
+fn begin(stream: &mut TcpStream) {
+    let head = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 9";
+    write!(stream, "{head}\r\n\r\nhe").unwrap();
+}
+
+#[tokio::test]
+async fn what_came_of_an_answer_that_breaks_off_is_told() {
+    let late = Server::start(|stream| {
+        begin(stream);
+        hold(stream);
+    });
+    let cut = Server::start(|stream| {
+        begin(stream);
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    let limits = Limits {
+        timeout: Duration::from_secs(1),
+        ..LIMITS
+    };
+    let outbound = outbound(&["127.0.0.0/8"]);
+    for (server, error) in [(late, SendError::Timeout), (cut, SendError::Broken)] {
+        let sent = send(&outbound, &server.url("http", "127.0.0.1"), limits).await;
+        assert_eq!(sent.result.as_ref().unwrap_err(), &error);
+        let came = sent.answer().unwrap();
+        assert_eq!(came.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(came.headers["retry-after"], "60");
+        assert_eq!((&*came.body, came.truncated), (&b"he"[..], true));
+        assert!(sent.connection.timings.first_byte.unwrap() <= came.duration);
+        assert!(came.duration <= sent.connection.timings.total);
+    }
 }
 
 #[tokio::test]
