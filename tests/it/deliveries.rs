@@ -340,3 +340,29 @@ async fn attempts_of_an_endpoint_are_listed_whatever_they_delivered() {
     ben.get(&path).await.expect_problem(404, "not_found");
     app.finish().await;
 }
+
+#[tokio::test]
+async fn the_next_try_is_not_before_the_endpoint_may_be_asked_again() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver = Receiver::scripted(vec![
+        ResponseTemplate::new(429).insert_header("retry-after", "3600"),
+        ResponseTemplate::new(204),
+    ])
+    .await;
+    let webhook = ana.webhook(&receiver.url()).await;
+    app.ocr_completed(&ana, "one").await;
+    app.run_due_jobs().await;
+    app.advance(Duration::from_secs(1)).await;
+    app.ocr_completed(&ana, "two").await;
+    app.run_due_jobs().await;
+    app.advance(Duration::from_secs(1)).await;
+    let health = format!("/api/v1/webhooks/{}/health", id(&webhook));
+    let health = ana.get(&health).await.expect(200);
+    let newest = list(&ana, &deliveries_of(&webhook)).await.remove(0);
+    assert_eq!(newest["attemptCount"], 0);
+    assert!(health["slowedUntil"].is_string());
+    assert_eq!(newest["nextAttemptAt"], health["slowedUntil"]);
+    app.run_jobs().await;
+    app.finish().await;
+}

@@ -312,3 +312,40 @@ async fn an_endpoint_that_is_deleted_while_its_delivery_runs_takes_it_along() {
         app.finish().await;
     }
 }
+
+#[tokio::test]
+async fn what_the_former_server_did_is_not_held_against_the_next_one() {
+    for ordering in ["none", "endpoint"] {
+        let app = TestApp::spawn().await;
+        let ana = app.user("ana").await;
+        let slow = wiremock::ResponseTemplate::new(429).insert_header("retry-after", "86400");
+        let (former, next) = (
+            Receiver::answering(slow).await,
+            Receiver::answering(wiremock::ResponseTemplate::new(500)).await,
+        );
+        let path = path_of(&ana.webhook(&former.url()).await);
+        app.ocr_completed(&ana, "one").await;
+        app.run_due_jobs().await;
+        sqlx::query("UPDATE webhook_states SET failing_since = failing_since - interval '6 days'")
+            .execute(app.database.pool())
+            .await
+            .unwrap();
+        ana.patch_json(&path, json!({ "url": next.url(), "ordering": ordering }))
+            .await
+            .expect(200);
+        app.ocr_completed(&ana, "two").await;
+        app.run_due_jobs().await;
+        assert_eq!(former.requests().await.len(), 1);
+        let bodies = next.bodies().await;
+        let texts: Vec<&Value> = bodies
+            .iter()
+            .map(|body| &body["data"]["extractedText"])
+            .collect();
+        assert!(texts.contains(&&json!("two")), "{ordering}: {texts:?}");
+        let endpoint = ana.get(&path).await.expect(200);
+        assert_eq!(endpoint["isActive"], true, "it failed only now");
+        ana.delete(&path).await.expect(204);
+        app.run_jobs().await;
+        app.finish().await;
+    }
+}

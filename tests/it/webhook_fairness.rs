@@ -125,16 +125,16 @@ async fn what_arrives_at_a_former_url_tells_nothing_of_the_server_that_is_there_
         let ana = app.user("ana").await;
         let (mut former, other) = (HeldReceiver::start().await, Receiver::start().await);
         let path = path_of(&ana.webhook(&former.url).await);
-        sqlx::query("INSERT INTO webhook_states (webhook_id, failing_since, failures) SELECT id, job_now(), $1 FROM webhooks")
-            .bind(failures)
-            .execute(app.database.pool())
-            .await
-            .unwrap();
         app.ocr_completed(&ana, "text").await;
         let moved = async {
             former.arrived().await;
             let to = json!({ "url": other.url() });
             ana.patch_json(&path, to).await.expect(200);
+            sqlx::query("INSERT INTO webhook_states (webhook_id, failing_since, failures) SELECT id, job_now(), $1 FROM webhooks")
+                .bind(failures)
+                .execute(app.database.pool())
+                .await
+                .unwrap();
             former.answer(204);
         };
         tokio::join!(app.run_due_jobs(), moved);

@@ -73,7 +73,7 @@ async fn health_is_told_from_the_latest_attempts() {
 }
 
 #[tokio::test]
-async fn no_more_than_a_thousand_deliveries_of_a_day_are_looked_at() {
+async fn no_more_than_a_thousand_attempts_of_a_day_are_looked_at() {
     let app = TestApp::spawn().await;
     let ana = app.user("ana").await;
     let webhook = ana.webhook("http://127.0.0.1:9/").await;
@@ -98,6 +98,12 @@ async fn no_more_than_a_thousand_deliveries_of_a_day_are_looked_at() {
     let ana = app.login(&ana).await;
     let told = health(&ana, &webhook).await;
     assert_eq!(told["attempts"], 0, "they are not of the last day");
+    sqlx::query("UPDATE delivery_attempts SET created_at = job_now() WHERE duration_ms <= 2")
+        .execute(app.database.pool())
+        .await
+        .unwrap();
+    let told = health(&ana, &webhook).await;
+    assert_eq!(told["attempts"], 2, "however old their deliveries are");
     app.finish().await;
 }
 

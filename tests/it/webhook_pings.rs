@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::{TestApp, fakes::receiver::Receiver};
+use wiremock::ResponseTemplate;
 
 fn path_of(webhook: &Value) -> String {
     format!("/api/v1/webhooks/{}", webhook["id"].as_str().unwrap())
@@ -58,5 +59,38 @@ async fn a_ping_goes_to_ones_own_active_endpoint_only() {
     let off = ana.post(&ping).await;
     off.expect_problem(409, "webhook_inactive");
     assert_eq!(app.count_live_jobs().await, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_ping_does_not_wait_for_an_event_that_is_tried_again() {
+    let app = TestApp::spawn().await;
+    let ana = app.user("ana").await;
+    let receiver =
+        Receiver::scripted(vec![ResponseTemplate::new(500), ResponseTemplate::new(204)]).await;
+    let body = json!({ "url": receiver.url(), "events": ["image.*"], "ordering": "endpoint" });
+    let webhook = ana.post_json("/api/v1/webhooks", body).await.expect(201);
+    let path = path_of(&webhook);
+    for text in ["one", "two"] {
+        app.ocr_completed(&ana, text).await;
+    }
+    app.run_due_jobs().await;
+    assert_eq!(receiver.requests().await.len(), 1, "it failed, and waits");
+
+    let sent = ana.post(&format!("{path}/ping")).await.expect(202);
+    app.run_due_jobs().await;
+    let ping = sent["delivery"]["id"].as_str().unwrap();
+    let resend = format!("{path}/deliveries/{ping}/resend");
+    ana.post(&resend).await.expect(202);
+    app.run_due_jobs().await;
+    app.run_jobs().await;
+    let kinds: Vec<Value> = receiver
+        .bodies()
+        .await
+        .iter()
+        .map(|body| body["type"].clone())
+        .collect();
+    let (event, ping) = ("image.ocr_completed", "webhook.ping");
+    assert_eq!(kinds, [event, ping, ping, event, event]);
     app.finish().await;
 }

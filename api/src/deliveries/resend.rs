@@ -41,7 +41,11 @@ pub(super) async fn resend(
     if endpoint.barred(owner, delivery.event_user_id).is_some() {
         return Err(Refusal::EventOfAnother.into());
     }
-    let (to, subject) = (endpoint.subscribed(), delivery.subject.as_deref());
+    let mut to = endpoint.subscribed();
+    if delivery.is_test {
+        to = to.unordered();
+    }
+    let subject = delivery.subject.as_deref();
     let (id, job) = if delivery.status == Status::Succeeded {
         events::deliver(tx, &to, delivery.event_id, subject, now).await?
     } else {

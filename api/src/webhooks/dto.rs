@@ -115,7 +115,8 @@ fn check_scope(scope: Option<Param<Scope>>, caller: &Caller) -> Result<()> {
 #[deserr(error = Fields, deny_unknown_fields, rename_all = camelCase)]
 #[schema(rename_all = "camelCase", min_properties = 1)]
 pub(super) struct UpdateWebhook {
-    /// The URL to which events are posted: https on port 443, at a public address.
+    /// The URL to which events are posted: https on port 443, at a public address. Another one counts as a new server: it
+    /// is forgotten that the former one failed or asked to be left alone, and what waits is tried now.
     #[deserr(default)]
     #[schema(value_type = String, required = false, format = "uri", max_length = 2048)]
     pub(super) url: Given<WebhookUrl>,
@@ -127,8 +128,9 @@ pub(super) struct UpdateWebhook {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500, example = "Tells the archive")]
     description: Change<Description>,
-    /// Whether events are sent to it. Switching it off cancels deliveries that wait for their next attempt; what
-    /// happens while it is off is not sent later. Switching it on, also where it is on, forgets that it failed.
+    /// Whether events are sent to it. While it is off, deliveries that wait for an attempt are cancelled as they
+    /// come due; if it is switched on before, they are sent. What happens while it is off is not sent later. Switching
+    /// it on, also where it is on, forgets that it failed.
     #[deserr(default)]
     #[schema(value_type = bool, required = false, example = true)]
     is_active: Given<bool>,

@@ -26,12 +26,12 @@ use crate::{
 pub(super) struct WebhookHealth {
     webhook_id: WebhookId,
     state: Standing,
-    /// The share of attempts that succeeded, 0 to 1; null if there were none. It is told from the latest 1,000 deliveries of
+    /// The share of attempts that succeeded, 0 to 1; null if there were none. It is told from the latest 1,000 attempts of
     /// the last 24 hours, as are the figures that follow.
     #[schema(minimum = 0, maximum = 1, example = 0.98)]
     success_rate: Option<f64>,
     /// How many attempts there were.
-    #[schema(minimum = 0, example = 120)]
+    #[schema(minimum = 0, maximum = 1_000, example = 120)]
     attempts: i64,
     /// How long half of the answers took at most; null if there were none.
     #[schema(minimum = 0, example = 84)]
@@ -55,7 +55,7 @@ pub(super) struct WebhookHealth {
     pending_deliveries: i64,
 }
 
-/// Tells how an endpoint does: whether it is healthy, and what its latest deliveries came to.
+/// Tells how an endpoint does: whether it is healthy, and what its latest attempts came to.
 #[utoipa::path(
     get, path = "/api/v1/webhooks/{id}/health", tag = "webhooks",
     params(("id" = WebhookId, Path, description = "The endpoint")),
@@ -100,7 +100,7 @@ fn shown(
     }
 }
 
-/// To four places: there are a few thousand attempts at most.
+/// To four places: there are a thousand attempts at most.
 fn share(part: i64, of: i64) -> Option<f64> {
     if of == 0 {
         return None;

@@ -57,7 +57,7 @@ pub struct Overview {
     pub error_code: Option<String>,
     /// How long the last try took.
     pub duration_ms: Option<i32>,
-    /// When the next try is due, where one waits.
+    /// When the next try is due, where one waits: not before its endpoint may be asked again.
     pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
@@ -68,7 +68,8 @@ const SELECT: &str = "
            d.is_test, e.kind AS event, e.data AS event_data, e.user_id AS event_user_id,
            e.created_at AS happened_at, e.subject,
            a.attempt AS attempts, a.status_code, a.error AS attempt_error, a.error_code, a.duration_ms,
-           (SELECT j.run_at FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
+           (SELECT greatest(j.run_at, (SELECT s.slowed_until FROM webhook_states s WHERE s.webhook_id = d.webhook_id))
+              FROM jobs j WHERE j.id = d.job_id AND d.status = 'pending'
                AND (j.state IN ('queued', 'parked', 'dispatched')) IS TRUE) AS next_attempt_at
       FROM deliveries d
       JOIN events e ON e.id = d.event_id

@@ -1,4 +1,4 @@
-//! How an endpoint does, by what was learned of it and its latest deliveries.
+//! How an endpoint does, by what was learned of it, its latest attempts and the deliveries that wait.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Model, state};
 use crate::{database::Result, ids::WebhookId};
 
-/// Deliveries of this time are looked at.
+/// Attempts of this time are looked at.
 const RECENT: TimeDelta = TimeDelta::hours(24);
 
 /// How an endpoint does.
@@ -40,10 +40,10 @@ impl Standing {
     }
 }
 
-/// What the latest deliveries tell.
+/// What the latest attempts tell, and the deliveries that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct Figures {
-    /// Attempts of at most 1,000 deliveries.
+    /// How many there were: 1,000 at most.
     pub attempts: i64,
     /// Those that succeeded.
     pub succeeded: i64,
@@ -59,16 +59,12 @@ pub struct Figures {
     pub pending: i64,
 }
 
-/// It reads so many rows at most, whatever happened to the endpoint: both lists end by their index, and `OFFSET 0` has the tries
-/// of each delivery looked up.
+/// It reads so many rows at most, whatever happened to the endpoint: both lists end by their index.
 const FIGURES: &str = "
-    WITH recent AS (
-        SELECT d.id FROM deliveries d WHERE d.webhook_id = $1 AND d.created_at > $2
-         ORDER BY d.created_at DESC, d.id DESC LIMIT 1000),
-    tries AS (
-        SELECT t.* FROM recent r CROSS JOIN LATERAL (
-            SELECT a.status_code, a.error IS NULL AS succeeded, a.duration_ms, a.created_at
-              FROM delivery_attempts a WHERE a.delivery_id = r.id OFFSET 0) t)
+    WITH tries AS (
+        SELECT a.status_code, a.error IS NULL AS succeeded, a.duration_ms, a.created_at
+          FROM delivery_attempts a WHERE a.webhook_id = $1 AND a.created_at > $2
+         ORDER BY a.created_at DESC, a.id DESC LIMIT 1000)
     SELECT count(*) AS attempts,
            count(*) FILTER (WHERE t.succeeded) AS succeeded,
            percentile_disc(0.5) WITHIN GROUP (ORDER BY t.duration_ms) FILTER (WHERE t.status_code > 0) AS p50_ms,
@@ -80,7 +76,7 @@ const FIGURES: &str = "
                  ORDER BY d.created_at DESC, d.id DESC LIMIT 10000) u) AS pending
       FROM tries t";
 
-/// Reads what the latest deliveries of an endpoint tell, whose right to be seen was checked before.
+/// Reads what the latest attempts and the deliveries of an endpoint tell, whose right to be seen was checked before.
 ///
 /// # Errors
 /// As the database fails.

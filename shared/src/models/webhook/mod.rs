@@ -144,7 +144,7 @@ impl Model {
         purging::enqueue(tx, id).await
     }
 
-    /// Forgets that it failed, and ends what keeps its deliveries from being tried: its user says that it is well.
+    /// Forgets that it failed, and ends what keeps its deliveries from being tried: its user says that it is well, or elsewhere.
     ///
     /// # Errors
     /// As the database fails.

@@ -198,7 +198,8 @@ impl Model {
         }
     }
 
-    /// Changes what its user says of it. Saying the same again changes nothing; switching it on forgets why it was off.
+    /// Changes what its user says of it. Saying the same again changes nothing; switching it on forgets why it was off, and another
+    /// URL what the former server did. It must be locked.
     ///
     /// # Errors
     /// As the database fails.
@@ -221,13 +222,18 @@ impl Model {
         }
         let (id, version) = (self.id, self.version + 1);
         let group = DeliverWebhook::group(id);
+        let is_elsewhere = to.url != before.url;
+        // Where it is off, that is done when it is switched on: what waits would be cancelled now.
+        if is_elsewhere && to.is_active {
+            self.forgive(tx).await?;
+        }
         if to.rate_limit_per_minute != before.rate_limit_per_minute {
             groups::pace(tx, &group, to.interval()).await?;
         }
         // As a new one: one try at a time, until one succeeds.
         if to.ordering != before.ordering {
             groups::rebound(tx, &group, 1, to.ordering != Ordering::None).await?;
-        } else if to.url != before.url {
+        } else if is_elsewhere {
             groups::narrow(tx, &group).await?;
         }
         let mut row: ActiveModel = self.into();

@@ -39,6 +39,17 @@ impl Model {
     }
 }
 
+impl Subscribed {
+    /// For what waits for nothing else.
+    #[must_use]
+    pub fn unordered(self) -> Self {
+        Self {
+            ordering: Ordering::None,
+            ..self
+        }
+    }
+}
+
 /// Active endpoints that want an event, kept from being deleted: one must not vanish before its delivery is there.
 fn wanting(event: &str) -> Select<Entity> {
     Entity::find()
