@@ -265,6 +265,15 @@ async fn a_failing_delivery_shows_its_last_try_and_its_next_one() {
     let next = first["pagination"]["nextCursor"].as_str().unwrap();
     let rest = list(&ana, &format!("{attempts}?limit=2&cursor={next}")).await;
     assert_eq!(json!(rest), json!(tries[2..]));
+    let one = list(&ana, &format!("{attempts}?statusCode=503")).await;
+    assert_eq!(json!(one), json!(tries[1..2]));
+    let failed = list(&ana, &format!("{attempts}?status=failed,blocked")).await;
+    assert_eq!(failed.len(), 3);
+    let none = list(&ana, &format!("{attempts}?status=succeeded")).await;
+    assert!(none.is_empty());
+    let bad = format!("{attempts}?status=asleep&statusCode=1000&event=x");
+    let fields = ana.get(&bad).await.expect_bad_fields();
+    assert_eq!(fields, ["/event", "/status", "/statusCode"]);
     app.expect_failed(1);
     app.finish().await;
 }
@@ -303,6 +312,7 @@ async fn attempts_of_an_endpoint_are_listed_whatever_they_delivered() {
         app.advance(Duration::from_secs(1)).await;
     }
     app.run_jobs().await;
+    app.advance(Duration::from_secs(1)).await;
     // As after a change of OUTBOUND_ALLOW.
     sqlx::query("UPDATE webhooks SET url = 'https://10.0.0.1/'")
         .execute(app.database.pool())
@@ -321,9 +331,22 @@ async fn attempts_of_an_endpoint_are_listed_whatever_they_delivered() {
     let all = [refused.clone(), Value::Null, status.clone(), Value::Null];
     assert_eq!(codes("").await, all, "newest first");
     assert_eq!(codes("?status=succeeded").await, [Value::Null, Value::Null]);
-    assert_eq!(codes("?status=failed").await, [status]);
-    assert_eq!(codes("?status=blocked").await, [refused]);
+    assert_eq!(codes("?status=failed").await, [status.clone()]);
+    assert_eq!(codes("?status=blocked").await, [refused.clone()]);
+    let both = [refused.clone(), status.clone()];
+    assert_eq!(codes("?status=blocked,failed").await, both);
+    assert_eq!(codes("?statusCode=500").await, [status.clone()]);
+    assert_eq!(codes("?statusCode=0").await, [refused.clone()]);
+    assert_eq!(codes("?event=image.ocr_failed").await, [refused.clone()]);
+    assert_eq!(codes("?event=image.*").await, all);
+    assert_eq!(codes("?event=*").await, all);
+    assert!(codes("?event=message.*").await.is_empty());
+    let failed = "?event=image.ocr_completed&status=failed";
+    assert_eq!(codes(failed).await, [status]);
     let newest = list(&ana, &path).await.remove(0);
+    let time = newest["createdAt"].as_str().unwrap();
+    assert_eq!(codes(&format!("?since={time}")).await, [refused]);
+    assert_eq!(codes(&format!("?until={time}")).await, all[1..]);
     assert_eq!(newest["event"], "image.ocr_failed");
     assert_eq!(newest["webhookId"], webhook["id"]);
     assert_eq!(newest["status"], "blocked");
@@ -333,8 +356,17 @@ async fn attempts_of_an_endpoint_are_listed_whatever_they_delivered() {
     let next = first["pagination"]["nextCursor"].as_str().unwrap();
     let rest = list(&ana, &format!("{path}?limit=3&cursor={next}")).await;
     assert_eq!(rest.len(), 1);
-    let bad = ana.get(&format!("{path}?status=asleep&limit=x")).await;
-    assert_eq!(bad.expect_bad_fields(), ["/limit", "/status"]);
+    let bad = "?status=asleep&limit=x&event=image.eaten&since=today&until=1&statusCode=-1";
+    let fields = ana.get(&format!("{path}{bad}")).await.expect_bad_fields();
+    let expected = [
+        "/event",
+        "/limit",
+        "/since",
+        "/status",
+        "/statusCode",
+        "/until",
+    ];
+    assert_eq!(fields, expected);
     let bad = ana.get(&format!("{path}?cursor=x")).await;
     bad.expect_problem(400, "malformed_request");
     ben.get(&path).await.expect_problem(404, "not_found");

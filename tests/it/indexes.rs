@@ -299,20 +299,23 @@ async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
         .await;
     let waiting = list(&[delivery::Status::Pending], None);
     assert_eq!(it.uses("jobs_pkey", waiting).await, 51);
-    let tries = delivery::attempt::list(&it.db, DeliveryId(id(1)), None, 51);
+    let all = delivery::attempt::Filter::default();
+    let tries = delivery::attempt::list(&it.db, DeliveryId(id(1)), &all, 51);
     let tries = it.uses("delivery_attempts_delivery_id", tries).await;
     assert_eq!(tries.unwrap().len(), 1);
-    for (outcome, index, rows) in [
-        (None, "delivery_attempts_webhook_id", 51),
-        (Some(Outcome::Succeeded), "delivery_attempts_webhook_id", 51),
-        (Some(Outcome::Failed), "delivery_attempts_unsucceeded", 51),
-        (Some(Outcome::Blocked), "delivery_attempts_unsucceeded", 0),
+    let (failed, blocked) = (Outcome::Failed, Outcome::Blocked);
+    for (outcomes, index, rows) in [
+        (vec![], "delivery_attempts_webhook_id", 51),
+        (vec![Outcome::Succeeded], "delivery_attempts_webhook_id", 51),
+        (vec![failed], "delivery_attempts_unsucceeded", 51),
+        (vec![blocked], "delivery_attempts_unsucceeded", 0),
+        (vec![failed, blocked], "delivery_attempts_unsucceeded", 51),
     ] {
         let filter = delivery::attempt::Filter {
-            outcome,
-            before: None,
+            outcomes,
+            ..delivery::attempt::Filter::default()
         };
-        let tries = delivery::attempt::list_of_webhook(&it.db, endpoint, filter, 51);
+        let tries = delivery::attempt::list_of_webhook(&it.db, endpoint, &filter, 51);
         assert_eq!(it.uses(index, tries).await.unwrap().len(), rows);
     }
 }

@@ -160,7 +160,7 @@ async fn tools_messages_and_likelihoods_pass_through() {
     let messages = json!([
         { "role": "developer", "content": "Be brief." },
         { "role": "user", "content": [{ "type": "text", "text": "How is it?" },
-                                      { "type": "image_url", "image_url": { "url": "https://example.com/sky.png" } }] },
+                                      { "type": "image_url", "image_url": { "url": "https://1.1.1.1/sky.png" } }] },
         { "role": "assistant", "content": null, "tool_calls": calls },
         { "role": "tool", "tool_call_id": "call_1", "content": "45 degrees" },
     ]);
@@ -255,6 +255,38 @@ async fn a_long_question_is_taken_whole() {
         json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": content }] });
     ana.post_json(CHAT, body).await.expect(200);
     assert_eq!(provider.asked()[0].body["messages"][0]["content"], content);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn pictures_are_fetched_from_public_addresses_only() {
+    let provider = Provider::saying(&["A sky."]).await;
+    let (app, ana) = app(&provider).await;
+    let show = async |urls: &[&str]| {
+        let parts = urls
+            .iter()
+            .map(|url| json!({ "type": "image_url", "image_url": { "url": url } }));
+        let content: Vec<Value> = parts.collect();
+        let body =
+            json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": content }] });
+        ana.post_json(CHAT, body).await
+    };
+    let public = "https://1.1.1.1/x.png";
+    for inner in [
+        "http://169.254.169.254/x.png",
+        "https://10.0.0.1/x.png",
+        "https://2852039166/x.png",
+        "https://nobody.invalid/x.png",
+    ] {
+        let told = error(show(&[public, inner]).await, 400, "invalid_value");
+        assert_eq!(told["param"], "messages[0].content[1].image_url.url");
+        assert_eq!(told["type"], "invalid_request_error");
+    }
+    assert!(provider.asked().is_empty() && ledger(&app).await.is_empty());
+    show(&[public]).await.expect(200);
+    let asked = &provider.asked()[0].body;
+    let content = &asked["messages"][0]["content"];
+    assert_eq!(content[0]["image_url"]["url"], public);
     app.finish().await;
 }
 

@@ -34,7 +34,7 @@ const LARGE_PICTURE_BYTES: i64 = 3 << 20;
 const MOST_PICTURE_BYTES: i64 = 8 << 20;
 /// Most pictures of a question with all that goes along, and most bytes of them: providers take no more, and all of it
 /// is in memory.
-const MOST_PICTURES: usize = 10;
+pub(crate) const MOST_PICTURES: usize = 10;
 const MOST_BYTES: i64 = 20 << 20;
 /// Tokens that a picture is reckoned with: what `OpenAI`'s models take for one of 1024×1024 (four tiles and the whole).
 const PICTURE_TOKENS: u32 = 765;

@@ -12,8 +12,12 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::dto::Delivery;
-use crate::{extract::Fields, page::Limit, text::Param};
+use super::dto::{Delivery, EventFilter, parse_list};
+use crate::{
+    extract::{Fields, Rule},
+    moment::Moment,
+    page::Limit,
+};
 
 /// A delivery with its attempts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -193,6 +197,14 @@ pub(super) struct ListDeliveryAttempts {
     /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
+    /// Only attempts that came to this, or to one of several, separated by commas.
+    #[deserr(default)]
+    #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
+    pub(super) status: Option<Outcomes>,
+    /// Only attempts that were answered with this status; 0 for no answer.
+    #[deserr(default)]
+    #[param(value_type = Option<i16>, minimum = 0, maximum = 999)]
+    pub(super) status_code: Option<StatusCode>,
 }
 
 /// Which attempts of an endpoint are listed.
@@ -207,8 +219,50 @@ pub(super) struct ListAttempts {
     /// `nextCursor` of the previous page.
     #[deserr(default)]
     pub(super) cursor: Option<String>,
-    /// Only attempts that came to this.
+    /// Only attempts that came to this, or to one of several, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<Outcome>)]
-    pub(super) status: Option<Param<Outcome>>,
+    #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
+    pub(super) status: Option<Outcomes>,
+    /// Only attempts at deliveries of events with this name, or of a group such as `message.*`.
+    #[deserr(default)]
+    #[param(value_type = Option<String>)]
+    pub(super) event: Option<EventFilter>,
+    /// Only attempts that began at this time or later.
+    #[deserr(default)]
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub(super) since: Option<Moment>,
+    /// Only attempts that began before this time.
+    #[deserr(default)]
+    #[param(value_type = Option<DateTime<Utc>>)]
+    pub(super) until: Option<Moment>,
+    /// Only attempts that were answered with this status; 0 for no answer.
+    #[deserr(default)]
+    #[param(value_type = Option<i16>, minimum = 0, maximum = 999)]
+    pub(super) status_code: Option<StatusCode>,
+}
+
+/// Outcomes in a query, separated by commas.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = Outcomes::parse -> Rule)]
+pub(super) struct Outcomes(pub(super) Vec<Outcome>);
+
+impl Outcomes {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        let rule = "must be some of succeeded, failed and blocked, separated by commas";
+        parse_list(text, rule).map(Self)
+    }
+}
+
+/// The status of an answer in a query; 0 for no answer.
+#[derive(Debug, Deserr)]
+#[deserr(error = Fields, try_from(&String) = StatusCode::parse -> Rule)]
+pub(super) struct StatusCode(pub(super) i16);
+
+impl StatusCode {
+    fn parse(text: &str) -> Result<Self, Rule> {
+        match text.parse() {
+            Ok(code @ 0..=999) => Ok(Self(code)),
+            _ => Err(Rule::new("must be a number from 0 to 999")),
+        }
+    }
 }

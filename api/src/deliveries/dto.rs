@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     events,
@@ -151,13 +151,17 @@ pub(super) struct Statuses(pub(super) Vec<Status>);
 
 impl Statuses {
     fn parse(text: &str) -> Result<Self, Rule> {
-        let statuses: Result<Vec<Status>, serde_json::Error> = text
-            .split(',')
-            .map(|name| serde_json::from_value(name.trim().into()))
-            .collect();
         let rule = "must be some of pending, succeeded, failed and cancelled, separated by commas";
-        statuses.map(Self).map_err(|_| Rule::new(rule))
+        parse_list(text, rule).map(Self)
     }
+}
+
+/// Reads names that are separated by commas; `rule` says which there are.
+pub(super) fn parse_list<T: DeserializeOwned>(text: &str, rule: &str) -> Result<Vec<T>, Rule> {
+    text.split(',')
+        .map(|name| serde_json::from_value(name.trim().into()))
+        .collect::<Result<_, serde_json::Error>>()
+        .map_err(|_| Rule::new(rule))
 }
 
 /// Name of an event in a query, or a pattern.

@@ -74,7 +74,7 @@ pub(super) async fn get_delivery(
     let delivery: Delivery = delivery::get(&app.db, caller.user, webhook, id)
         .await?
         .into();
-    let rows = attempt::list(&app.db, delivery.id, None, MAX_LIMIT).await?;
+    let rows = attempt::list(&app.db, delivery.id, &attempt::Filter::default(), MAX_LIMIT).await?;
     let attempts = rows
         .into_iter()
         .map(|row| DeliveryAttempt::new(row, webhook, delivery.event.clone(), None))
@@ -101,11 +101,16 @@ pub(super) async fn list_delivery_attempts(
     Query(input): Query<ListDeliveryAttempts>,
 ) -> Result<Json<Page<DeliveryAttempt>>> {
     let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
-    let before = before.map(|cursor| (cursor.at, AttemptId(cursor.id)));
+    let filter = attempt::Filter {
+        outcomes: input.status.map_or_else(Vec::new, |outcomes| outcomes.0),
+        status_code: input.status_code.map(|code| code.0),
+        before: before.map(|cursor| (cursor.at, AttemptId(cursor.id))),
+        ..attempt::Filter::default()
+    };
     let delivery: Delivery = delivery::get(&app.db, caller.user, webhook, id)
         .await?
         .into();
-    let rows = attempt::list(&app.db, delivery.id, before, input.limit.0 + 1).await?;
+    let rows = attempt::list(&app.db, delivery.id, &filter, input.limit.0 + 1).await?;
     let rows: Vec<DeliveryAttempt> = rows
         .into_iter()
         .map(|row| {
@@ -167,11 +172,15 @@ pub(super) async fn list_attempts(
 ) -> Result<Json<Page<DeliveryAttempt>>> {
     let before = input.cursor.as_deref().map(Cursor::decode).transpose()?;
     let filter = attempt::Filter {
-        outcome: input.status.map(|status| status.0),
+        outcomes: input.status.map_or_else(Vec::new, |outcomes| outcomes.0),
+        status_code: input.status_code.map(|code| code.0),
+        event: input.event.map(|event| event.0),
+        since: input.since.map(|since| since.0),
+        until: input.until.map(|until| until.0),
         before: before.map(|cursor| (cursor.at, AttemptId(cursor.id))),
     };
     webhook::get(&app.db, caller.user, id).await?;
-    let rows = attempt::list_of_webhook(&app.db, id, filter, input.limit.0 + 1).await?;
+    let rows = attempt::list_of_webhook(&app.db, id, &filter, input.limit.0 + 1).await?;
     let deliveries: Vec<DeliveryId> = rows.iter().map(|row| row.delivery_id).collect();
     let events = delivery::find_events(&app.db, &deliveries).await?;
     let rows: Vec<DeliveryAttempt> = rows

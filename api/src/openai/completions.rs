@@ -15,7 +15,7 @@ use super::{
     conversation,
     docs::{CreateOpenAiChatCompletion, OpenAiChatChunk, OpenAiChatCompletion, OpenAiErrors},
     fault::{Fault, Result},
-    messages,
+    links, messages,
     request::Request,
     stream, whole,
 };
@@ -37,6 +37,9 @@ const UNSURE: u32 = 10;
 ///
 /// Nothing of it is kept but what it took. All of `OpenAI`'s parameters are handed on to the provider, but for those that it
 /// does not take. When the client goes away, the provider is left.
+///
+/// At most ten pictures may be URLs, which have to lead to public addresses by `https`, as those of webhooks; any others are sent
+/// as `data:` URLs.
 ///
 /// With `conversation_id`, which is not `OpenAI`'s, the last message becomes a question in that conversation: it is stored, and
 /// answered with the context of the conversation, and the answer is stored as well. A `system` or `developer` message counts
@@ -136,7 +139,7 @@ async fn refuse_too_long(
 }
 
 /// Makes of a request what is asked.
-async fn talk(app: &App, asked: Request, room: Room) -> Result<Talk> {
+async fn talk(app: &App, mut asked: Request, room: Room) -> Result<Talk> {
     let model = asked.model.ok_or_else(|| Fault::missing("model"))?;
     let choice = route::choose(app, Some(&model))?;
     let said = messages::read(&asked.messages)?;
@@ -159,6 +162,7 @@ async fn talk(app: &App, asked: Request, room: Room) -> Result<Talk> {
     if let Choice::Model(model, _) = &choice {
         refuse_too_long(app, model, choice.measure(app), stored_tokens, &texts).await?;
     }
+    links::check(&app.outbound, &mut asked.messages).await?;
     let mut fields = asked.fields;
     let is_counted = !said.has_more && !has_tools && !fields.contains_key("response_format");
     fields.insert("messages".to_owned(), Value::Array(asked.messages));

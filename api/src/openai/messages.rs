@@ -6,6 +6,8 @@ use super::fault::{Fault, Result};
 
 /// Who speaks.
 const ROLES: [&str; 5] = ["developer", "system", "user", "assistant", "tool"];
+/// How a picture is told.
+pub(super) const PICTURE: &str = "an http(s) URL, or a data: URL of an image";
 
 /// What was found in messages.
 #[derive(Debug, Default)]
@@ -126,8 +128,7 @@ impl Said {
                     .iter()
                     .any(|start| url.starts_with(start));
                 if !is_url {
-                    let wanted = "an http(s) URL, or a data: URL of an image";
-                    return Err(wrong(&field("image_url.url"), wanted).into());
+                    return Err(wrong(&field("image_url.url"), PICTURE).into());
                 }
                 self.picture.get_or_insert_with(|| at.to_owned());
                 self.has_more = true;
@@ -145,7 +146,8 @@ impl Said {
     }
 }
 
-fn wrong(param: &str, wanted: &str) -> Fault {
+/// A parameter is not what is expected.
+pub(super) fn wrong(param: &str, wanted: &str) -> Fault {
     let message = format!("Invalid value for '{param}': expected {wanted}.");
     Fault::invalid(param, message)
 }

@@ -9,6 +9,7 @@ mod conversation;
 mod docs;
 mod embeddings;
 mod fault;
+mod links;
 mod messages;
 mod models;
 mod parameters;

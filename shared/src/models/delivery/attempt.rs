@@ -1,7 +1,7 @@
 //! Tries of a delivery.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend, Statement, entity::prelude::*};
+use sea_orm::{Condition, ConnectionTrait, DbBackend, Statement, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,7 +9,7 @@ pub use super::details::{Details, Timings, Tls};
 use crate::{
     database::{Result, Tx},
     ids::{AttemptId, DeliveryId, WebhookId},
-    models::page,
+    models::{page, webhook::pattern},
 };
 
 /// How the error of a try begins that the guard refused.
@@ -123,6 +123,75 @@ pub async fn record(tx: &mut Tx, delivery: DeliveryId, of: Try) -> Result<bool> 
     Ok(tx.orm().execute_raw(statement).await?.rows_affected() > 0)
 }
 
+/// Which tries are listed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only those that came to one of these; to anything where there are none.
+    pub outcomes: Vec<Outcome>,
+    /// Only those that were answered this; 0 = no answer.
+    pub status_code: Option<i16>,
+    /// Only of events that this pattern wants.
+    pub event: Option<String>,
+    /// Only those of this time on.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those before this time.
+    pub until: Option<DateTime<Utc>>,
+    /// Only those older than this one.
+    pub before: Option<(DateTime<Utc>, AttemptId)>,
+}
+
+impl Filter {
+    fn apply(&self, mut tries: Select<Entity>) -> Select<Entity> {
+        if !self.outcomes.is_empty() {
+            let outcomes = self.outcomes.iter().copied().map(came_to);
+            tries = tries.filter(outcomes.fold(Condition::any(), Condition::add));
+        }
+        if let Some(code) = self.status_code {
+            tries = tries.filter(Column::StatusCode.eq(code));
+        }
+        if let Some(is_wanted) = self.event.as_deref().and_then(delivers) {
+            tries = tries.filter(is_wanted);
+        }
+        if let Some(since) = self.since {
+            tries = tries.filter(Column::CreatedAt.gte(since));
+        }
+        if let Some(until) = self.until {
+            tries = tries.filter(Column::CreatedAt.lt(until));
+        }
+        tries
+    }
+}
+
+fn came_to(outcome: Outcome) -> Condition {
+    let (error, blocked) = (Column::Error, format!("{BLOCKED}%"));
+    match outcome {
+        Outcome::Succeeded => Condition::all().add(error.is_null()),
+        // Those that did not succeed have an index, which is taken only if it is said that there is an error.
+        Outcome::Failed => Condition::all()
+            .add(error.is_not_null())
+            .add(error.not_like(blocked)),
+        Outcome::Blocked => Condition::all()
+            .add(error.is_not_null())
+            .add(error.like(blocked)),
+    }
+}
+
+/// Whether the event of a try is one that a pattern wants; nothing for all events.
+///
+/// It is looked up for each try, not joined, so that the tries come in the order of their index.
+fn delivers(wanted: &str) -> Option<Expr> {
+    const EVENT: &str = "SELECT e.kind FROM deliveries d JOIN events e ON e.id = d.event_id \
+                         WHERE d.id = delivery_attempts.delivery_id";
+    if wanted == pattern::ALL {
+        return None;
+    }
+    let (sql, value) = pattern::group_of(wanted).map_or_else(
+        || (format!("({EVENT}) = $1"), wanted),
+        |group| (format!("starts_with(({EVENT}), $1)"), group),
+    );
+    Some(Expr::cust_with_values(sql, [value]))
+}
+
 /// Lists tries of a delivery, newest first; whose it is was checked with the delivery.
 ///
 /// # Errors
@@ -130,20 +199,12 @@ pub async fn record(tx: &mut Tx, delivery: DeliveryId, of: Try) -> Result<bool> 
 pub async fn list(
     db: &impl ConnectionTrait,
     delivery: DeliveryId,
-    before: Option<(DateTime<Utc>, AttemptId)>,
+    filter: &Filter,
     limit: u64,
 ) -> Result<Vec<Model>> {
     let tries = Entity::find().filter(Column::DeliveryId.eq(delivery));
-    Ok(page::newest(tries, before, limit).all(db).await?)
-}
-
-/// Which tries of an endpoint are listed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Filter {
-    /// Only those that came to this.
-    pub outcome: Option<Outcome>,
-    /// Only those older than this one.
-    pub before: Option<(DateTime<Utc>, AttemptId)>,
+    let tries = page::newest(filter.apply(tries), filter.before, limit);
+    Ok(tries.all(db).await?)
 }
 
 /// Lists tries of all deliveries to an endpoint, newest first; whose it is was checked with the endpoint.
@@ -153,20 +214,10 @@ pub struct Filter {
 pub async fn list_of_webhook(
     db: &impl ConnectionTrait,
     webhook: WebhookId,
-    filter: Filter,
+    filter: &Filter,
     limit: u64,
 ) -> Result<Vec<Model>> {
     let tries = Entity::find().filter(Column::WebhookId.eq(webhook));
-    let (error, blocked) = (Column::Error, format!("{BLOCKED}%"));
-    let tries = match filter.outcome {
-        None => tries,
-        Some(Outcome::Succeeded) => tries.filter(error.is_null()),
-        Some(Outcome::Failed) => tries
-            .filter(error.is_not_null())
-            .filter(error.not_like(blocked)),
-        Some(Outcome::Blocked) => tries
-            .filter(error.is_not_null())
-            .filter(error.like(blocked)),
-    };
-    Ok(page::newest(tries, filter.before, limit).all(db).await?)
+    let tries = page::newest(filter.apply(tries), filter.before, limit);
+    Ok(tries.all(db).await?)
 }
