@@ -60,7 +60,6 @@ pub(crate) use self::{
     events::{as_stream, tell_usage},
     failure::scrub,
     keeper::start,
-    shown::MOST_PICTURES,
 };
 use crate::{
     app::App,

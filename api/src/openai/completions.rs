@@ -38,7 +38,7 @@ const UNSURE: u32 = 10;
 /// Nothing of it is kept but what it took. All of `OpenAI`'s parameters are handed on to the provider, but for those that it
 /// does not take. When the client goes away, the provider is left.
 ///
-/// At most ten pictures may be URLs, which have to lead to public addresses by `https`, as those of webhooks; any others are sent
+/// At most fifty pictures may be URLs, which have to lead to public addresses by `https`, as those of webhooks; any others are sent
 /// as `data:` URLs.
 ///
 /// With `conversation_id`, which is not `OpenAI`'s, the last message becomes a question in that conversation: it is stored, and

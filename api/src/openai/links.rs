@@ -12,7 +12,9 @@ use super::{
     fault::{Fault, Result},
     messages::{PICTURE, wrong},
 };
-use crate::chat::MOST_PICTURES;
+
+/// Most URLs of a question, with what was said before it: each is looked up.
+const MOST: usize = 50;
 
 /// Has the URLs of pictures checked like any that a user gives us, and writes them as they were judged: a provider may read
 /// other forms of them otherwise.
@@ -45,10 +47,9 @@ fn find(messages: &mut [Value]) -> Result<Vec<(String, Url)>> {
                 continue;
             }
             let param = format!("messages[{index}].content[{part_index}].image_url.url");
-            if links.len() == MOST_PICTURES {
-                let message = format!(
-                    "At most {MOST_PICTURES} pictures may be URLs: send the others as data: URLs."
-                );
+            if links.len() == MOST {
+                let message =
+                    format!("At most {MOST} pictures may be URLs: send the others as data: URLs.");
                 return Err(Fault::unsupported(param, message).into());
             }
             let url: Url = text.parse().map_err(|_| wrong(&param, PICTURE))?;
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn too_many_and_broken_ones_are_refused() {
-        let many = ["https://example.com/a.png"; MOST_PICTURES + 1];
+        let many = ["https://example.com/a.png"; MOST + 1];
         assert!(find(&mut said(&many[1..])).is_ok());
         for (urls, param) in [
             (&many[..], "messages[2].content[10].image_url.url"),
