@@ -27,32 +27,32 @@ async fn start_worker(app: &TestApp, more: &[(&str, &str)]) -> Process {
     worker
 }
 
-/// Lets webhooks wait for a worker: one delivery for each event of one user.
+/// Lets webhooks wait for a worker: a delivery to each of so many endpoints of a user, as a new one gets one at a time.
 async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
     let ana = app.user("ana").await;
-    ana.webhook(&receiver.url()).await;
+    for _ in 0..number {
+        ana.webhook(&receiver.url()).await;
+    }
     let user: uuid::Uuid = sqlx::query_scalar("SELECT id FROM users")
         .fetch_one(app.database.pool())
         .await
         .unwrap();
     let mut tx = app.begin().await;
-    for _ in 0..number {
-        let event = shared::events::Event::ImageOcrFailed(shared::events::OcrResult {
-            attachment_id: shared::ids::AttachmentId::new(),
-            conversation_id: None,
-            message_id: None,
-            extracted_text: None,
-            low_confidence: false,
-            truncated: false,
-            language: None,
-            confidence: None,
-            pages: None,
-            error: Some("for a test".to_owned()),
-        });
-        shared::events::emit(&mut tx, shared::ids::UserId(user), &event, app.clock.now())
-            .await
-            .unwrap();
-    }
+    let event = shared::events::Event::ImageOcrFailed(shared::events::OcrResult {
+        attachment_id: shared::ids::AttachmentId::new(),
+        conversation_id: None,
+        message_id: None,
+        extracted_text: None,
+        low_confidence: false,
+        truncated: false,
+        language: None,
+        confidence: None,
+        pages: None,
+        error: Some("for a test".to_owned()),
+    });
+    shared::events::emit(&mut tx, shared::ids::UserId(user), &event, app.clock.now())
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 

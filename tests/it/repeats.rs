@@ -172,6 +172,8 @@ async fn only_what_one_has_seen_is_changed() {
         .request(Method::DELETE, &path)
         .header("if-match", "\"1\"");
     ana.send(delete).await.expect(204);
+    // The history of the endpoint goes.
+    app.run_due_jobs().await;
     app.finish().await;
 }
 
