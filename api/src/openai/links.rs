@@ -96,7 +96,7 @@ mod tests {
         let many = ["https://example.com/a.png"; MOST + 1];
         assert!(find(&mut said(&many[1..])).is_ok());
         for (urls, param) in [
-            (&many[..], "messages[2].content[10].image_url.url"),
+            (&many[..], "messages[2].content[50].image_url.url"),
             (&["https://"][..], "messages[2].content[0].image_url.url"),
         ] {
             let Err(Error::Fault(fault)) = find(&mut said(urls)) else {
