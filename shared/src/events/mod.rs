@@ -33,13 +33,47 @@ use crate::{
 };
 
 /// Who hears of each event, in the transaction that causes it.
-///
-/// Turns that many users take at once are written together, past this (see [`crate::models::turn`]): who is to hear of
-/// `conversation.created` and of events of messages has to be looked for there, too.
-const SUBSCRIBERS: &[Subscriber] = &[webhooks::hear, notifications::hear];
+const SUBSCRIBERS: &[Subscriber] = &[
+    Subscriber::of_turns(webhooks::hear, webhooks::OF_TURNS),
+    Subscriber::new(notifications::hear),
+];
+
+struct Subscriber {
+    hear: Hear,
+    of_turns: Option<&'static str>,
+}
 
 /// Hears of an event.
-type Subscriber = for<'a> fn(&'a mut Tx, &'a Happened<'a>) -> BoxFuture<'a, Result<()>>;
+type Hear = for<'a> fn(&'a mut Tx, &'a Happened<'a>) -> BoxFuture<'a, Result<()>>;
+
+impl Subscriber {
+    /// One that wants to hear of no turns.
+    const fn new(hear: Hear) -> Self {
+        Self {
+            hear,
+            of_turns: None,
+        }
+    }
+
+    /// One that may want to hear of turns (`conversation.created` and events of messages), of the users for whom `rows` finds any:
+    /// a query in which `$user` is the user. Turns of users for whom nobody finds any are written together, past all subscribers
+    /// (see [`crate::models::turn`]).
+    const fn of_turns(hear: Hear, rows: &'static str) -> Self {
+        Self {
+            hear,
+            of_turns: Some(rows),
+        }
+    }
+}
+
+/// In SQL, that no subscriber wants to hear of the turns of the user that `user` names there.
+pub(crate) fn nobody_hears_of_turns(user: &str) -> String {
+    let of_turns = SUBSCRIBERS.iter().filter_map(|one| one.of_turns);
+    of_turns.fold("true".to_owned(), |condition, rows| {
+        let rows = rows.replace("$user", user);
+        format!("{condition} AND NOT EXISTS ({rows})")
+    })
+}
 
 /// An event whose row is there.
 struct Happened<'a> {
@@ -67,7 +101,7 @@ pub async fn emit(tx: &mut Tx, user: UserId, event: &Event, now: DateTime<Utc>) 
         at: now,
     };
     for subscriber in SUBSCRIBERS {
-        subscriber(tx, &happened).await?;
+        (subscriber.hear)(tx, &happened).await?;
     }
     Ok(())
 }

@@ -8,6 +8,9 @@ use crate::{
     models::webhook,
 };
 
+/// Endpoints that may want to hear of turns. Those of administrators do not: turns are told to their owners only.
+pub(super) const OF_TURNS: &str = "SELECT FROM webhooks w WHERE w.user_id = $user AND w.is_active";
+
 /// Sends an event to all endpoints that want it: those of its user, and those of administrators that hear of all users,
 /// where it is for them.
 pub(super) fn hear<'a>(tx: &'a mut Tx, happened: &'a Happened<'a>) -> BoxFuture<'a, Result<()>> {

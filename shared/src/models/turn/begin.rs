@@ -105,7 +105,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
                        model text, provider text, with_tools boolean, instance uuid, attempts jsonb, at timestamptz,
                        size_bytes int, question uuid, answer uuid, generation uuid, told_begun jsonb, told_asked jsonb)
              WHERE set_config('synchronous_commit', 'off', true) = 'off'
-               AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = t.\"user\" AND w.is_active)
+               AND {untold}
         ), held AS (
             SELECT c.id, c.project_id, c.current_message_id, c.last_message_at
               FROM turn t JOIN conversations c ON c.id = t.conversation AND c.user_id = t.\"user\"
@@ -166,6 +166,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
           FROM placed p LEFT JOIN context_stamps s ON s.conversation_id = p.conversation",
         lease = generation::LEASE_UNTIL,
         with_tools = message::WITH_TOOLS,
+        untold = events::nobody_hears_of_turns("t.\"user\""),
     )
 });
 

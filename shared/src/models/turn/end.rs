@@ -115,9 +115,8 @@ const ENDED: &str = "
               JOIN generations g ON g.id = e.generation
               JOIN conversations c ON c.id = g.conversation_id
               JOIN messages m ON m.id = g.message_id";
-const UNTOLD: &str = "
-             WHERE c.deleted_at IS NULL
-               AND NOT EXISTS (SELECT FROM webhooks w WHERE w.user_id = g.user_id AND w.is_active)";
+const THERE: &str = "
+             WHERE c.deleted_at IS NULL AND ";
 const LOCKED: &str = "
                FOR UPDATE OF g, c, m SKIP LOCKED";
 
@@ -199,11 +198,12 @@ struct Endings {
 
 impl Endings {
     fn of(is_limited: bool) -> Self {
+        let untold = events::nobody_hears_of_turns("g.user_id");
         let (held, jobs) = if is_limited {
-            let held = format!("{ENDED}{MONTHS}{UNTOLD}{UNCROSSED}{LOCKED_WITH_MONTHS}");
+            let held = format!("{ENDED}{MONTHS}{THERE}{untold}{UNCROSSED}{LOCKED_WITH_MONTHS}");
             (held, "$4")
         } else {
-            (format!("{ENDED}{UNTOLD}{LOCKED}"), "$3")
+            (format!("{ENDED}{THERE}{untold}{LOCKED}"), "$3")
         };
         let condition = ", said s WHERE s.generation = j.generation";
         let insertion = queue::insertion(jobs, "generation uuid,", condition);
