@@ -318,6 +318,13 @@ async fn lists_of_deliveries_and_their_tries_use_their_indexes() {
         let tries = delivery::attempt::list_of_webhook(&it.db, endpoint, &filter, 51);
         assert_eq!(it.uses(index, tries).await.unwrap().len(), rows);
     }
+    let unavailable = delivery::attempt::Filter {
+        status_code: Some(503),
+        ..delivery::attempt::Filter::default()
+    };
+    let tries = delivery::attempt::list_of_webhook(&it.db, endpoint, &unavailable, 51);
+    let tries = it.uses("delivery_attempts_unsucceeded", tries).await;
+    assert!(tries.unwrap().is_empty());
 }
 
 #[tokio::test]

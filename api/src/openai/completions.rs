@@ -7,6 +7,7 @@ use serde_json::Value;
 use shared::{
     catalogue::Model,
     clients::chat::Passed,
+    ids::UserId,
     tokens::{Counted, Measure},
 };
 
@@ -72,7 +73,7 @@ pub(super) async fn create_openai_chat_completion(
         return Box::pin(answering).await;
     }
     let (is_stream, wants_usage) = (asked.is_stream, asked.wants_usage);
-    let talk = talk(&app, asked, room).await?;
+    let talk = talk(&app, caller.user, asked, room).await?;
     let model = talk.choice.id().to_owned();
     let hearing = direct::talk(&app, &caller, &request, talk).await?;
     let created = app.clock.now().timestamp();
@@ -139,7 +140,7 @@ async fn refuse_too_long(
 }
 
 /// Makes of a request what is asked.
-async fn talk(app: &App, mut asked: Request, room: Room) -> Result<Talk> {
+async fn talk(app: &App, user: UserId, mut asked: Request, room: Room) -> Result<Talk> {
     let model = asked.model.ok_or_else(|| Fault::missing("model"))?;
     let choice = route::choose(app, Some(&model))?;
     let said = messages::read(&asked.messages)?;
@@ -162,7 +163,7 @@ async fn talk(app: &App, mut asked: Request, room: Room) -> Result<Talk> {
     if let Choice::Model(model, _) = &choice {
         refuse_too_long(app, model, choice.measure(app), stored_tokens, &texts).await?;
     }
-    links::check(&app.outbound, &mut asked.messages).await?;
+    links::check(app, user, &mut asked.messages).await?;
     let mut fields = asked.fields;
     let is_counted = !said.has_more && !has_tools && !fields.contains_key("response_format");
     fields.insert("messages".to_owned(), Value::Array(asked.messages));

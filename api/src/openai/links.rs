@@ -3,30 +3,41 @@
 //! A provider may be in the operator's own network, so a URL must not lead inside it. A redirect still may: who has such a
 //! provider should keep it from following any.
 
-use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
-use shared::clients::outbound::Outbound;
+use shared::ids::UserId;
 use url::Url;
 
 use super::{
     fault::{Fault, Result},
     messages::{PICTURE, wrong},
 };
+use crate::{app::App, usage::admit};
 
 /// Most URLs of a question, with what was said before it: each is looked up.
 const MOST: usize = 50;
+/// How many are looked up at once.
+const AT_ONCE: usize = 4;
 
 /// Has the URLs of pictures checked like any that a user gives us, and writes them as they were judged: a provider may read
 /// other forms of them otherwise.
 ///
 /// # Errors
-/// As one of them is refused, or there are too many.
-pub(super) async fn check(outbound: &Outbound, messages: &mut [Value]) -> Result<()> {
+/// As one of them is refused, there are too many, or the user may not ask at all.
+pub(super) async fn check(app: &App, user: UserId, messages: &mut [Value]) -> Result<()> {
     let links = find(messages)?;
-    let checking = links.iter().map(|(_, url)| outbound.check_url(url));
-    let checked = join_all(checking).await;
-    for ((param, _), checked) in links.iter().zip(checked) {
-        if let Err(refused) = checked {
+    if links.is_empty() {
+        return Ok(());
+    }
+    // Nothing is looked up for who is refused in any case.
+    admit(app, &app.db, user).await?;
+    let checking: Vec<_> = links
+        .iter()
+        .map(|(_, url)| app.outbound.check_url(url))
+        .collect();
+    let mut checked = stream::iter(checking).buffered(AT_ONCE);
+    for (param, _) in &links {
+        if let Some(Err(refused)) = checked.next().await {
             let message = format!("Invalid value for '{param}': {refused}.");
             return Err(Fault::invalid(param, message).into());
         }

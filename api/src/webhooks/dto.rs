@@ -116,7 +116,7 @@ fn check_scope(scope: Option<Param<Scope>>, caller: &Caller) -> Result<()> {
 #[schema(rename_all = "camelCase", min_properties = 1)]
 pub(super) struct UpdateWebhook {
     /// The URL to which events are posted: https on port 443, at a public address. Another one counts as a new server: it
-    /// is forgotten that the former one failed or asked to be left alone, and what waits is tried now.
+    /// is forgotten that the former one failed or asked to be left alone, and what waits is tried now, where the endpoint is on.
     #[deserr(default)]
     #[schema(value_type = String, required = false, format = "uri", max_length = 2048)]
     pub(super) url: Given<WebhookUrl>,

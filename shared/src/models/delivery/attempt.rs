@@ -148,6 +148,10 @@ impl Filter {
         }
         if let Some(code) = self.status_code {
             tries = tries.filter(Column::StatusCode.eq(code));
+            // All others failed, which an index of few knows.
+            if !(200..300).contains(&code) {
+                tries = tries.filter(Column::Error.is_not_null());
+            }
         }
         if let Some(is_wanted) = self.event.as_deref().and_then(delivers) {
             tries = tries.filter(is_wanted);

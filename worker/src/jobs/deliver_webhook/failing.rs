@@ -43,7 +43,6 @@ pub(super) async fn store(
 ) -> anyhow::Result<Outcome> {
     let now = ctx.clock.now();
     let endpoint = &loaded.endpoint;
-    let asked = asked(sent, of.started_at);
     let reason = of.error.clone().unwrap_or_default();
 
     let mut tx = ctx.fenced_late().await?; // this run still owns the job, or it stops here
@@ -51,7 +50,9 @@ pub(super) async fn store(
         return tx.done(Some(json!({ "discarded": DELETED }))).await;
     };
     // What a former server answered is not held against the one that is there now.
-    let hopeless = if held.url == endpoint.url {
+    let is_there = held.url == endpoint.url;
+    let asked = asked(sent, of.started_at).filter(|_| is_there);
+    let hopeless = if is_there {
         learn(&mut tx, endpoint, sent, of.started_at, now).await?
     } else {
         None
