@@ -3,6 +3,14 @@
 use crate::{Actor, TestApp, eventually};
 
 impl TestApp {
+    /// Runs a query that tells one number.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql)
+            .fetch_one(self.database.pool())
+            .await
+            .expect("a number")
+    }
+
     /// How many jobs are in a state.
     pub async fn count_jobs(&self, state: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = $1")

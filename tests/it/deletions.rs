@@ -28,13 +28,6 @@ fn path(created: &Value) -> String {
     format!("/api/v1/attachments/{id}")
 }
 
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
-}
-
 /// Keys of all objects.
 pub(crate) async fn objects(app: &TestApp) -> Vec<String> {
     use futures::TryStreamExt as _;
@@ -71,7 +64,7 @@ async fn a_deleted_attachment_is_gone_with_all_there_is_of_it() {
         .get(&url)
         .await
         .expect_problem(404, "not_found");
-    assert_eq!(count(&app, "SELECT count(*) FROM recognitions").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM recognitions").await, 0);
     assert_eq!(
         objects(&app).await.len(),
         4,
@@ -166,7 +159,7 @@ async fn a_reading_that_runs_ends_quietly_with_its_attachment() {
     })
     .await;
     assert!(receiver.requests().await.is_empty());
-    assert_eq!(count(&app, "SELECT count(*) FROM recognitions").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM recognitions").await, 0);
     worker.shutdown().await;
     app.finish().await;
 }
@@ -275,7 +268,7 @@ async fn an_attachment_that_is_being_deleted_is_not_read_again() {
         eventually("it waits for the row", || async {
             let sql = "SELECT count(*) FROM pg_stat_activity
                         WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            count(&app, sql).await == 1
+            app.count(sql).await == 1
         })
         .await;
         deleting.commit().await.unwrap();
@@ -312,7 +305,7 @@ async fn the_attachments_of_a_conversation_go_together() {
         tx.commit().await.unwrap();
     }
     app.run_jobs().await;
-    assert_eq!(count(&app, "SELECT count(*) FROM attachments").await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM attachments").await, 1);
     assert_eq!(objects(&app).await.len(), 4);
     assert_eq!(ana.get(&path(&kept)).await.status, 200);
     assert!(receiver.requests().await.is_empty());

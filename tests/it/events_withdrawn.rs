@@ -8,13 +8,6 @@ use wiremock::ResponseTemplate;
 
 const EVENTS: &str = "/api/v1/events?limit=100";
 
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
-}
-
 const WITHDRAWN: &str = "SELECT count(*) FROM events WHERE (data -> 'withdrawn') = 'true'";
 
 /// What has happened to somebody, as it is told; it must keep to its schemas.
@@ -93,7 +86,9 @@ async fn what_was_said_in_a_deleted_conversation_is_told_no_more() {
     // What belongs to the other one stays.
     let title = format!("/api/v1/conversations/{other}");
     assert_eq!(ana.get(&title).await.expect(200)["title"], "Open plans");
-    let failed = count(&app, "SELECT count(*) FROM jobs WHERE state = 'failed'").await;
+    let failed = app
+        .count("SELECT count(*) FROM jobs WHERE state = 'failed'")
+        .await;
     app.expect_failed(failed); // the picture was none
     app.finish().await;
 }
@@ -123,7 +118,7 @@ async fn a_message_and_an_attachment_take_along_what_events_told_of_them() {
     ana.delete(&attachment).await.expect(204);
     let (text, rows) = told(&ana).await;
     assert!(!text.contains("one.png") && text.contains("two.png"));
-    assert_eq!(count(&app, WITHDRAWN).await, 2);
+    assert_eq!(app.count(WITHDRAWN).await, 2);
     let deleted = rows.iter().find(|row| row["type"] == "attachment.deleted");
     assert!(deleted.unwrap()["data"].get("withdrawn").is_none());
     app.forget_jobs().await;
@@ -152,12 +147,12 @@ async fn a_long_conversation_is_taken_out_of_its_events_by_and_by() {
     .unwrap();
     let path = format!("/api/v1/conversations/{conversation}");
     ana.delete(&path).await.expect(204);
-    assert_eq!(count(&app, WITHDRAWN).await, 200, "a request takes a few");
+    assert_eq!(app.count(WITHDRAWN).await, 200, "a request takes a few");
     app.run_jobs().await;
     // And that it was begun; what is somebody else's is not touched.
-    assert_eq!(count(&app, WITHDRAWN).await, TOLD + 1);
+    assert_eq!(app.count(WITHDRAWN).await, TOLD + 1);
     let left = "SELECT count(*) FROM events WHERE data ->> 'text' IS NOT NULL";
-    assert_eq!(count(&app, left).await, 1);
+    assert_eq!(app.count(left).await, 1);
     app.finish().await;
 }
 

@@ -15,7 +15,7 @@ use tests::{Options, TestApp, eventually, fakes::receiver::Receiver, fixture};
 use crate::{
     deletions::objects,
     downloads::path_of,
-    exports::{EXPORTS, ask, count, make, path, say_many},
+    exports::{EXPORTS, ask, make, path, say_many},
     s3_server::S3Server,
 };
 
@@ -32,7 +32,7 @@ async fn an_export_goes_after_seven_days_with_its_object() {
     let url = path_of(&ana.get(&path).await.expect(200)["url"]);
     assert_eq!(app.anonymous().get(&url).await.status, 200);
     worker::housekeeping::tidy(&app.context).await.unwrap();
-    assert_eq!(count(&app, "SELECT count(*) FROM exports").await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM exports").await, 1);
 
     // Nobody sees it any more, tidied away or not.
     app.advance(Duration::from_secs(1)).await;
@@ -44,7 +44,7 @@ async fn an_export_goes_after_seven_days_with_its_object() {
         .expect_problem(404, "not_found");
     assert_eq!(ana.get(EXPORTS).await.expect(200)["data"], json!([]));
     worker::housekeeping::tidy(&app.context).await.unwrap();
-    assert_eq!(count(&app, "SELECT count(*) FROM exports").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM exports").await, 0);
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
     app.finish().await;
@@ -154,8 +154,8 @@ async fn exports_go_with_their_conversation() {
     assert_eq!(ana.get(EXPORTS).await.expect(200)["data"], json!([]));
     app.run_jobs().await;
     assert!(objects(&app).await.is_empty());
-    assert_eq!(count(&app, "SELECT count(*) FROM exports").await, 0);
-    assert_eq!(count(&app, "SELECT count(*) FROM conversations").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM exports").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM conversations").await, 0);
     app.finish().await;
 }
 

@@ -48,13 +48,6 @@ async fn download(app: &TestApp, export: &Value) -> Vec<u8> {
     reply.bytes().await.unwrap().to_vec()
 }
 
-pub(crate) async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
-}
-
 /// Lets so many messages be said in the only conversation there is, one each minute.
 pub(crate) async fn say_many(app: &TestApp, messages: i32) {
     sqlx::query(
@@ -162,7 +155,7 @@ async fn bad_requests_are_refused_with_every_reason() {
     ben.post_json(&exports, json!({ "format": "json" }))
         .await
         .expect_problem(404, "not_found");
-    assert_eq!(count(&app, "SELECT count(*) FROM exports").await, 0);
+    assert_eq!(app.count("SELECT count(*) FROM exports").await, 0);
     app.finish().await;
 }
 

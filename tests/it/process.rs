@@ -33,34 +33,7 @@ async fn deliveries(app: &TestApp, receiver: &Receiver, number: usize) {
     for _ in 0..number {
         ana.webhook(&receiver.url()).await;
     }
-    let user: uuid::Uuid = sqlx::query_scalar("SELECT id FROM users")
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap();
-    let mut tx = app.begin().await;
-    let event = shared::events::Event::ImageOcrFailed(shared::events::OcrResult {
-        attachment_id: shared::ids::AttachmentId::new(),
-        conversation_id: None,
-        message_id: None,
-        extracted_text: None,
-        low_confidence: false,
-        truncated: false,
-        language: None,
-        confidence: None,
-        pages: None,
-        error: Some("for a test".to_owned()),
-    });
-    shared::events::emit(&mut tx, shared::ids::UserId(user), &event, app.clock.now())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-}
-
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
+    app.ocr_failed(&ana, "for a test").await;
 }
 
 #[tokio::test]
@@ -181,11 +154,8 @@ async fn a_worker_that_must_give_jobs_back_says_so() {
     worker.signal(Signal::INT);
     assert_eq!(worker.wait().await, Some(1), "{}", worker.output());
     assert_eq!(
-        count(
-            &app,
-            "SELECT count(*) FROM jobs WHERE state = 'queued' AND attempt = 0"
-        )
-        .await,
+        app.count("SELECT count(*) FROM jobs WHERE state = 'queued' AND attempt = 0")
+            .await,
         1
     );
     app.forget_jobs().await;
@@ -247,21 +217,18 @@ async fn a_killed_workers_jobs_are_done_by_the_other() {
     victim.signal(Signal::KILL);
     assert_eq!(victim.wait().await, None);
     eventually("all are delivered", || async {
-        count(
-            &app,
-            "SELECT count(*) FROM deliveries WHERE status = 'succeeded'",
-        )
-        .await
+        app.count("SELECT count(*) FROM deliveries WHERE status = 'succeeded'")
+            .await
             == 8
     })
     .await;
     assert_eq!(app.count_live_jobs().await, 0);
     assert!(
-        count(&app, "SELECT sum(crash_count) FROM jobs").await >= 1,
+        app.count("SELECT sum(crash_count) FROM jobs").await >= 1,
         "nobody died"
     );
     assert_eq!(
-        count(&app, "SELECT count(*) FROM delivery_attempts").await,
+        app.count("SELECT count(*) FROM delivery_attempts").await,
         8,
         "each effect is stored once"
     );
@@ -321,11 +288,8 @@ async fn a_stopped_and_continued_worker_changes_nothing() {
     zombie.signal(Signal::STOP);
     let mut heir = start_worker(&app, &short).await;
     eventually("the other delivered it", || async {
-        count(
-            &app,
-            "SELECT count(*) FROM deliveries WHERE status = 'succeeded'",
-        )
-        .await
+        app.count("SELECT count(*) FROM deliveries WHERE status = 'succeeded'")
+            .await
             == 1
     })
     .await;
@@ -341,10 +305,7 @@ async fn a_stopped_and_continued_worker_changes_nothing() {
         .await
         .unwrap();
     assert_eq!(before, after);
-    assert_eq!(
-        count(&app, "SELECT count(*) FROM delivery_attempts").await,
-        1
-    );
+    assert_eq!(app.count("SELECT count(*) FROM delivery_attempts").await, 1);
     heir.signal(Signal::TERM);
     heir.wait().await;
     app.finish().await;

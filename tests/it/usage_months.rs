@@ -95,13 +95,6 @@ async fn end(app: &TestApp, turns: &[EndedTurn]) -> shared::database::Result<Vec
     Ok(ended.iter().map(Option::is_some).collect())
 }
 
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
 async fn turns_that_end_together_are_counted_and_leave_what_must_be_told_to_others() {
     let provider = Provider::saying(&["Yes."]).await;
@@ -124,7 +117,7 @@ async fn turns_that_end_together_are_counted_and_leave_what_must_be_told_to_othe
     turns[0].jobs.push(Wanted::new(job, &Origin::default()));
     assert_eq!(end(&app, &turns).await.unwrap(), [true; 2]);
     assert_eq!(tokens().await, 5 * ANSWER);
-    assert_eq!(count(&app, "SELECT count(*) FROM jobs").await, 1);
+    assert_eq!(app.count("SELECT count(*) FROM jobs").await, 1);
 
     // Four fifths of the limit would be passed by both, though by neither alone.
     let mut turns = begun(&app, user, 2).await;
@@ -133,9 +126,9 @@ async fn turns_that_end_together_are_counted_and_leave_what_must_be_told_to_othe
     }
     assert_eq!(end(&app, &turns).await.unwrap(), [false; 2]);
     assert_eq!(tokens().await, 5 * ANSWER);
-    let left = count(&app, "SELECT count(*) FROM generations").await;
+    let left = app.count("SELECT count(*) FROM generations").await;
     assert_eq!(
-        (left, count(&app, "SELECT count(*) FROM usage").await),
+        (left, app.count("SELECT count(*) FROM usage").await),
         (2, 5)
     );
 
@@ -197,7 +190,7 @@ async fn an_abandoned_answer_waits_for_a_month_that_is_held_and_nobody_waits_for
     // Before the longest time that a statement may take.
     let postponed = eventually("it is left for a minute", async || {
         let sql = "SELECT count(*) FROM generations WHERE lease_until > job_now() + interval '30 seconds'";
-        count(&app, sql).await == 1
+        app.count(sql).await == 1
     });
     tokio::time::timeout(Duration::from_secs(20), postponed)
         .await

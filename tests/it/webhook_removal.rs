@@ -9,13 +9,6 @@ fn path_of(webhook: &Value) -> String {
     format!("/api/v1/webhooks/{}", webhook["id"].as_str().unwrap())
 }
 
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql)
-        .fetch_one(app.database.pool())
-        .await
-        .unwrap()
-}
-
 const DELIVERIES: &str = "SELECT count(*) FROM deliveries";
 const WEBHOOKS: &str = "SELECT count(*) FROM webhooks";
 
@@ -36,8 +29,8 @@ async fn a_deleted_endpoint_is_gone_for_everybody_before_its_history_is() {
     let delivery = format!("{deliveries}/{}", failed.as_str().unwrap());
 
     ana.delete(&path).await.expect(204);
-    assert_eq!(count(&app, DELIVERIES).await, 451, "none goes at once");
-    assert_eq!(count(&app, "SELECT count(*) FROM job_groups").await, 0);
+    assert_eq!(app.count(DELIVERIES).await, 451, "none goes at once");
+    assert_eq!(app.count("SELECT count(*) FROM job_groups").await, 0);
     for gone in [
         path.clone(),
         deliveries.clone(),
@@ -69,8 +62,8 @@ async fn a_deleted_endpoint_is_gone_for_everybody_before_its_history_is() {
     app.ocr_completed(&ana, "later").await;
     app.run_jobs().await;
     assert!(receiver.requests().await.is_empty());
-    assert_eq!(count(&app, DELIVERIES).await, 0);
-    assert_eq!(count(&app, WEBHOOKS).await, 0);
+    assert_eq!(app.count(DELIVERIES).await, 0);
+    assert_eq!(app.count(WEBHOOKS).await, 0);
     let removal = ana.get("/api/v1/jobs?kind=purge_webhook").await.expect(200);
     assert_eq!(removal["data"], json!([]), "it is nobody's job");
     app.finish().await;
@@ -100,8 +93,8 @@ async fn a_removal_that_broke_off_goes_on() {
     .unwrap();
     ana.delete(&path_of(&webhook)).await.expect(204);
     app.run_due_jobs().await;
-    assert_eq!(count(&app, DELIVERIES).await, 700);
-    assert_eq!(count(&app, WEBHOOKS).await, 2);
+    assert_eq!(app.count(DELIVERIES).await, 700);
+    assert_eq!(app.count(WEBHOOKS).await, 2);
     ana.get(&path_of(&webhook))
         .await
         .expect_problem(404, "not_found");
@@ -111,8 +104,8 @@ async fn a_removal_that_broke_off_goes_on() {
         .await
         .unwrap();
     app.run_jobs().await;
-    assert_eq!(count(&app, DELIVERIES).await, 450, "the other's stay");
-    assert_eq!(count(&app, WEBHOOKS).await, 1);
+    assert_eq!(app.count(DELIVERIES).await, 450, "the other's stay");
+    assert_eq!(app.count(WEBHOOKS).await, 1);
     app.finish().await;
 }
 
@@ -138,11 +131,11 @@ async fn a_removal_waits_for_no_job_that_somebody_has() {
     ana.delete(&path_of(&webhook)).await.expect(204);
     let removed = tokio::time::timeout(PATIENCE, Box::pin(app.run_due_jobs()));
     removed.await.expect("nobody is waited for");
-    assert_eq!(count(&app, DELIVERIES).await, 0);
-    assert_eq!(count(&app, WEBHOOKS).await, 0);
+    assert_eq!(app.count(DELIVERIES).await, 0);
+    assert_eq!(app.count(WEBHOOKS).await, 0);
     let cancelled =
         "SELECT count(*) FROM jobs WHERE state = 'cancelled' AND finished_at IS NOT NULL";
-    assert_eq!(count(&app, cancelled).await, 1);
+    assert_eq!(app.count(cancelled).await, 1);
 
     // The others find nothing to do.
     busy.rollback().await.unwrap();
@@ -166,6 +159,6 @@ async fn an_endpoint_whose_removal_was_lost_goes_an_hour_later() {
     worker::housekeeping::tidy(&app.context).await.unwrap();
     assert_eq!(app.count_live_jobs().await, 1);
     app.run_jobs().await;
-    assert_eq!(count(&app, WEBHOOKS).await, 0);
+    assert_eq!(app.count(WEBHOOKS).await, 0);
     app.finish().await;
 }
